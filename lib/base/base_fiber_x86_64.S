@@ -38,10 +38,18 @@ fiber_context_switch:                   /* rdi: where to save, rsi: what to cont
     .cfi_adjust_cfa_offset 8
     stmxcsr (%rsp)
     fnstcw 4(%rsp)
+    movl (%rsp), %eax
+    movzwl 4(%rsp), %ecx
     movq %rsp, (%rdi)
     movq %rsi, %rsp                     /* the other stack is laid out alike: the CFI stays true */
+    cmpl %eax, (%rsp)                   /* loading these is slow, and they hardly ever differ */
+    je 1f
     ldmxcsr (%rsp)
+1:
+    cmpw %cx, 4(%rsp)
+    je 2f
     fldcw 4(%rsp)
+2:
     addq $8, %rsp
     .cfi_adjust_cfa_offset -8
     popq %r15
@@ -62,7 +70,10 @@ fiber_context_switch:                   /* rdi: where to save, rsi: what to cont
     popq %rbp
     .cfi_adjust_cfa_offset -8
     .cfi_restore rbp
-    ret
+    popq %rcx                           /* a ret would be predicted to go where this stack's call came from */
+    .cfi_adjust_cfa_offset -8
+    .cfi_register rip, rcx
+    notrack jmp *%rcx
     .cfi_endproc
     .size fiber_context_switch, .-fiber_context_switch
 
