@@ -24,4 +24,8 @@ bool base_cgroup_number(const char *text, uint64_t *number);
  * /proc/self/cgroup. */
 bool base_cgroup_path(const char *text, const char *controller, char *path, size_t size);
 
+/** Edits (insert, delete, replace a character) that turn one name into the other; looks at 63 characters of
+ * b. */
+unsigned base_edit_distance(const char *a, const char *b);
+
 #endif
