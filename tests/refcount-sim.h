@@ -113,7 +113,7 @@ enum task_state { TASK_UNUSED, TASK_SENT, TASK_RUNNING, TASK_DONE };
  */
 enum task_plan { PLAN_CHANCE, PLAN_WRAP, PLAN_UNWRAP };
 
-/* The submitter's ref to the result begins when the task ends, or at once with or without a hold of the task.
+/* The submitter's ref to the result begins at the task's end, or at once, with or without a hold of the task.
  */
 enum result_kind { RESULT_NONE, RESULT_LATE, RESULT_EARLY_HELD, RESULT_EARLY, RESULT_KINDS };
 
