@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * refcount-sim: runs the reference counting of lib/task/task_refcount.c in seeded schedules on 2 to 5 ranks.
  *

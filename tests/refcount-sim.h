@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The simulated ranks of refcount-sim, shared by its three files: the program and its steps (refcount-sim.c),
  * what ranks do with counts, channels and the truth (refcount-sim-ranks.c), what users and tasks do

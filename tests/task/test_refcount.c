@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
 /* The functions of reference counting one by one. Link with -Wl,--wrap=realloc: a growing holder set can
  * fail. */
 #include "task/task_refcount.h"
