@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
 /* Tables, channels, holds and arriving refs of the simulated ranks, and the truth beside them. */
 #include "refcount-sim.h"
 

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
 /* What users and tasks of the simulated ranks do with refs. */
 #include "refcount-sim.h"
 

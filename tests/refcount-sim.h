@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The simulated ranks of refcount-sim, shared by its three files: the program and its steps (refcount-sim.c),
  * what ranks do with counts, channels and the truth (refcount-sim-ranks.c), what users and tasks do
@@ -113,7 +112,7 @@ enum task_state { TASK_UNUSED, TASK_SENT, TASK_RUNNING, TASK_DONE };
  */
 enum task_plan { PLAN_CHANCE, PLAN_WRAP, PLAN_UNWRAP };
 
-/* The submitter's ref to the result begins when the task ends, or at once with or without a hold of the task.
+/* The submitter's ref to the result begins at the task's end, or at once, with or without a hold of the task.
  */
 enum result_kind { RESULT_NONE, RESULT_LATE, RESULT_EARLY_HELD, RESULT_EARLY, RESULT_KINDS };
 

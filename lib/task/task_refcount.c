@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
 #include "task/task_refcount.h"
 
 #include <stdlib.h>

@@ -1,4 +1,3 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Counting references across ranks: a pure state machine. It sends nothing, keeps no table and takes no lock;
  * a call changes one record and says in a `struct refcount_output` what the caller has to do.
@@ -21,17 +20,16 @@
  *
  * What the caller must do
  * -----------------------
- * - Hold one lock around lookup, call, and the change of the table for every function marked [locked]. Put
- * the message of the output into its channel before unlocking: a REGISTER must not overtake an earlier
- * RELEASE.
+ * - Hold one lock around lookup, call, and the change of the table for every function marked [locked].
+ *   Put the message of the output into its channel before unlocking: a REGISTER must not overtake an
+ *   earlier RELEASE.
  * - Channels between two ranks are first in first out, reliable and exactly once.
  * - Apply an output in this order: table change (verdict), message, then `drop`.
- * - Free nested refs: when an object that is a container is freed, its owner drops one hold on each nested
- * ref.
+ * - When an object that is a container is freed, its owner drops one hold on each nested ref.
  * - Arguments of a task from S to B are covered by holds of S. If the task keeps an argument x, or reads a
- * nested ref out of it, or hands it on, B calls refcount_accept(x, S, token x) once for that argument; the
- * hold this gives belongs to the *task* and is dropped at its end, whoever keeps the ref retains for itself.
- * The task's completion says which arguments were accepted; S drops its hold for the others only.
+ *   nested ref out of it, or hands it on, B calls refcount_accept(x, S, token x) once for that argument;
+ *   the hold this gives belongs to the *task* and is dropped at its end, whoever keeps the ref retains for
+ *   itself. The task's completion says which arguments were accepted; S drops its hold for the others only.
  * - To take x out of a container y, a rank needs a record of y: it retains y (the guard) and calls
  *   refcount_accept(x, forwarder itself, token y). The guard ends by `drop` or by the ACK.
  * - A ref that arrives and is wanted by nobody (the result of a task whose ref was released) is answered by
