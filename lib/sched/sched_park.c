@@ -138,7 +138,7 @@ static int park_fiber(struct worker *worker, struct sched_parker *parker, uint64
     if (deadline < worker->next_deadline)
         worker->next_deadline = deadline;
     list_add(&worker->parked_lock, &worker->parked, parker);
-    atomic_fetch_add_explicit(&board->waiting, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&board->waiting, !parker->reason.passive, memory_order_relaxed);
     worker->parked_count++;
     int status = RAYMPI_OK;
     if (park_begin(parker)) {
@@ -146,7 +146,7 @@ static int park_fiber(struct worker *worker, struct sched_parker *parker, uint64
         status = park_switch(worker, parker);
         main_inside(worker, false);
     }
-    atomic_fetch_sub_explicit(&board->waiting, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&board->waiting, !parker->reason.passive, memory_order_relaxed);
     list_remove(&worker->parked_lock, &worker->parked, parker);
     return status == RAYMPI_OK ? parker->status : status;
 }
@@ -165,7 +165,7 @@ void sched_yield_fiber(struct sched *sched)
     if (!self || self->sched != sched)
         return;
     struct sched_parker parker;
-    sched_parker_init(sched, &parker, (struct sched_reason){"task", "yield", 0});
+    sched_parker_init(sched, &parker, (struct sched_reason){"task", "yield", 0, false});
     sched_park(&parker, net_now(sched->net));
 }
 
@@ -192,7 +192,7 @@ static void fail_of(ck_spinlock_t *lock, struct sched_parker *const *head, int s
     for (struct sched_parker *parker = *head; parker; parker = parker->next) {
         uint32_t parked = PARKER_PARKED;
         /* Only who is still waiting fails: a wait that has just ended keeps its result. */
-        if (atomic_load_explicit(&parker->state, memory_order_relaxed) == parked) {
+        if (!parker->reason.passive && atomic_load_explicit(&parker->state, memory_order_relaxed) == parked) {
             parker->status = status;
             sched_unpark(parker);
         }

@@ -309,6 +309,8 @@ void worker_idle(struct worker *worker)
 {
     struct sched *sched = worker->sched;
     sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));
+    if (sched->config.hooks.idle && may_take(worker))
+        sched->config.hooks.idle(sched->config.hooks.arg);
     if (sched->config.cooperative) {
         if (!worker_has_work(worker))
             worker_sleep(worker);
