@@ -179,7 +179,6 @@ int store_open(struct store **out, struct base_segment *segment, const struct st
     store->rank = rank;
     store->create_timeout = create_timeout;
     store->data_offset = data_offset;
-    store->reserve = STORE_NO_EXTENT;
     store->free = store->waiting = STORE_NONE;
     pthread_mutex_init(&store->lock, NULL);
     control_locate(store, control_offset);

@@ -18,6 +18,11 @@ static uint32_t owner_self(const struct store *store)
     return (uint32_t)store->rank + 1;
 }
 
+static uint32_t owner_reserve(const struct store *store)
+{
+    return owner_self(store) | STORE_RESERVE;
+}
+
 static bool extent_committed(const struct store *store, uint64_t extent)
 {
     /* Acquire pairs with the release in extent_commit: who sees the bit may touch the memory. */
@@ -26,19 +31,19 @@ static bool extent_committed(const struct store *store, uint64_t extent)
 
 /* ---- finding */
 
-/* What taking an extent would cost, in rough proportion; EXTENT_TAKEN if it can not be had. */
+/* What taking an extent would cost, in rough proportion; EXTENT_TAKEN if it can not be had. Opening a shut
+ * extent costs a fraction of mapping it, and that a fraction of fresh memory. */
 static int extent_price(const struct store *store, uint64_t extent)
 {
     uint32_t owner = atomic_load_explicit(&store->owners[extent], memory_order_relaxed);
-    if (owner == (owner_self(store) | STORE_RESERVE))
+    if (owner == owner_reserve(store))
         return 0;
-    if (owner & STORE_RESERVE)
-        return 3;
-    if (owner)
+    if (owner && !(owner & STORE_RESERVE))
         return EXTENT_TAKEN;
-    if (store->extents[extent] == EXTENT_SHUT)
-        return 1;
-    return extent_committed(store, extent) ? 2 : 8;
+    int price = owner ? 2 : 1;
+    if (store->extents[extent] == EXTENT_UNMAPPED)
+        price += extent_committed(store, extent) ? 6 : 14;
+    return price;
 }
 
 /* The cheapest `count` neighbours, the lowest of equals: what is in use gathers at the low end, and room for
@@ -84,33 +89,29 @@ static bool extent_claim(struct store *store, uint64_t extent)
     if (!atomic_compare_exchange_strong_explicit(&store->owners[extent], &owner, owner_self(store),
                                                  memory_order_acq_rel, memory_order_relaxed))
         return false;
-    if (store->reserve == extent)
-        store->reserve = STORE_NO_EXTENT;
-    if (owner && owner != (owner_self(store) | STORE_RESERVE))
+    if (owner && owner != owner_reserve(store))
         atomic_fetch_or_explicit(&store->ranks[(owner & ~STORE_RESERVE) - 1].collect, STORE_COLLECT_TAKEN,
                                  memory_order_relaxed);
     return true;
 }
 
-static void run_shut(struct store *store, struct arena_run run)
+static void extent_shut(struct store *store, uint64_t extent)
 {
-    uint64_t extent_bytes = store->layout.extent_bytes;
-    for (uint64_t extent = run.first; extent < run.first + run.count; extent++) {
-        if (store->extents[extent] != EXTENT_OPEN)
-            continue;
-        /* Should the kernel refuse (it splits a mapping, and their number is limited), the extent stays
-         * writable for us: a lost safeguard against stray writes, no error. */
-        mprotect(store->write + extent * extent_bytes, extent_bytes, PROT_NONE);
-        store->extents[extent] = EXTENT_SHUT;
-    }
+    if (store->extents[extent] != EXTENT_OPEN)
+        return;
+    /* Should the kernel refuse (it splits a mapping, and their number is limited), the extent stays writable
+     * for us: a lost safeguard against stray writes, no error. */
+    mprotect(store->write + extent * store->layout.extent_bytes, store->layout.extent_bytes, PROT_NONE);
+    store->extents[extent] = EXTENT_SHUT;
 }
 
 /* Undoes a claim; wakes those who found the pool empty meanwhile. */
 static void run_release(struct store *store, struct arena_run run)
 {
-    run_shut(store, run);
-    for (uint64_t extent = run.first; extent < run.first + run.count; extent++)
+    for (uint64_t extent = run.first; extent < run.first + run.count; extent++) {
+        extent_shut(store, extent);
         extent_release(store, extent);
+    }
     room_note(store, true);
 }
 
@@ -214,7 +215,6 @@ int extent_lease(struct store *store, uint64_t length, struct arena_run *run)
 {
     uint64_t count = extents_for(store, length);
     struct arena_run found;
-    extent_reserve_check(store);
     for (int attempt = 0; attempt < EXTENT_ATTEMPTS && run_find(store, count, &found); attempt++) {
         if (!run_claim(store, found))
             continue;
@@ -235,38 +235,31 @@ void extent_return(struct store *store, struct arena_run run)
     if (!run.count)
         return;
     extents_count(store, -(int64_t)run.count);
-    if (store->reserve == STORE_NO_EXTENT) {
-        /* One stays writable, so that a lone block that comes and goes costs no system call. Others may take
-         * it all the same, and say so; until we look, a write through a dangling pointer of ours would reach
-         * them. */
-        store->reserve = run.first++;
-        run.count--;
-        atomic_store_explicit(&store->owners[store->reserve], owner_self(store) | STORE_RESERVE,
-                              memory_order_release);
-    }
-    run_release(store, run);
+    /* They stay writable for us until another rank takes them: shutting and opening an extent at every large
+     * block that comes and goes would cost as much as filling it. Release: our use of the memory comes before
+     * its next. */
+    for (uint64_t extent = run.first; extent < run.first + run.count; extent++)
+        atomic_store_explicit(&store->owners[extent], owner_reserve(store), memory_order_release);
+    room_note(store, true);
 }
 
 void extent_reserve_check(struct store *store)
 {
-    if (store->reserve == STORE_NO_EXTENT ||
-        atomic_load_explicit(&store->owners[store->reserve], memory_order_relaxed) ==
-            (owner_self(store) | STORE_RESERVE))
-        return;
-    run_shut(store, (struct arena_run){store->reserve, 1});
-    store->reserve = STORE_NO_EXTENT;
+    for (uint64_t extent = 0; extent < store->layout.extents; extent++) {
+        uint32_t owner = atomic_load_explicit(&store->owners[extent], memory_order_relaxed);
+        if (owner != owner_self(store) && owner != owner_reserve(store))
+            extent_shut(store, extent);
+    }
 }
 
 void extent_reserve_drop(struct store *store)
 {
-    uint64_t extent = store->reserve;
-    if (extent == STORE_NO_EXTENT)
-        return;
-    store->reserve = STORE_NO_EXTENT;
-    run_shut(store, (struct arena_run){extent, 1});
-    uint32_t owner = owner_self(store) | STORE_RESERVE;
-    /* Fails if another rank has taken it, which is as good. */
-    atomic_compare_exchange_strong_explicit(&store->owners[extent], &owner, 0, memory_order_acq_rel,
-                                            memory_order_relaxed);
+    for (uint64_t extent = 0; extent < store->layout.extents; extent++) {
+        uint32_t owner = owner_reserve(store);
+        extent_shut(store, extent);
+        /* Fails where the extent is another's, or still has blocks that others pin. */
+        atomic_compare_exchange_strong_explicit(&store->owners[extent], &owner, 0, memory_order_acq_rel,
+                                                memory_order_relaxed);
+    }
     room_note(store, true);
 }

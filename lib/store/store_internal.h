@@ -11,7 +11,6 @@
 #define STORE_PIN_LOCKS  64          /* per rank, power of two */
 #define STORE_CHUNK      (64u << 10) /* bytes of a descriptor table committed at a time */
 #define STORE_NONE       UINT32_MAX
-#define STORE_NO_EXTENT  UINT64_MAX
 #define STORE_TEXT_BYTES 1024
 
 /* ---- in the control area of the segment, shared by all ranks; zeroed means empty */
@@ -51,7 +50,7 @@ struct store_rank {
     _Atomic uint64_t blocks, bytes;
 };
 #define STORE_COLLECT_UNPINNED 1u /* a block being freed lost a pin */
-#define STORE_COLLECT_TAKEN    2u /* another rank took the extent kept in reserve */
+#define STORE_COLLECT_TAKEN    2u /* another rank took an extent kept in reserve */
 
 struct store_pool {
     _Atomic uint32_t room;    /* bumped when extents come back, and for waiters */
@@ -97,7 +96,6 @@ struct store {
     struct arena arena;
     char *write;      /* address space of the data area; only extents of this rank are accessible */
     uint8_t *extents; /* enum extent_state by extent */
-    uint64_t reserve; /* the extent kept, or STORE_NO_EXTENT */
     struct store_block *blocks;
     uint32_t free, waiting; /* lists of descriptors */
     uint32_t fresh;         /* descriptors from here on were never looked at */
@@ -123,11 +121,11 @@ static inline int store_pin_words(const struct store *store)
 /** Lends neighbouring extents for `length` bytes: claimed for this rank, committed, writable. STORE_FULL or
  * MEMORY (with text) leaves the pool as it was. Lock held, as for the next three. */
 int extent_lease(struct store *store, uint64_t length, struct arena_run *run);
-/** Gives extents back; keeps one in reserve if there is none. */
+/** Gives extents back, to be kept in reserve until another rank takes them. */
 void extent_return(struct store *store, struct arena_run run);
-/** Shuts the reserved extent if another rank took it. */
+/** Shuts the extents that other ranks took from the reserve. */
 void extent_reserve_check(struct store *store);
-/** Gives the reserved extent up. */
+/** Gives the reserve up. */
 void extent_reserve_drop(struct store *store);
 
 /** Takes a free descriptor. MEMORY when the table is full. Lock held, as for descriptor_put and

@@ -14,7 +14,7 @@ struct model {
     struct arena_chunk *blocks[BLOCKS];
     uint64_t lengths[BLOCKS];
     uint64_t random;
-    int overlaps, outside;
+    int overlaps, outside, unreserved;
 };
 
 static void model_make(struct model *model, uint64_t seed)
@@ -75,6 +75,8 @@ static bool block_take(struct model *model, int block, uint64_t length)
     CU_ASSERT_FATAL(chunk->length >= length && chunk->length < length + ARENA_GRANULE);
     chunk_mark(model, chunk, 0, (uint16_t)(block + 1));
     model->blocks[block] = chunk;
+    /* What their frees may need is there. */
+    model->unreserved += model->arena.spares < model->arena.large;
     return true;
 }
 
@@ -129,6 +131,7 @@ static void churn(uint64_t seed, unsigned pressure)
     CU_ASSERT_EQUAL(wrong, 0);
     CU_ASSERT_EQUAL(model.overlaps, 0);
     CU_ASSERT_EQUAL(model.outside, 0);
+    CU_ASSERT_EQUAL(model.unreserved, 0);
     CU_ASSERT(taken > 1000);
     CU_ASSERT_EQUAL(model.arena.large, 0);
     for (unsigned word = 0; word < sizeof model.arena.filled / 8; word++)
