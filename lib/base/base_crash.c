@@ -34,6 +34,7 @@ static _Atomic bool crash_installed;
 static pid_t crash_pid;
 /* Thread that reports now; another one that crashes meanwhile waits, so that reports do not mix. */
 static _Atomic pid_t crash_reporter;
+static size_t crash_used; /* bytes of crash_hooks.text in use; the reporter's */
 
 static _Thread_local char *crash_stack; /* this thread's mapping: guard page, then the alternate stack */
 static _Thread_local size_t crash_stack_size;
@@ -65,9 +66,8 @@ static void line_number(struct crash_line *line, uint64_t value, unsigned radix)
     line_text(line, digits + at);
 }
 
-/** Ends the line, prints it, and appends it to the text that survivors read. *used is how full that text is.
- */
-static void line_put(struct crash_line *line, size_t *used)
+/** Ends the line, prints it, and appends it to the text that survivors read. */
+static void line_put(struct crash_line *line)
 {
     line->text[line->length++] = '\n';
     const char *text = line->text;
@@ -78,11 +78,11 @@ static void line_put(struct crash_line *line, size_t *used)
         text += written > 0 ? written : 0;
         left -= written > 0 ? (size_t)written : 0;
     }
-    if (crash_hooks.text == NULL || *used + line->length >= crash_hooks.size)
+    if (crash_hooks.text == NULL || crash_used + line->length >= crash_hooks.size)
         return;
-    memcpy(crash_hooks.text + *used, line->text, line->length);
-    *used += line->length;
-    crash_hooks.text[*used] = '\0';
+    memcpy(crash_hooks.text + crash_used, line->text, line->length);
+    crash_used += line->length;
+    crash_hooks.text[crash_used] = '\0';
 }
 
 static void line_begin(struct crash_line *line)
@@ -121,7 +121,7 @@ static void line_where(struct crash_line *line, int signal, const siginfo_t *inf
     }
 }
 
-static void crash_headline(int signal, const char *name, const siginfo_t *info, size_t *used)
+static void crash_headline(int signal, const char *name, const siginfo_t *info)
 {
     struct crash_line line;
     bool fault = info->si_code > 0 && (signal == SIGSEGV || signal == SIGBUS);
@@ -133,7 +133,7 @@ static void crash_headline(int signal, const char *name, const siginfo_t *info, 
         line_text(&line, " crashed: ");
     line_text(&line, name);
     line_where(&line, signal, info);
-    line_put(&line, used);
+    line_put(&line);
 }
 
 /* ---- backtrace */
@@ -150,7 +150,7 @@ static const void *crash_counter(const ucontext_t *context)
 #endif
 }
 
-static void crash_frame(const void *address, unsigned number, size_t *used)
+static void crash_frame(const void *address, unsigned number)
 {
     struct crash_line line;
     Dl_info module;
@@ -160,7 +160,7 @@ static void crash_frame(const void *address, unsigned number, size_t *used)
     line_text(&line, " ");
     if (dladdr(address, &module) == 0 || module.dli_fname == NULL) {
         line_number(&line, (uint64_t)(uintptr_t)address, 16);
-        line_put(&line, used);
+        line_put(&line);
         return;
     }
     if (module.dli_sname != NULL) {
@@ -173,11 +173,11 @@ static void crash_frame(const void *address, unsigned number, size_t *used)
     line_text(&line, slash != NULL ? slash + 1 : module.dli_fname);
     line_text(&line, "+");
     line_number(&line, (uint64_t)((const char *)address - (const char *)module.dli_fbase), 16);
-    line_put(&line, used);
+    line_put(&line);
 }
 
 /** The frames of the interrupted code; those of the handler above it are left out where it can be told. */
-static void crash_backtrace(const ucontext_t *context, size_t *used)
+static void crash_backtrace(const ucontext_t *context)
 {
     void *frames[CRASH_FRAMES];
     int count = backtrace(frames, CRASH_FRAMES);
@@ -186,7 +186,7 @@ static void crash_backtrace(const ucontext_t *context, size_t *used)
         if (frames[i] == crash_counter(context))
             first = i;
     for (int i = first; i < count; i++)
-        crash_frame(frames[i], (unsigned)(i - first), used);
+        crash_frame(frames[i], (unsigned)(i - first));
 }
 
 /* ---- handlers */
@@ -209,16 +209,20 @@ static void crash_chain(size_t index, siginfo_t *info)
         raise(signal);
 }
 
-static void crash_reporter_enter(void)
+/** False when this thread reports already: a hook of the report has called abort(). */
+static bool crash_reporter_enter(void)
 {
-    pid_t nobody = 0;
+    pid_t self = (pid_t)syscall(SYS_gettid), found = 0;
     struct timespec pause = {0, 1000000};
     /* acquire: the reporter before us has finished its lines and the shared text */
-    while (!atomic_compare_exchange_strong_explicit(&crash_reporter, &nobody, (pid_t)syscall(SYS_gettid),
-                                                    memory_order_acquire, memory_order_relaxed)) {
-        nobody = 0;
+    while (!atomic_compare_exchange_strong_explicit(&crash_reporter, &found, self, memory_order_acquire,
+                                                    memory_order_relaxed)) {
+        if (found == self)
+            return false;
+        found = 0;
         nanosleep(&pause, NULL);
     }
+    return true;
 }
 
 static void crash_handle(int signal, siginfo_t *info, void *context)
@@ -226,11 +230,9 @@ static void crash_handle(int signal, siginfo_t *info, void *context)
     int saved = errno;
     size_t index = crash_index(signal);
     /* A forked child shares stderr and the host segment with a rank that lives: it must not write either. */
-    if (atomic_load(&crash_installed) && getpid() == crash_pid) {
-        size_t used = 0;
-        crash_reporter_enter();
-        crash_headline(signal, crash_signals[index].name, info, &used);
-        crash_backtrace(context, &used);
+    if (atomic_load(&crash_installed) && getpid() == crash_pid && crash_reporter_enter()) {
+        crash_headline(signal, crash_signals[index].name, info);
+        crash_backtrace(context);
         /* release: see crash_reporter_enter() */
         atomic_store_explicit(&crash_reporter, 0, memory_order_release);
     }
@@ -295,6 +297,7 @@ int base_crash_install(const struct base_crash_hooks *hooks)
     dladdr(&crash_hooks, &module);
     crash_hooks = *hooks;
     crash_pid = getpid();
+    crash_used = 0;
     atomic_store(&crash_installed, true);
     for (size_t i = 0; i < CRASH_SIGNALS; i++)
         crash_take(i);

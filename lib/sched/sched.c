@@ -1,0 +1,163 @@
+/* Opening, starting and stopping a node's scheduler. */
+#include "sched/sched_internal.h"
+
+#include <stdlib.h>
+
+static struct worker *worker_new(struct sched *sched, int index)
+{
+    struct worker *worker = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *worker, BASE_CACHE_LINE));
+    if (!worker)
+        return NULL;
+    *worker = (struct worker){.sched = sched, .index = index, .next_deadline = UINT64_MAX};
+    ck_spinlock_init(&worker->parked_lock);
+    unsigned most = sched->config.max_fibers;
+    worker->fibers = fiber_pool_create(sched->config.stack_bytes, most);
+    if (!worker->fibers || sched_deque_init(&worker->deque) != RAYMPI_OK) {
+        fiber_pool_destroy(worker->fibers);
+        free(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+static void worker_delete(struct worker *worker)
+{
+    if (!worker)
+        return;
+    sched_deque_fini(&worker->deque);
+    fiber_pool_destroy(worker->fibers);
+    free(worker);
+}
+
+int sched_open(struct sched **out, struct net *net, const struct sched_config *config)
+{
+    struct sched *sched = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *sched, BASE_CACHE_LINE));
+    if (!sched)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the scheduler");
+    *sched = (struct sched){.net = net, .config = *config, .worker_count = config->workers, .active = 1};
+    atomic_init(&sched->poller, POLLER_NONE);
+    ck_spinlock_init(&sched->rest_lock);
+    ck_spinlock_init(&sched->threads_lock);
+    ck_spinlock_init(&sched->inject.lock);
+    ck_spinlock_init(&sched->pinned.lock);
+    sched->workers = calloc((size_t)config->workers + 1, sizeof(struct worker *));
+    bool made = sched->workers != NULL;
+    /* One more than asked for: with a single worker, the spare for a main() that computes. */
+    for (int i = 0; made && i < config->workers + (config->workers == 1 && !config->cooperative ? 1 : 0); i++)
+        made = (sched->workers[i] = worker_new(sched, i)) != NULL;
+    if (!made) {
+        sched_close(sched);
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for %d workers", config->workers);
+    }
+    struct worker *main_worker = sched->workers[0];
+    fiber_init_thread(&main_worker->own);
+    main_worker->current = &main_worker->own;
+    sched_self = main_worker;
+    atomic_store(&net_board(net, net_rank(net))->available, config->workers > 1);
+    *out = sched;
+    return RAYMPI_OK;
+}
+
+int sched_start(struct sched *sched)
+{
+    int status = RAYMPI_OK;
+    for (int i = 1; i < sched->worker_count && status == RAYMPI_OK; i++)
+        status = worker_thread_start(sched, i);
+    if (status == RAYMPI_OK && !sched->config.cooperative)
+        status = progress_start(sched);
+    if (status != RAYMPI_OK)
+        sched_stop(sched);
+    return status;
+}
+
+void sched_stop(struct sched *sched)
+{
+    atomic_store_explicit(&sched->stop, 1, memory_order_seq_cst);
+    progress_stop(sched); /* first: it may be about to start the spare */
+    for (int i = 1; i <= sched->worker_count; i++)
+        if (sched->workers[i] && sched->workers[i]->started) {
+            sched_wake_worker(sched, sched->workers[i]);
+            pthread_join(sched->workers[i]->thread, NULL);
+            sched->workers[i]->started = false;
+        }
+}
+
+void sched_close(struct sched *sched)
+{
+    if (sched->workers && sched->workers[0] && sched_self == sched->workers[0]) {
+        fiber_fini_thread(&sched->workers[0]->own);
+        sched_self = NULL;
+    }
+    for (int i = 0; sched->workers && i <= sched->worker_count; i++)
+        worker_delete(sched->workers[i]);
+    free(sched->workers);
+    free(sched);
+}
+
+int sched_workers(const struct sched *sched)
+{
+    return sched->worker_count;
+}
+
+int sched_worker_index(const struct worker *worker)
+{
+    return worker->index;
+}
+
+struct worker *sched_worker_self(void)
+{
+    return sched_self;
+}
+
+void sched_worker_assume(struct worker *worker)
+{
+    sched_self = worker;
+}
+
+struct worker *sched_worker(struct sched *sched, int index)
+{
+    return sched->workers[index];
+}
+
+struct fiber *sched_worker_fiber(const struct worker *worker)
+{
+    return worker->current;
+}
+
+bool sched_in_guard(const struct sched *sched, const void *address)
+{
+    for (int i = 0; i <= sched->worker_count; i++)
+        if (sched->workers[i] && fiber_pool_in_guard(sched->workers[i]->fibers, address))
+            return true;
+    return false;
+}
+
+size_t sched_stack_high_water(const struct sched *sched)
+{
+    size_t most = 0;
+    for (int i = 0; i <= sched->worker_count; i++) {
+        size_t here = sched->workers[i] ? fiber_pool_high_water(sched->workers[i]->fibers) : 0;
+        most = here > most ? here : most;
+    }
+    return most;
+}
+
+unsigned sched_fibers_peak(const struct sched *sched)
+{
+    unsigned sum = 0;
+    for (int i = 0; i <= sched->worker_count; i++)
+        sum += sched->workers[i] ? fiber_pool_peak(sched->workers[i]->fibers) : 0;
+    return sum;
+}
+
+void sched_counters(const struct sched *sched, struct sched_counters *counters)
+{
+    *counters = (struct sched_counters){.polls = atomic_load(&((struct sched *)sched)->polls)};
+    for (int i = 0; i <= sched->worker_count; i++)
+        if (sched->workers[i]) {
+            counters->run += sched->workers[i]->run;
+            counters->stolen += sched->workers[i]->stolen;
+            counters->parked += sched->workers[i]->parked_count;
+            counters->sleeps += sched->workers[i]->sleeps;
+        }
+}

@@ -1,0 +1,101 @@
+#ifndef RAYMPI_SCHED_INTERNAL_H
+#define RAYMPI_SCHED_INTERNAL_H
+
+#include "sched/sched.h"
+#include "sched/sched_deque.h"
+
+#include <ck_spinlock.h>
+#include <pthread.h>
+
+enum worker_sleep { WORKER_AWAKE = 0, WORKER_ASLEEP, WORKER_ASLEEP_IN_NET };
+enum parker_state { PARKER_RUNNING = 0, PARKER_PARKED, PARKER_NOTIFIED };
+
+struct worker {
+    struct sched *sched;
+    int index;
+    bool started;
+    pthread_t thread;
+    struct fiber own;       /* the thread's own stack: main's, or where a worker thread waits for its end */
+    struct fiber *current;
+    struct fiber *finished; /* a loop fiber to be recycled by whoever was switched to */
+    struct fiber_pool *fibers;
+    struct sched_parker *ready_head, *ready_tail; /* this thread only */
+    unsigned tick;
+    uint64_t next_deadline; /* not later than the first deadline of a timed parker here */
+    uint64_t run, stolen, parked_count, sleeps;
+    struct sched_deque deque;
+    _Alignas(BASE_CACHE_LINE) _Atomic(struct sched_parker *) remote_ready; /* pushed by other threads */
+    _Atomic uint32_t asleep;                                               /* enum worker_sleep; futex word */
+    ck_spinlock_t parked_lock;
+    struct sched_parker *parked;
+};
+
+/** A first-in-first-out queue that any thread may use. */
+struct sched_queue {
+    _Alignas(BASE_CACHE_LINE) ck_spinlock_t lock;
+    struct sched_item *head, *tail;
+    _Atomic uint32_t count;
+};
+
+struct sched {
+    struct net *net;
+    struct sched_config config;
+    int worker_count;          /* without the spare */
+    struct worker **workers;   /* worker_count + 1: the last one is the spare */
+    struct sched_queue inject; /* may go to other ranks */
+    struct sched_queue pinned; /* may not */
+    _Atomic int stop;
+    _Atomic int main_inside;   /* main is blocked in raympi, so worker 0 works */
+    _Atomic int spare_running;
+    _Alignas(BASE_CACHE_LINE) _Atomic int poller; /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
+    _Atomic uint64_t polls;
+    _Alignas(BASE_CACHE_LINE) _Atomic int sleepers; /* workers asleep */
+    ck_spinlock_t rest_lock;
+    int active;                /* under rest_lock: workers awake, workers with timers, user threads running */
+    ck_spinlock_t threads_lock;
+    struct sched_parker *threads_parked;
+    pthread_t progress;
+    bool progress_started;
+    _Atomic uint32_t progress_word; /* futex: 1 while the progress thread sleeps without a tick */
+};
+
+#define POLLER_NONE     (-1)
+#define POLLER_PROGRESS (-2)
+#define POLL_BUDGET     64
+
+extern __thread struct worker *sched_self __attribute__((tls_model("initial-exec")));
+
+/* sched_queue.c */
+void queue_push(struct sched_queue *queue, struct sched_item *item);
+struct sched_item *queue_pop(struct sched_queue *queue);
+static inline bool queue_empty(const struct sched_queue *queue)
+{
+    return atomic_load_explicit(&((struct sched_queue *)queue)->count, memory_order_relaxed) == 0;
+}
+
+/* sched_worker.c */
+void worker_loop(void *arg);
+struct sched_item *worker_next(struct worker *worker);
+struct sched_parker *worker_ready(struct worker *worker);
+void worker_switch(struct worker *worker, struct fiber *to);
+void worker_idle(struct worker *worker);
+bool sched_poll(struct sched *sched, int who, int budget);
+void sched_wake_worker(struct sched *sched, struct worker *worker);
+void sched_wake_one(struct sched *sched);
+void sched_expire(struct worker *worker, uint64_t now);
+
+/* sched_rest.c */
+void sched_active_add(struct sched *sched);
+void sched_active_drop(struct sched *sched);
+
+/* sched_progress.c */
+int progress_start(struct sched *sched);
+void progress_stop(struct sched *sched);
+void progress_kick(struct sched *sched);
+int worker_thread_start(struct sched *sched, int index);
+
+/* sched_futex.c */
+void sched_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds);
+void sched_futex_wake(_Atomic uint32_t *word, int count);
+
+#endif

@@ -1,0 +1,209 @@
+/* Waiting: a fiber gives its worker away, a user's thread sleeps on a futex. */
+#include "sched/sched_internal.h"
+
+#define STACK_RESERVE (24u << 10) /* bytes that running one more item on a blocked fiber's stack must leave */
+
+void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct sched_reason reason)
+{
+    struct worker *self = sched_self;
+    parker->sched = sched;
+    parker->worker = self && self->sched == sched ? self : NULL;
+    parker->fiber = parker->worker ? self->current : NULL;
+    atomic_init(&parker->state, PARKER_RUNNING);
+    parker->status = RAYMPI_OK;
+    parker->deadline = UINT64_MAX;
+    parker->timed = false;
+    parker->reason = reason;
+}
+
+static void list_add(ck_spinlock_t *lock, struct sched_parker **head, struct sched_parker *parker)
+{
+    ck_spinlock_lock(lock);
+    parker->prev = NULL;
+    parker->next = *head;
+    if (*head)
+        (*head)->prev = parker;
+    *head = parker;
+    ck_spinlock_unlock(lock);
+}
+
+static void list_remove(ck_spinlock_t *lock, struct sched_parker **head, struct sched_parker *parker)
+{
+    ck_spinlock_lock(lock);
+    if (parker->prev)
+        parker->prev->next = parker->next;
+    else
+        *head = parker->next;
+    if (parker->next)
+        parker->next->prev = parker->prev;
+    ck_spinlock_unlock(lock);
+}
+
+static bool park_begin(struct sched_parker *parker)
+{
+    uint32_t running = PARKER_RUNNING;
+    /* Acquire on failure: the waker's results are seen. Release: the parker's fields are seen by the waker. */
+    return atomic_compare_exchange_strong_explicit(&parker->state, &running, PARKER_PARKED, memory_order_acq_rel,
+                                                   memory_order_acquire);
+}
+
+static int park_thread(struct sched *sched, struct sched_parker *parker, uint64_t deadline)
+{
+    parker->timed = deadline != UINT64_MAX;
+    parker->deadline = deadline;
+    list_add(&sched->threads_lock, &sched->threads_parked, parker);
+    atomic_fetch_add_explicit(&net_board(sched->net, net_rank(sched->net))->waiting, 1, memory_order_relaxed);
+    if (park_begin(parker)) {
+        if (!parker->timed)
+            sched_active_drop(sched); /* the waker counts us again */
+        while (atomic_load_explicit(&parker->state, memory_order_acquire) == PARKER_PARKED) {
+            uint64_t now = parker->timed ? net_now(sched->net) : 0;
+            uint32_t parked = PARKER_PARKED;
+            if (now >= deadline && atomic_compare_exchange_strong(&parker->state, &parked, PARKER_NOTIFIED))
+                parker->status = RAYMPI_ERR_TIMEOUT;
+            else if (now < deadline)
+                sched_futex_wait(&parker->state, PARKER_PARKED, parker->timed ? deadline - now : UINT64_MAX);
+        }
+    }
+    atomic_fetch_sub_explicit(&net_board(sched->net, net_rank(sched->net))->waiting, 1, memory_order_relaxed);
+    list_remove(&sched->threads_lock, &sched->threads_parked, parker);
+    return parker->status;
+}
+
+size_t sched_stack_left(void)
+{
+    struct worker *self = sched_self;
+    if (!self || !self->current->stack)
+        return SIZE_MAX;
+    return (size_t)((char *)__builtin_frame_address(0) - self->current->stack);
+}
+
+/* No fiber is left: runs other items on this stack, above the blocked task, while there is room. */
+static int park_nested(struct worker *worker, struct sched_parker *parker)
+{
+    for (;;) {
+        struct sched_parker *ready = worker_ready(worker);
+        if (ready == parker)
+            return RAYMPI_OK;
+        if (ready) {
+            worker_switch(worker, ready->fiber);
+            return RAYMPI_OK;
+        }
+        struct sched_item *item = sched_stack_left() > STACK_RESERVE ? worker_next(worker) : NULL;
+        if (item) {
+            worker->run++;
+            item->run(item);
+        } else if (sched_stack_left() > STACK_RESERVE ||
+                   atomic_load_explicit(&parker->state, memory_order_relaxed) != PARKER_PARKED) {
+            worker_idle(worker);
+        } else {
+            uint32_t parked = PARKER_PARKED;
+            if (atomic_compare_exchange_strong(&parker->state, &parked, PARKER_NOTIFIED))
+                return base_fail(RAYMPI_ERR_MEMORY,
+                                 "%u tasks are blocked and no stack is left for another: wait in fewer tasks at a time",
+                                 fiber_pool_in_use(worker->fibers));
+        }
+    }
+}
+
+static int park_switch(struct worker *worker, struct sched_parker *parker)
+{
+    struct sched_parker *ready = worker_ready(worker);
+    if (ready == parker)
+        return RAYMPI_OK;
+    struct fiber *to = ready ? ready->fiber : fiber_acquire(worker->fibers, worker_loop, worker);
+    if (!to)
+        return park_nested(worker, parker);
+    worker_switch(worker, to);
+    return RAYMPI_OK;
+}
+
+/* main() gives its thread to the rank's work, and takes it back. */
+static void main_inside(struct worker *worker, bool inside)
+{
+    struct sched *sched = worker->sched;
+    if (worker->index != 0 || worker->current != &worker->own)
+        return;
+    atomic_store_explicit(&sched->main_inside, inside, memory_order_relaxed);
+    if (sched->worker_count == 1)
+        atomic_store_explicit(&net_board(sched->net, net_rank(sched->net))->available, inside,
+                              memory_order_relaxed);
+}
+
+static int park_fiber(struct worker *worker, struct sched_parker *parker, uint64_t deadline)
+{
+    struct sched *sched = worker->sched;
+    struct net_board *board = net_board(sched->net, net_rank(sched->net));
+    parker->deadline = deadline;
+    if (deadline < worker->next_deadline)
+        worker->next_deadline = deadline;
+    list_add(&worker->parked_lock, &worker->parked, parker);
+    atomic_fetch_add_explicit(&board->waiting, 1, memory_order_relaxed);
+    worker->parked_count++;
+    int status = RAYMPI_OK;
+    if (park_begin(parker)) {
+        main_inside(worker, true);
+        status = park_switch(worker, parker);
+        main_inside(worker, false);
+    }
+    atomic_fetch_sub_explicit(&board->waiting, 1, memory_order_relaxed);
+    list_remove(&worker->parked_lock, &worker->parked, parker);
+    return status == RAYMPI_OK ? parker->status : status;
+}
+
+int sched_park(struct sched_parker *parker, uint64_t deadline)
+{
+    struct sched *sched = parker->sched;
+    if (atomic_load_explicit(&parker->state, memory_order_acquire) == PARKER_NOTIFIED)
+        return parker->status;
+    return parker->worker ? park_fiber(parker->worker, parker, deadline) : park_thread(sched, parker, deadline);
+}
+
+void sched_yield_fiber(struct sched *sched)
+{
+    struct worker *self = sched_self;
+    if (!self || self->sched != sched)
+        return;
+    struct sched_parker parker;
+    sched_parker_init(sched, &parker, (struct sched_reason){"task", "yield", 0});
+    sched_park(&parker, net_now(sched->net));
+}
+
+static void each_of(ck_spinlock_t *lock, struct sched_parker *head,
+                    void (*visit)(void *arg, const struct sched_parker *parker), void *arg)
+{
+    ck_spinlock_lock(lock);
+    for (struct sched_parker *parker = head; parker; parker = parker->next)
+        visit(arg, parker);
+    ck_spinlock_unlock(lock);
+}
+
+void sched_each_parked(struct sched *sched, void (*visit)(void *arg, const struct sched_parker *parker), void *arg)
+{
+    for (int i = 0; i <= sched->worker_count; i++)
+        if (sched->workers[i])
+            each_of(&sched->workers[i]->parked_lock, sched->workers[i]->parked, visit, arg);
+    each_of(&sched->threads_lock, sched->threads_parked, visit, arg);
+}
+
+static void fail_of(ck_spinlock_t *lock, struct sched_parker *const *head, int status)
+{
+    ck_spinlock_lock(lock);
+    for (struct sched_parker *parker = *head; parker; parker = parker->next) {
+        uint32_t parked = PARKER_PARKED;
+        /* Only who is still waiting fails: a wait that has just ended keeps its result. */
+        if (atomic_load_explicit(&parker->state, memory_order_relaxed) == parked) {
+            parker->status = status;
+            sched_unpark(parker);
+        }
+    }
+    ck_spinlock_unlock(lock);
+}
+
+void sched_fail_parked(struct sched *sched, int status)
+{
+    for (int i = 0; i <= sched->worker_count; i++)
+        if (sched->workers[i])
+            fail_of(&sched->workers[i]->parked_lock, &sched->workers[i]->parked, status);
+    fail_of(&sched->threads_lock, &sched->threads_parked, status);
+}

@@ -1,0 +1,177 @@
+/* The progress thread: polls in place of workers that are all busy with long tasks, looks after a main() that computes,
+ * and keeps the watchdog. It sleeps for good while the workers do. */
+#include "sched/sched_internal.h"
+
+#include <signal.h>
+
+#define TICK_FIRST UINT64_C(2000000)  /* ns; while something runs */
+#define TICK_LAST  UINT64_C(10000000) /* ns; when polling in place of workers was not needed for a while */
+
+static bool all_asleep(struct sched *sched)
+{
+    int workers = sched->worker_count + atomic_load_explicit(&sched->spare_running, memory_order_relaxed);
+    return atomic_load_explicit(&sched->sleepers, memory_order_relaxed) >= workers;
+}
+
+/* Work waits, main() computes, and there is no other worker: start one. */
+static void spare_check(struct sched *sched)
+{
+    bool waits = !queue_empty(&sched->inject) || !queue_empty(&sched->pinned) ||
+                 sched_deque_size(&sched->workers[0]->deque) > 0;
+    if (sched->worker_count > 1 || !waits || atomic_load_explicit(&sched->main_inside, memory_order_relaxed))
+        return;
+    if (atomic_load_explicit(&sched->spare_running, memory_order_relaxed)) {
+        sched_wake_worker(sched, sched->workers[sched->worker_count]);
+        return;
+    }
+    atomic_store_explicit(&sched->spare_running, 1, memory_order_relaxed);
+    if (worker_thread_start(sched, sched->worker_count) != RAYMPI_OK)
+        base_log(BASE_LOG_WARN, "sched", "no spare worker, work waits for main(): %s", base_detail());
+    else
+        atomic_store_explicit(&net_board(sched->net, net_rank(sched->net))->available, 1, memory_order_relaxed);
+}
+
+struct watchdog {
+    uint64_t moved, since;
+    bool reported;
+};
+
+static uint64_t movement(const struct sched *sched)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i <= sched->worker_count; i++)
+        if (sched->workers[i])
+            sum += sched->workers[i]->run + sched->workers[i]->parked_count;
+    const struct net_board *board = net_board(sched->net, net_rank(sched->net));
+    return sum + atomic_load_explicit(&((struct net_board *)board)->received, memory_order_relaxed);
+}
+
+static void watchdog_look(struct sched *sched, struct watchdog *dog, uint64_t now)
+{
+    uint64_t moved = movement(sched);
+    bool waits = atomic_load_explicit(&net_board(sched->net, net_rank(sched->net))->waiting, memory_order_relaxed);
+    if (moved != dog->moved || !waits) {
+        *dog = (struct watchdog){moved, now, false};
+        return;
+    }
+    double seconds = (double)(now - dog->since) * 1e-9;
+    if (dog->reported || seconds < sched->config.watchdog)
+        return;
+    dog->reported = true;
+    if (sched->config.hooks.stalled)
+        sched->config.hooks.stalled(sched->config.hooks.arg, seconds);
+}
+
+/* Sleeps: a tick while workers run, else until kicked (or the watchdog's next look). */
+static void progress_wait(struct sched *sched, uint64_t tick)
+{
+    if (!all_asleep(sched)) {
+        sched_futex_wait(&sched->progress_word, 0, tick);
+        return;
+    }
+    atomic_store_explicit(&sched->progress_word, 1, memory_order_relaxed);
+    /* Full fence: "I sleep" before the look at the workers; a worker wakes before it looks at "I sleep". */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (all_asleep(sched) && !atomic_load_explicit(&sched->stop, memory_order_relaxed)) {
+        bool dog = sched->config.watchdog > 0;
+        sched_futex_wait(&sched->progress_word, 1, dog ? (uint64_t)(sched->config.watchdog * 5e8) : UINT64_MAX);
+    }
+    atomic_store_explicit(&sched->progress_word, 0, memory_order_relaxed);
+}
+
+void progress_kick(struct sched *sched)
+{
+    /* Full fence: the worker's "awake" before the look at the progress thread; see progress_wait(). */
+    atomic_thread_fence(memory_order_seq_cst);
+    uint32_t one = 1;
+    if (atomic_load_explicit(&sched->progress_word, memory_order_relaxed) == 1 &&
+        atomic_compare_exchange_strong(&sched->progress_word, &one, 0))
+        sched_futex_wake(&sched->progress_word, 1);
+}
+
+static void *progress_main(void *arg)
+{
+    struct sched *sched = arg;
+    struct watchdog dog = {0, net_now(sched->net), false};
+    uint64_t seen = 0, tick = TICK_FIRST;
+    base_log_rank(net_rank(sched->net));
+    while (!atomic_load_explicit(&sched->stop, memory_order_acquire)) {
+        progress_wait(sched, tick);
+        uint64_t polls = atomic_load_explicit(&sched->polls, memory_order_relaxed);
+        bool stale = polls == seen;
+        seen = polls;
+        if (stale && !all_asleep(sched)) {
+            bool delivered = sched_poll(sched, POLLER_PROGRESS, POLL_BUDGET);
+            seen = atomic_load_explicit(&sched->polls, memory_order_relaxed);
+            tick = delivered ? TICK_FIRST : (tick * 2 > TICK_LAST ? TICK_LAST : tick * 2);
+            spare_check(sched);
+        }
+        if (sched->config.watchdog > 0)
+            watchdog_look(sched, &dog, net_now(sched->net));
+    }
+    return NULL;
+}
+
+/* Threads of ours take no signals: those belong to the user's threads. */
+static int thread_create(pthread_t *thread, void *(*body)(void *), void *arg)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    sigdelset(&all, SIGABRT);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(thread, NULL, body, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error ? base_fail(RAYMPI_ERR_MEMORY, "no thread could be started (limit on processes or memory)")
+                 : RAYMPI_OK;
+}
+
+int progress_start(struct sched *sched)
+{
+    int status = thread_create(&sched->progress, progress_main, sched);
+    sched->progress_started = status == RAYMPI_OK;
+    return status;
+}
+
+void progress_stop(struct sched *sched)
+{
+    if (!sched->progress_started)
+        return;
+    atomic_store_explicit(&sched->progress_word, 0, memory_order_seq_cst);
+    sched_futex_wake(&sched->progress_word, 1);
+    pthread_join(sched->progress, NULL);
+    sched->progress_started = false;
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *worker = arg;
+    struct sched *sched = worker->sched;
+    sched_self = worker;
+    base_log_rank(net_rank(sched->net));
+    fiber_init_thread(&worker->own);
+    worker->current = &worker->own;
+    if (sched->config.hooks.thread_begin)
+        sched->config.hooks.thread_begin(sched->config.hooks.arg, worker);
+    struct fiber *loop = fiber_acquire(worker->fibers, worker_loop, worker);
+    if (loop)
+        worker_switch(worker, loop); /* comes back when the scheduler stops */
+    if (sched->config.hooks.thread_end)
+        sched->config.hooks.thread_end(sched->config.hooks.arg, worker);
+    fiber_fini_thread(&worker->own);
+    return NULL;
+}
+
+int worker_thread_start(struct sched *sched, int index)
+{
+    struct worker *worker = sched->workers[index];
+    sched_active_add(sched);
+    int status = thread_create(&worker->thread, worker_main, worker);
+    worker->started = status == RAYMPI_OK;
+    if (status != RAYMPI_OK)
+        sched_active_drop(sched);
+    return status;
+}

@@ -1,0 +1,31 @@
+/* Rest: nobody of this rank can move any more unless a message comes. The net puts the ranks' answers together. */
+#include "sched/sched_internal.h"
+
+void sched_active_add(struct sched *sched)
+{
+    ck_spinlock_lock(&sched->rest_lock);
+    if (sched->active++ == 0)
+        net_idle_withdraw(sched->net);
+    ck_spinlock_unlock(&sched->rest_lock);
+}
+
+void sched_active_drop(struct sched *sched)
+{
+    enum net_rest rest = NET_REST_NO;
+    ck_spinlock_lock(&sched->rest_lock);
+    if (--sched->active == 0)
+        rest = net_idle_publish(sched->net);
+    ck_spinlock_unlock(&sched->rest_lock);
+    if (rest != NET_REST_NO && sched->config.hooks.rest)
+        sched->config.hooks.rest(sched->config.hooks.arg, rest);
+}
+
+void sched_thread_attach(struct sched *sched)
+{
+    sched_active_add(sched);
+}
+
+void sched_thread_detach(struct sched *sched)
+{
+    sched_active_drop(sched);
+}

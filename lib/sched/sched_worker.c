@@ -1,0 +1,359 @@
+/* The workers' loop: ready fibers, own queue, the rank's queues, messages, other workers' queues, sleep. */
+#include "sched/sched_internal.h"
+
+#include <sched.h>
+
+__thread struct worker *sched_self __attribute__((tls_model("initial-exec")));
+
+#define FAIR_TICKS   64 /* items after which queues other than one's own, timers and messages come first */
+#define YIELD_SPINS  4  /* looks before sleep when the host is oversubscribed */
+#define POLL_EVERY   8  /* items between two looks at the rings */
+
+/* Continues on fiber `to`; returns when somebody switches back to the fiber that called. */
+void worker_switch(struct worker *worker, struct fiber *to)
+{
+    struct fiber *from = worker->current;
+    worker->current = to;
+    fiber_switch(from, to);
+    /* Back, perhaps from a loop fiber that had nothing left on its stack. */
+    if (worker->finished) {
+        fiber_release(worker->fibers, worker->finished);
+        worker->finished = NULL;
+    }
+}
+
+static void ready_append(struct worker *worker, struct sched_parker *parker)
+{
+    parker->ready_next = NULL;
+    if (worker->ready_tail)
+        worker->ready_tail->ready_next = parker;
+    else
+        worker->ready_head = parker;
+    worker->ready_tail = parker;
+}
+
+/* Takes over what other threads have made ready, oldest first. */
+static void ready_collect(struct worker *worker)
+{
+    /* Acquire: what the waker did before is seen by the fiber it woke. */
+    struct sched_parker *list = atomic_exchange_explicit(&worker->remote_ready, NULL, memory_order_acquire);
+    struct sched_parker *reversed = NULL;
+    while (list) {
+        struct sched_parker *next = list->ready_next;
+        list->ready_next = reversed;
+        reversed = list;
+        list = next;
+    }
+    while (reversed) {
+        struct sched_parker *next = reversed->ready_next;
+        ready_append(worker, reversed);
+        reversed = next;
+    }
+}
+
+struct sched_parker *worker_ready(struct worker *worker)
+{
+    if (atomic_load_explicit(&worker->remote_ready, memory_order_relaxed))
+        ready_collect(worker);
+    struct sched_parker *parker = worker->ready_head;
+    if (parker) {
+        worker->ready_head = parker->ready_next;
+        if (!worker->ready_head)
+            worker->ready_tail = NULL;
+    }
+    return parker;
+}
+
+void sched_unpark(struct sched_parker *parker)
+{
+    struct sched *sched = parker->sched;
+    struct worker *worker = parker->worker;
+    /* Acquire-release: publishes the result to the waiter; pairs with the compare-exchange that parks. */
+    if (atomic_exchange_explicit(&parker->state, PARKER_NOTIFIED, memory_order_acq_rel) != PARKER_PARKED)
+        return;
+    if (!worker) {
+        if (!parker->timed)
+            sched_active_add(sched);
+        sched_futex_wake(&parker->state, 1);
+        return;
+    }
+    if (worker == sched_self) {
+        ready_append(worker, parker);
+        return;
+    }
+    struct sched_parker *head = atomic_load_explicit(&worker->remote_ready, memory_order_relaxed);
+    do
+        parker->ready_next = head;
+    while (!atomic_compare_exchange_weak_explicit(&worker->remote_ready, &head, parker, memory_order_release,
+                                                  memory_order_relaxed));
+    /* Full fence: the push comes before the look at the sleeper; see worker_sleep(). */
+    atomic_thread_fence(memory_order_seq_cst);
+    sched_wake_worker(sched, worker);
+}
+
+/* Timed waits whose time is up become ready with TIMEOUT. */
+void sched_expire(struct worker *worker, uint64_t now)
+{
+    if (now < worker->next_deadline)
+        return;
+    uint64_t next = UINT64_MAX;
+    ck_spinlock_lock(&worker->parked_lock);
+    for (struct sched_parker *parker = worker->parked; parker; parker = parker->next) {
+        uint32_t parked = PARKER_PARKED;
+        if (parker->deadline > now) {
+            next = parker->deadline < next ? parker->deadline : next;
+        } else if (atomic_compare_exchange_strong_explicit(&parker->state, &parked, PARKER_NOTIFIED,
+                                                           memory_order_acq_rel, memory_order_relaxed)) {
+            parker->status = RAYMPI_ERR_TIMEOUT;
+            ready_append(worker, parker);
+        }
+    }
+    ck_spinlock_unlock(&worker->parked_lock);
+    worker->next_deadline = next;
+}
+
+/* One poll, if nobody else polls now. True when something was delivered. */
+bool sched_poll(struct sched *sched, int who, int budget)
+{
+    int none = POLLER_NONE;
+    /* Acquire and release: what one poller left in the net is seen by the next. */
+    if (!atomic_compare_exchange_strong_explicit(&sched->poller, &none, who, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return false;
+    int delivered = net_poll(sched->net, budget);
+    if (sched->config.hooks.polled)
+        sched->config.hooks.polled(sched->config.hooks.arg);
+    atomic_fetch_add_explicit(&sched->polls, 1, memory_order_relaxed);
+    atomic_store_explicit(&sched->poller, POLLER_NONE, memory_order_release);
+    return delivered > 0;
+}
+
+/* The spare worker stands in for a main() that computes; it takes nothing new while main is with us. */
+static bool may_take(const struct worker *worker)
+{
+    const struct sched *sched = worker->sched;
+    return worker->index < sched->worker_count ||
+           !atomic_load_explicit(&((struct sched *)sched)->main_inside, memory_order_relaxed);
+}
+
+static struct sched_item *steal_within(struct worker *worker)
+{
+    struct sched *sched = worker->sched;
+    for (int i = 1; i <= sched->worker_count; i++) {
+        struct worker *victim = sched->workers[(worker->index + i) % (sched->worker_count + 1)];
+        struct sched_item *item = victim ? sched_deque_steal(&victim->deque) : NULL;
+        if (item) {
+            worker->stolen++;
+            return item;
+        }
+    }
+    return NULL;
+}
+
+static struct sched_item *shared_next(struct sched *sched)
+{
+    struct sched_item *item = queue_pop(&sched->pinned);
+    return item ? item : queue_pop(&sched->inject);
+}
+
+struct sched_item *worker_next(struct worker *worker)
+{
+    struct sched *sched = worker->sched;
+    if (!may_take(worker))
+        return NULL;
+    unsigned tick = ++worker->tick;
+    if (tick % POLL_EVERY == 0)
+        sched_poll(sched, worker->index, POLL_BUDGET);
+    struct sched_item *item = NULL;
+    if (tick % FAIR_TICKS == 0) {
+        sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));
+        item = shared_next(sched);
+    }
+    if (!item)
+        item = sched_deque_pop(&worker->deque);
+    if (!item)
+        item = shared_next(sched);
+    if (!item && sched_poll(sched, worker->index, POLL_BUDGET)) {
+        item = shared_next(sched);
+        if (!item)
+            item = sched_deque_pop(&worker->deque);
+    }
+    if (!item && (sched->worker_count > 1 || atomic_load_explicit(&sched->spare_running, memory_order_relaxed)))
+        item = steal_within(worker);
+    return item;
+}
+
+/* Anything for this worker to do, short of asking the rings? Also called by net_sleep() when it is about to sleep. */
+static bool worker_has_work(void *arg)
+{
+    struct worker *worker = arg;
+    struct sched *sched = worker->sched;
+    if (worker->ready_head || atomic_load_explicit(&worker->remote_ready, memory_order_relaxed) ||
+        atomic_load_explicit(&sched->stop, memory_order_relaxed))
+        return true;
+    if (!may_take(worker))
+        return false;
+    if (!queue_empty(&sched->inject) || !queue_empty(&sched->pinned))
+        return true;
+    for (int i = 0; i <= sched->worker_count; i++)
+        if (sched->workers[i] && sched_deque_size(&sched->workers[i]->deque) > 0)
+            return true;
+    return false;
+}
+
+/* Wakes a worker that is asleep. It counts as active from here on, not only once it runs: otherwise the job could look
+ * at rest between the two. */
+void sched_wake_worker(struct sched *sched, struct worker *worker)
+{
+    uint32_t asleep = atomic_load_explicit(&worker->asleep, memory_order_relaxed);
+    while (asleep != WORKER_AWAKE) {
+        if (!atomic_compare_exchange_weak_explicit(&worker->asleep, &asleep, WORKER_AWAKE, memory_order_acq_rel,
+                                                   memory_order_relaxed))
+            continue;
+        atomic_fetch_sub_explicit(&sched->sleepers, 1, memory_order_relaxed);
+        sched_active_add(sched);
+        if (asleep == WORKER_ASLEEP_IN_NET)
+            net_wake(sched->net);
+        else
+            sched_futex_wake(&worker->asleep, 1);
+        return;
+    }
+}
+
+void sched_wake_one(struct sched *sched)
+{
+    for (int i = 0; i <= sched->worker_count; i++) {
+        struct worker *worker = sched->workers[i];
+        if (worker && atomic_load_explicit(&worker->asleep, memory_order_relaxed) != WORKER_AWAKE &&
+            may_take(worker)) {
+            sched_wake_worker(sched, worker);
+            return;
+        }
+    }
+}
+
+/* A worker that woke by itself (message, time-out): takes back what it gave when it went to sleep, unless a waker has
+ * done so already. */
+static void worker_awake(struct worker *worker)
+{
+    struct sched *sched = worker->sched;
+    uint32_t asleep = atomic_load_explicit(&worker->asleep, memory_order_relaxed);
+    while (asleep != WORKER_AWAKE)
+        if (atomic_compare_exchange_weak_explicit(&worker->asleep, &asleep, WORKER_AWAKE, memory_order_acq_rel,
+                                                  memory_order_relaxed)) {
+            atomic_fetch_sub_explicit(&sched->sleepers, 1, memory_order_relaxed);
+            sched_active_add(sched);
+            return;
+        }
+}
+
+static void sleep_in_net(struct worker *worker, uint64_t deadline)
+{
+    net_sleep(worker->sched->net, deadline, worker_has_work, worker);
+}
+
+static void sleep_alone(struct worker *worker, uint64_t deadline)
+{
+    uint64_t now = deadline == UINT64_MAX ? 0 : net_now(worker->sched->net);
+    if (deadline > now && atomic_load_explicit(&worker->asleep, memory_order_acquire) == WORKER_ASLEEP)
+        sched_futex_wait(&worker->asleep, WORKER_ASLEEP, deadline == UINT64_MAX ? UINT64_MAX : deadline - now);
+}
+
+/* Sleeps until there is something to do. With the poller's role when it is free: then messages end the sleep. */
+static void worker_sleep(struct worker *worker)
+{
+    struct sched *sched = worker->sched;
+    int none = POLLER_NONE;
+    bool poller = atomic_compare_exchange_strong_explicit(&sched->poller, &none, worker->index,
+                                                          memory_order_acquire, memory_order_relaxed);
+    if (!poller && none == POLLER_PROGRESS)
+        return; /* it gives the role back at once, and somebody has to sleep with it */
+    uint64_t deadline = worker->next_deadline;
+    worker->sleeps++;
+    atomic_fetch_add_explicit(&sched->sleepers, 1, memory_order_relaxed);
+    atomic_store_explicit(&worker->asleep, poller ? WORKER_ASLEEP_IN_NET : WORKER_ASLEEP, memory_order_relaxed);
+    /* Full fence: "asleep" comes before the look at the queues; who pushes, pushes before it looks at "asleep". */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!worker_has_work(worker)) {
+        /* A worker with a timer will move by itself, so it stays active. */
+        bool rests = deadline == UINT64_MAX;
+        if (!rests)
+            sched_active_add(sched);
+        sched_active_drop(sched);
+        if (poller)
+            sleep_in_net(worker, deadline);
+        else
+            sleep_alone(worker, deadline);
+        worker_awake(worker);
+        if (!rests)
+            sched_active_drop(sched);
+    } else {
+        /* Never really slept: undo without the detour over "at rest". */
+        uint32_t asleep = atomic_exchange_explicit(&worker->asleep, WORKER_AWAKE, memory_order_acq_rel);
+        if (asleep == WORKER_AWAKE)
+            sched_active_drop(sched); /* a waker has counted us although we still counted */
+        else
+            atomic_fetch_sub_explicit(&sched->sleepers, 1, memory_order_relaxed);
+    }
+    if (poller) {
+        atomic_store_explicit(&sched->poller, POLLER_NONE, memory_order_release);
+        /* We may be about to run something long: let a colleague sleep with the poller's role. */
+        if (worker_has_work(worker) && atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0)
+            sched_wake_one(sched);
+    }
+    progress_kick(sched);
+}
+
+/* Looks around for a while, then sleeps. */
+void worker_idle(struct worker *worker)
+{
+    struct sched *sched = worker->sched;
+    sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));
+    if (sched->config.cooperative) {
+        if (!worker_has_work(worker))
+            worker_sleep(worker);
+        return;
+    }
+    uint64_t end = sched->config.spin_ns ? net_now(sched->net) + sched->config.spin_ns : 0;
+    for (int looks = 0;; looks++) {
+        if (worker_has_work(worker) || sched_poll(sched, worker->index, POLL_BUDGET))
+            return;
+        if (end ? net_now(sched->net) >= end : looks >= YIELD_SPINS)
+            break;
+        if (end)
+            ck_pr_stall();
+        else
+            sched_yield();
+    }
+    worker_sleep(worker);
+}
+
+/* Runs on a fiber with nothing else on its stack, until it switches to a fiber that has become ready (and is then
+ * recycled) or the scheduler stops. */
+void worker_loop(void *arg)
+{
+    struct worker *worker = arg;
+    struct sched *sched = worker->sched;
+    if (worker->finished) {
+        fiber_release(worker->fibers, worker->finished);
+        worker->finished = NULL;
+    }
+    for (;;) {
+        struct sched_parker *ready = worker_ready(worker);
+        if (ready) {
+            worker->finished = worker->current;
+            worker_switch(worker, ready->fiber);
+        }
+        if (worker->index != 0 && atomic_load_explicit(&sched->stop, memory_order_acquire)) {
+            worker->finished = worker->current;
+            worker_switch(worker, &worker->own);
+        }
+        struct sched_item *item = worker_next(worker);
+        if (item) {
+            worker->run++;
+            item->run(item);
+        } else {
+            worker_idle(worker);
+        }
+    }
+}
