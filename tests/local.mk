@@ -53,7 +53,7 @@ AM_TESTS_ENVIRONMENT = \
 	suppressions='$(abs_top_srcdir)/tests'; \
 	ASAN_OPTIONS="suppressions=$$suppressions/asan.supp:$$ASAN_OPTIONS"; export ASAN_OPTIONS; \
 	LSAN_OPTIONS="suppressions=$$suppressions/lsan.supp:print_suppressions=0:$$LSAN_OPTIONS"; export LSAN_OPTIONS; \
-	TSAN_OPTIONS="suppressions=$$suppressions/tsan.supp:$$TSAN_OPTIONS"; export TSAN_OPTIONS; \
+	TSAN_OPTIONS="suppressions=$$suppressions/tsan.supp:ignore_noninstrumented_modules=1:$$TSAN_OPTIONS"; export TSAN_OPTIONS; \
 	UBSAN_OPTIONS="print_stacktrace=1:$$UBSAN_OPTIONS"; export UBSAN_OPTIONS;
 if !CHECK_FULL
 if CHECK_SANITIZER
