@@ -37,6 +37,8 @@ AS_CASE([$enable_sanitizer], [no], [], [yes], [AC_MSG_ERROR([--enable-sanitizer 
         [AC_MSG_ERROR([$CC cannot link with $raympi_sanitize: install its runtime (Debian: libgcc-12-dev has gcc's, libclang-rt-14-dev clang's)])])
     RAYMPI_CFLAGS="$RAYMPI_CFLAGS $raympi_sanitize -fno-omit-frame-pointer"
     RAYMPI_CXXFLAGS="$RAYMPI_CXXFLAGS $raympi_sanitize -fno-omit-frame-pointer"
+    # ThreadSanitizer sees the atomics of Concurrency Kit where they are builtins, not assembly.
+    AS_CASE([$enable_sanitizer], [*thread*], [RAYMPI_CFLAGS="$RAYMPI_CFLAGS -DCK_USE_CC_BUILTINS=1"])
 ])
 
 AC_ARG_ENABLE([check-level],
