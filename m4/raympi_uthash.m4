@@ -1,5 +1,4 @@
 # RAYMPI_UTHASH: uthash, headers only, for plain maps and lists off the fast path.
 AC_DEFUN([RAYMPI_UTHASH], [
-RAYMPI_WITH_LIBRARY([uthash], [UTHASH], [], [[#include <uthash.h>
-#include <utlist.h>]], [], [], [uthash-dev], [required])
+RAYMPI_WITH_LIBRARY([uthash], [UTHASH], [], [uthash.h], [], [], [uthash-dev], [required])
 ])

@@ -1,11 +1,11 @@
-# RAYMPI_WITH_LIBRARY(NAME, VARIABLE, MODULE, INCLUDES, BODY, LIBS, PACKAGE, NEED)
+# RAYMPI_WITH_LIBRARY(NAME, VARIABLE, MODULE, HEADER, BODY, LIBS, PACKAGE, NEED)
 # --------------------------------------------------------------------------------
 # What every dependency has in common: the option --with-NAME=DIR|no|auto, the search through
 # pkg-config (MODULE, may be empty) or DIR/include and DIR/lib, and a program that must link.
 #
 #   NAME      name of the option                     hwloc
 #   VARIABLE  sets VARIABLE_CFLAGS, VARIABLE_LIBS    HWLOC
-#   INCLUDES, BODY  the program that must link; INCLUDES alone where BODY is empty
+#   HEADER, BODY     the program that must link; HEADER alone where BODY is empty
 #   LIBS      what to link where pkg-config does not say
 #   PACKAGE   the package of Debian and Ubuntu that cures its absence
 #   NEED      required or optional
@@ -50,10 +50,12 @@ AS_IF([test "x$with_$1" != xno], [
         test -z "$6" || $2_LIBS="-L$raympi_dir/lib $6"
     ], [$2_LIBS="$6"])
     PKG_CONFIG_PATH=$raympi_pc_path
-    RAYMPI_TRY_LINK([$2], [$4], [$5], [raympi_$1_found=$raympi_origin])
+    # A folder that was given must hold it: the system's own would be found just as well.
+    AS_IF([test $raympi_search = yes || test -f "$raympi_dir/include/$4"],
+        [RAYMPI_TRY_LINK([$2], [#include <$4>], [$5], [raympi_$1_found=$raympi_origin])])
     # A library outside the linker's own path is also looked for there when a program starts.
-    AS_IF([test -n "$raympi_dir" && test -n "$$2_LIBS" && test -d "$raympi_dir/lib" && test "x$raympi_dir" != x/usr],
-          [$2_LIBS="$$2_LIBS -R$raympi_dir/lib"])
+    AS_IF([test -n "$raympi_dir" && test -n "$$2_LIBS" && test "x$raympi_dir" != x/usr],
+          [$2_LIBS="$$2_LIBS -Wl,-rpath,$raympi_dir/lib"])
     AC_MSG_RESULT([$raympi_$1_found])
 ])
 AS_IF([test "x$raympi_$1_found" = xno], [

@@ -39,7 +39,7 @@ TESTS += $(sanitizer_tests)
 endif
 
 EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/acceptance.tsv \
-	%D%/run-mpi %D%/check-rooms %D%/acceptance-check %D%/check-install \
+	%D%/run-mpi %D%/check-rooms %D%/acceptance-check %D%/check-install %D%/configure-wishes \
 	%D%/asan.supp %D%/lsan.supp %D%/tsan.supp
 
 # A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
