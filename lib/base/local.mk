@@ -1,0 +1,2 @@
+libraympi_sources += \
+	%D%/base_version.c

@@ -1,0 +1,1 @@
+libraympi_sources +=
