@@ -304,7 +304,7 @@ int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, do
 int raympi_get_copy(raympi_ref ref, void *data, size_t len)
 {
     struct task_thread *thread;
-    raympi_view view;
+    raympi_view view = {0};
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;

@@ -1,1 +1,3 @@
-libraympi_sources +=
+libraympi_sources += \
+	%D%/place.c \
+	%D%/place.h
