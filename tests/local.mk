@@ -18,6 +18,10 @@ mpi_programs += %D%/cxx/hello
 mpi_tests += %D%/mpi/hello_cxx.test
 sanitizer_tests += %D%/mpi/hello_cxx.test
 
+mpi_programs += %D%/mpi/tasks
+mpi_tests += %D%/mpi/tasks.test
+sanitizer_tests += %D%/mpi/tasks.test
+
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test

@@ -170,7 +170,7 @@ static void run_init(struct raympi_ctx *run, struct task *task, void *self, void
     if (task->returns > TASK_RETURNS_INLINE)
         run->results = calloc(task->returns, sizeof *run->results);
     for (int i = 0; run->results && i < task->returns; i++) {
-        run->results[i].value.kind = VALUE_NONE;
+        run->results[i].value = (struct value){.kind = VALUE_NONE};
         run->results[i].alias = 0;
         run->results[i].set = false;
     }

@@ -37,6 +37,7 @@ static bool read_arg(struct task_room *room, struct reader *reader, struct task 
 static void write_task(struct task_room *room, struct writer *writer, struct task *task)
 {
     write_u32(writer, (uint32_t)task->owner);
+    write_u32(writer, (uint32_t)task->node);
     write_u64(writer, task->name_hash);
     write_u64(writer, task->actor);
     write_bytes(writer, &task->parent, sizeof task->parent);
@@ -71,6 +72,7 @@ static bool read_args(struct task_room *room, struct reader *reader, struct task
 static bool read_task(struct task_room *room, struct reader *reader, struct task *task)
 {
     task->owner = (int)read_u32(reader);
+    task->node = (int)read_u32(reader);
     task->name_hash = read_u64(reader);
     task->actor = read_u64(reader);
     read_bytes(reader, &task->parent, sizeof task->parent);
@@ -131,7 +133,10 @@ void task_on_task(void *arg, const struct net_message *message)
         return;
     }
     task->function = task_function_find(task->name_hash);
-    sched_push_fifo(room->sched, &task->item);
+    if (task->node >= 0)
+        sched_push_pinned(room->sched, &task->item);
+    else
+        sched_push_fifo(room->sched, &task->item);
 }
 
 /* ---- its end on the way back to the owner */
