@@ -22,6 +22,11 @@ mpi_programs += %D%/mpi/tasks
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 
+# Wrong input and faults.
+mpi_programs += %D%/mpi/bad_input
+mpi_tests += %D%/mpi/bad_input.test
+sanitizer_tests += %D%/mpi/bad_input.test
+
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test

@@ -284,8 +284,12 @@ int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, do
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    if (count && (!refs || !views))
+    if (count > INT32_MAX)
+        status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs: a negative count?", count);
+    else if (count && (!refs || !views))
         status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs with a null array", count);
+    else if (timeout != timeout)
+        status = base_fail(RAYMPI_ERR_ARGUMENT, "the timeout is not a number");
     uint64_t deadline = task_deadline(thread->room, timeout);
     size_t done = 0;
     for (; done < count && status == RAYMPI_OK; done++)
@@ -508,6 +512,8 @@ int raympi_actor_release(raympi_actor actor)
 int raympi_release_all(const raympi_ref *refs, size_t count)
 {
     int first = RAYMPI_OK;
+    if (count > INT32_MAX)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "release of %zu refs: a negative count?", count);
     if (count && !refs)
         return base_fail(RAYMPI_ERR_ARGUMENT, "release of %zu refs in a null array", count);
     for (size_t i = 0; i < count; i++) {

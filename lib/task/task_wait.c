@@ -141,6 +141,7 @@ int task_object_error(struct object *object)
 {
     char text[768];
     atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
+    value_error_see(value_behind(&object->value));
     value_error_text(value_behind(&object->value), text, sizeof text);
     return base_fail(object->status, "%s", text);
 }
