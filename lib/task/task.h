@@ -369,7 +369,7 @@ struct task_room {
     _Atomic uint32_t *inflight; /* tasks sent to each rank that have not ended */
     struct kept_set kept;
     _Atomic int stealing;       /* a STEAL is on its way */
-    _Atomic uint64_t sent_away;
+    _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */
     _Atomic int ended;          /* phases of the end that were announced */
     _Atomic int deadlocks;
     struct sched_parker *finalize_parker;
@@ -439,6 +439,8 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
 
 struct raympi_waitset;
 void task_quiesce_report(struct task_room *room, const char *why);
+/** Tasks submitted by all threads of this rank so far. */
+uint64_t task_submitted(struct task_room *room);
 /** The collective end: returns when every rank is here and nothing is left to do. */
 int task_finalize(struct task_room *room);
 /** Leaks and unseen errors, printed. Returns UNSEEN when there were errors nobody looked at. */

@@ -46,6 +46,16 @@ static uint64_t outstanding(struct task_room *room)
     return left;
 }
 
+uint64_t task_submitted(struct task_room *room)
+{
+    ck_spinlock_lock(&room->thread_lock);
+    uint64_t sum = room->ended_threads_submitted;
+    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+        sum += atomic_load(&thread->submitted);
+    ck_spinlock_unlock(&room->thread_lock);
+    return sum;
+}
+
 static void describe_object(struct task_room *room, uint64_t handle, char *text, size_t size)
 {
     struct object *object = handle ? object_find(room, handle) : NULL;

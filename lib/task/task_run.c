@@ -137,6 +137,7 @@ void task_complete_returns(struct task *task, struct result *results, const stru
 
 static void end_with_error(struct task *task, struct value *error)
 {
+    atomic_fetch_add_explicit(&task->room->failed, 1, memory_order_relaxed);
     if (task->flags & TASK_FOREIGN)
         task_send_failed(task, error);
     else
