@@ -47,6 +47,10 @@ mpi_programs += %D%/mpi/tasks
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 
+mpi_programs += %D%/mpi/objects
+mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
+sanitizer_tests += %D%/mpi/objects.test
+
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test

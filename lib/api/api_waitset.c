@@ -163,6 +163,8 @@ static int wait_one(struct task_thread *thread, raympi_waitset *set, double time
     struct entry *entry;
     if (!set || !ref)
         return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_waitset_wait needs a set and a place for the ref");
+    if (timeout != timeout)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "the timeout is not a number");
     if (set->count == 0)
         return base_fail(RAYMPI_ERR_ARGUMENT, "the wait set is empty");
     int status = take_waiting(thread, set, task_deadline(thread->room, timeout), &entry);

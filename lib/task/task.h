@@ -156,7 +156,7 @@ struct object {
     struct refcount count; /* first: handle, holds, holders */
     _Atomic uintptr_t waiters;
     int status;           /* once ready: OK or the error's code */
-    uint32_t scope_index; /* where the scope that got it keeps it; a hint */
+    _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
     uint32_t child;       /* logical identity: parent and index */
     uint16_t result;
     uint16_t attempt;
@@ -168,7 +168,8 @@ struct object {
     const char *label; /* task name, "put": static or the function's */
     struct task *producer;
     struct value value;
-    struct object *next_free;
+    struct object *next_free; /* or in a list of those to be woken or destroyed */
+    struct waiter *waking;
     UT_hash_handle hh;
 };
 
@@ -223,10 +224,11 @@ struct context {
     uint64_t *held; /* handles in scope; 0 = let go */
     uint32_t held_used, held_size;
     uint64_t held_first[8];
+    struct held_index *held_index; /* made when a hint was wrong and there are many */
     uint32_t *frames; /* where each nested scope began in held and views: pairs */
     uint32_t frame_used, frame_size;
     struct object **views;
-    uint32_t view_used, view_size;
+    uint32_t view_used, view_size, view_cursor; /* cursor: where the search for a free place goes on */
     raympi_ctx *run; /* NULL for main and threads */
     void *lanes;     /* the actor room's: calls that wait for arguments */
 };
