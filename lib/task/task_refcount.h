@@ -1,0 +1,173 @@
+/*
+ * Counting references across ranks: a pure state machine. It sends nothing, keeps no table and takes no lock;
+ * a call changes one record and says in a `struct refcount_output` what the caller has to do.
+ *
+ * The protocol
+ * ------------
+ * Every object x has one owner rank, named in the top bits of its handle. Holders are ranks. A rank that
+ * holds x has a record with the number of its local holds: user refs, arguments of pending tasks, containers
+ * it owns, refs on their way to somebody else. At the owner every registered remote holder is one unit of the
+ * count too, and is a member of the holder set. The owner frees x when its count is 0; a borrower whose count
+ * is 0 erases its record and sends RELEASE.
+ *
+ * A ref that travels from S to B is covered by a hold that S keeps on a *token*: on x itself, or on a
+ * container that holds x. B accepts the ref when somebody there keeps it. A rank that is new to x sends
+ * REGISTER to the owner, and the owner sends ACK(token) to S; a rank that has a record already sends the ACK
+ * itself. Only ACK ends the hold of S, so x is never without a hold that the owner knows or that one known to
+ * it covers. (A record older than its own REGISTER's arrival is covered by the forwarder's hold, the
+ * forwarder's record likewise by an older one: records are made in an order in time, so the chain ends at one
+ * the owner counts.)
+ *
+ * What the caller must do
+ * -----------------------
+ * - Hold one lock around lookup, call, and the change of the table for every function marked [locked].
+ *   Put the message of the output into its channel before unlocking: a REGISTER must not overtake an
+ *   earlier RELEASE.
+ * - Channels between two ranks are first in first out, reliable and exactly once.
+ * - Apply an output in this order: table change (verdict), message, then `drop`.
+ * - When an object that is a container is freed, its owner drops one hold on each nested ref.
+ * - Arguments of a task from S to B are covered by holds of S. If the task keeps an argument x, or reads a
+ *   nested ref out of it, or hands it on, B calls refcount_accept(x, S, token x) once for that argument;
+ *   the hold this gives belongs to the *task* and is dropped at its end, whoever keeps the ref retains for
+ *   itself. The task's completion says which arguments were accepted; S drops its hold for the others only.
+ * - To take x out of a container y, a rank needs a record of y: it retains y (the guard) and calls
+ *   refcount_accept(x, forwarder itself, token y). The guard ends by `drop` or by the ACK.
+ * - A ref that arrives and is wanted by nobody (the result of a task whose ref was released) is answered by
+ *   refcount_decline, or its forwarder would hold it for ever.
+ */
+#ifndef RAYMPI_TASK_REFCOUNT_H
+#define RAYMPI_TASK_REFCOUNT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REFCOUNT_SEQUENCE_BITS 44
+#define REFCOUNT_RANK_BITS     20
+#define REFCOUNT_MAX_RANKS     (1 << REFCOUNT_RANK_BITS)
+#define REFCOUNT_WIRE_SIZE     24
+
+enum refcount_status {
+    REFCOUNT_OK = 0,
+    REFCOUNT_E_MEMORY =
+        -1, /* holder set could not grow; nothing has changed, the message can be tried again */
+    REFCOUNT_E_MALFORMED = -2, /* bytes or arguments that no correct peer makes */
+    REFCOUNT_E_MISROUTED =
+        -3, /* REGISTER or RELEASE at a rank that is not the owner, or a message to oneself */
+    REFCOUNT_E_UNKNOWN = -4,    /* no record of the object that the message is about */
+    REFCOUNT_E_UNDERFLOW = -5,  /* more drops than holds */
+    REFCOUNT_E_DEAD = -6,       /* a ref arrived at an owner that counts no hold any more */
+    REFCOUNT_E_HOLDER = -7,     /* REGISTER of a rank that is a holder */
+    REFCOUNT_E_NOT_HOLDER = -8, /* RELEASE by a rank that is no holder */
+};
+
+/* One rank's holds on one object; 32 bytes. Only the owner's record uses the holder set. */
+struct refcount {
+    uint64_t handle;
+    _Atomic uint32_t count;
+    uint32_t holder_count;
+    uint32_t holder_capacity;
+    int32_t *holders; /* sorted, owned by the record */
+};
+
+enum refcount_kind {
+    REFCOUNT_REGISTER = 1, /* to the owner: the sender holds x now, tell the forwarder */
+    REFCOUNT_RELEASE = 2,  /* to the owner: the sender holds x no more */
+    REFCOUNT_ACK = 3,      /* to a forwarder: drop one hold on the token */
+};
+
+struct refcount_message {
+    enum refcount_kind kind;
+    uint64_t handle;   /* REGISTER, RELEASE: the object; ACK: the token */
+    int32_t forwarder; /* REGISTER only, else 0 */
+    uint64_t token;    /* REGISTER only, else 0: what the forwarder keeps a hold on */
+    int32_t to;        /* destination rank, not part of the bytes */
+};
+
+enum refcount_verdict {
+    REFCOUNT_KEEP,   /* the table stays as it is */
+    REFCOUNT_CREATE, /* insert a record made by refcount_init(record, handle, 1) */
+    REFCOUNT_FREE,   /* owner: remove the record, free the object and what it nests */
+    REFCOUNT_ERASE,  /* borrower: remove the record */
+};
+
+/* What is to be done; meaningful only if the call returned REFCOUNT_OK. */
+struct refcount_output {
+    enum refcount_verdict verdict;
+    bool has_message;
+    struct refcount_message message;
+    uint64_t drop; /* 0, or the object on which one local hold is to be dropped: an ACK to oneself */
+};
+
+static inline int32_t refcount_owner(uint64_t handle)
+{
+    return (int32_t)(handle >> REFCOUNT_SEQUENCE_BITS);
+}
+
+/* Starts a record with `count` local holds and no holders. Cannot fail. */
+void refcount_init(struct refcount *record, uint64_t handle, uint32_t count);
+
+/* Frees the holder set. The record may be initialised again. */
+void refcount_fini(struct refcount *record);
+
+/* One more hold, for a caller that has one: never from 0. Lock-free, from any thread. */
+static inline void refcount_retain(struct refcount *record)
+{
+    /* relaxed: the caller's own hold keeps the record, and a new hold publishes nothing */
+    atomic_fetch_add_explicit(&record->count, 1, memory_order_relaxed);
+}
+
+/*
+ * One hold less. Lock-free, from any thread. Returns 0 while holds are left, 1 when the count reached 0, or
+ * REFCOUNT_E_UNDERFLOW, with the count as it was. After 1 the caller takes the lock, looks the record up *by
+ * its handle* (copied before the call: another thread may erase the record as soon as this one has let go)
+ * and calls refcount_reached_zero.
+ */
+int refcount_drop(struct refcount *record);
+
+/*
+ * [locked] Decides what a count of 0 means. An accept may have raised the count since, or another thread may
+ * have been here first: then the verdict is KEEP. `record` is NULL if the table has none any more.
+ */
+int refcount_reached_zero(struct refcount *record, int32_t self, struct refcount_output *output);
+
+/*
+ * [locked] A ref to `handle` arrived from `forwarder`, which keeps a hold on `token`, and is kept here: this
+ * rank has one hold more. `record` is this rank's record or NULL; at the owner there must be one. Verdict
+ * CREATE asks for a record; if the caller cannot make it, it forgets the output and nothing has happened.
+ */
+int refcount_accept(struct refcount *record, int32_t self, uint64_t handle, int32_t forwarder, uint64_t token,
+                    struct refcount_output *output);
+
+/* The same for a ref that nobody here wants: only ends the forwarder's hold. Needs no record and no lock. */
+int refcount_decline(int32_t self, int32_t forwarder, uint64_t token, struct refcount_output *output);
+
+/*
+ * [locked] A message arrived from rank `from`. `record` is what this rank's table has for `message->handle`,
+ * or NULL. A negative status leaves everything unchanged; all but REFCOUNT_E_MEMORY mean that a peer broke
+ * the protocol.
+ */
+int refcount_receive(struct refcount *record, int32_t self, int32_t from,
+                     const struct refcount_message *message, struct refcount_output *output);
+
+/* Whether `rank` is registered at this owner's record. [locked] */
+bool refcount_is_holder(const struct refcount *record, int32_t rank);
+
+/* Writes REFCOUNT_WIRE_SIZE bytes, little-endian. REFCOUNT_E_MALFORMED if `capacity` or the message is no
+ * good. */
+int refcount_encode(const struct refcount_message *message, unsigned char *bytes, size_t capacity);
+
+/*
+ * Reads a message that arrived at `self` in a job of `ranks` ranks. Rejects every other length, unknown
+ * kinds, null handles, ranks outside the job, and bytes set that the kind does not use; `message` is set on
+ * success only.
+ */
+int refcount_decode(const unsigned char *bytes, size_t length, int32_t ranks, int32_t self,
+                    struct refcount_message *message);
+
+const char *refcount_kind_name(enum refcount_kind kind);
+const char *refcount_verdict_name(enum refcount_verdict verdict);
+const char *refcount_status_name(int status);
+
+#endif
