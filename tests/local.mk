@@ -41,6 +41,8 @@ mpi_programs += %D%/mpi/tasks
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 
+unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
+
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test
