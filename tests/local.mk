@@ -50,6 +50,7 @@ sanitizer_tests += %D%/mpi/tasks.test
 mpi_programs += %D%/mpi/objects
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
 sanitizer_tests += %D%/mpi/objects.test
+unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
