@@ -10,7 +10,32 @@ mpi_tests =
 sanitizer_tests =
 script_tests =
 
-unit_tests += %D%/base/test_version
+unit_tests += %D%/base/test_version %D%/base/test_status %D%/base/test_config %D%/base/test_memory \
+	%D%/base/test_segment %D%/base/test_crash %D%/base/test_fiber
+unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim
+unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
+# Its allocations fail on demand.
+%C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
+	-Wl,--wrap=mprotect
+EXTRA_DIST += %D%/net/job.h %D%/store/store_test.h
+unit_tests += %D%/topo/test_topo %D%/trace/test_trace %D%/trace/test_json
+EXTRA_DIST += %D%/base/child.h %D%/trace/json.h %D%/mpi/mpi_test.h
+
+# The same tests over the other way to switch fibers: with objects of its own, and without the library.
+unit_tests += %D%/base/test_fiber_ucontext
+%C%_base_test_fiber_ucontext_SOURCES = %D%/base/test_fiber.c lib/base/base_fiber.c lib/base/base_fiber_ucontext.c
+%C%_base_test_fiber_ucontext_CFLAGS = $(AM_CFLAGS)
+%C%_base_test_fiber_ucontext_LDADD = $(CUNIT_LIBS)
+
+unit_tests += %D%/base/test_fiber_cxx
+%C%_base_test_fiber_cxx_SOURCES = %D%/base/test_fiber_cxx.cc
+
+unit_tests += %D%/task/test_refcount
+%C%_task_test_refcount_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+
+noinst_PROGRAMS += %D%/refcount-sim
+%C%_refcount_sim_SOURCES = %D%/refcount-sim.c %D%/refcount-sim-ranks.c %D%/refcount-sim-tasks.c %D%/refcount-sim.h
+script_tests += %D%/script/refcount-sim.test
 
 mpi_programs += %D%/cxx/hello
 %C%_cxx_hello_SOURCES = %D%/cxx/hello.cc
@@ -26,6 +51,10 @@ sanitizer_tests += %D%/mpi/tasks.test
 mpi_programs += %D%/mpi/bad_input
 mpi_tests += %D%/mpi/bad_input.test
 sanitizer_tests += %D%/mpi/bad_input.test
+mpi_programs += %D%/mpi/objects
+mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
+sanitizer_tests += %D%/mpi/objects.test
+unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test

@@ -89,6 +89,7 @@ struct sched_parker {
     struct sched_parker *prev, *next; /* of the worker's parked list */
     struct sched_reason reason;
     bool timed;
+    bool resumed; /* the worker's thread only: it was notified and its turn has come */
 };
 
 void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct sched_reason reason);
