@@ -393,7 +393,7 @@ static void api_yield(struct task_thread *thread)
 {
     struct context *context = thread->context;
     sched_yield_fiber(thread->room->sched);
-    thread->context = context;
+    task_resumed(thread, context);
 }
 
 static int check_wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k,

@@ -438,6 +438,9 @@ const char *task_name(const struct task *task);
 /** Are all arguments there? */
 bool task_ready(const struct task *task);
 
+/** After sched_park(): others have run on this thread meanwhile, and it gets its context back. */
+void task_resumed(struct task_thread *thread, struct context *context);
+
 /** Waits for an object. OK (it is ready, perhaps with an error), TIMEOUT, DEADLOCK, MEMORY. */
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what);
 /** `timeout` in seconds as a deadline. */

@@ -39,7 +39,7 @@ static int store_create_waiting(struct task_room *room, uint64_t bytes, struct s
         uint64_t next = now + ROOM_RETRY;
         struct context *context = task_self->context;
         int parked = sched_park(&parker, next < deadline ? next : deadline);
-        task_self->context = context;
+        task_resumed(task_self, context);
         if (parked != RAYMPI_OK && parked != RAYMPI_ERR_TIMEOUT)
             return status;
     }

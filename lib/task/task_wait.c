@@ -39,7 +39,7 @@ static int park(struct task_thread *thread, struct sched_parker *parker, uint64_
     struct context *context = thread->context;
     trace_event(thread->trace, TRACE_TASK_BLOCK, parker->reason.handle, 0);
     int status = sched_park(parker, deadline);
-    thread->context = context;
+    task_resumed(thread, context);
     trace_event(thread->trace, TRACE_TASK_RESUME, parker->reason.handle, 0);
     return status;
 }
