@@ -25,6 +25,11 @@ static struct arg *arg_at(raympi_ctx *ctx, int i, int j)
         base_fail(RAYMPI_ERR_ARGUMENT, "the context is a null pointer");
         return NULL;
     }
+    if (base_unlikely(!task_self && !api_attach_get())) {
+        base_fail(RAYMPI_ERR_STATE, "argument %d was asked for in a forked child, which shares the objects' memory with the "
+                                    "rank: look at arguments before fork()", i);
+        return NULL;
+    }
     if (i < 0 || i >= task->arg_count) {
         fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d was asked for, the call has %d", i, task->arg_count));
         return NULL;
