@@ -289,13 +289,13 @@ int raympi_workers(void)
 int raympi_mpi_enter(void)
 {
     if (!api_attach_get())
-        return base_fail(RAYMPI_ERR_STATE, "raympi is not running");
+        return api_not_running();
     return bootstrap_mpi_lock(&job.bootstrap);
 }
 
 int raympi_mpi_leave(void)
 {
     if (!api_attach_get())
-        return base_fail(RAYMPI_ERR_STATE, "raympi is not running");
+        return api_not_running();
     return bootstrap_mpi_unlock(&job.bootstrap);
 }
