@@ -22,6 +22,10 @@ mpi_programs += %D%/mpi/tasks
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 
+mpi_programs += %D%/mpi/actors
+mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
+sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
+
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test
