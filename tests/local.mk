@@ -51,6 +51,9 @@ mpi_programs += %D%/mpi/objects
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
 sanitizer_tests += %D%/mpi/objects.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
+mpi_programs += %D%/mpi/actors
+mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
+sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
