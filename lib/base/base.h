@@ -131,8 +131,9 @@ struct base_crash_hooks {
     int rank;
     size_t (*describe)(char *text, size_t size);
     bool (*overflow)(const void *address);
-    /* called for SIGTERM and from atexit when the process leaves inside a job; async-signal-safe; may be NULL */
-    void (*terminated)(void);
+    /* called for SIGTERM (signal = SIGTERM) and from atexit (0) when the process leaves inside a job; async-signal-safe;
+     * may be NULL */
+    void (*terminated)(int signal);
 };
 /** Installs handlers for SIGSEGV SIGBUS SIGFPE SIGILL SIGABRT (and SIGTERM when hooks->terminated is set), chained to
  *  those that were there, on alternate stacks. The handler prints name, signal and a backtrace to stderr and hooks

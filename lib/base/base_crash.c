@@ -245,7 +245,7 @@ static void crash_terminate(int signal, siginfo_t *info, void *context)
     (void)context;
     int saved = errno;
     if (atomic_load(&crash_installed) && getpid() == crash_pid && crash_hooks.terminated != NULL)
-        crash_hooks.terminated();
+        crash_hooks.terminated(signal);
     crash_chain(crash_index(signal), info);
     errno = saved;
 }
@@ -253,7 +253,7 @@ static void crash_terminate(int signal, siginfo_t *info, void *context)
 static void crash_exit(void)
 {
     if (atomic_load(&crash_installed) && getpid() == crash_pid && crash_hooks.terminated != NULL)
-        crash_hooks.terminated();
+        crash_hooks.terminated(0);
 }
 
 /* ---- installation */

@@ -1,4 +1,4 @@
-#define _GNU_SOURCE
+
 
 #include "base_fiber.h"
 #include "base_fiber_internal.h"

@@ -2,7 +2,7 @@
  * Context switch by POSIX ucontext, for machines without an assembly file. Slower, as every switch also saves
  * and sets the signal mask by a system call. A context lies on its own stack.
  */
-#define _GNU_SOURCE
+
 
 #include "base_fiber_internal.h"
 

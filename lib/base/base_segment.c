@@ -201,8 +201,8 @@ void base_segment_unlink(struct base_segment *segment)
     segment->name[0] = '\0';
 }
 
-/** fallocate with all signals held back: a pending one makes the kernel give up and undo, so that a profiling
- * timer would keep a large range from ever being done. 0 or an errno. */
+/** fallocate with all signals held back: a pending one makes older kernels give up and undo, so that a
+ *  profiling timer would keep a large range from ever being done. 0 or an errno. */
 static int segment_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 {
     sigset_t all, saved;

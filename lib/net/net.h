@@ -1,5 +1,6 @@
-/* Active messages between nodes. One `struct net` per node; transports behind one interface: `shm` (ranks of a host)
- * and `sim` (nodes of one process, seeded; for tests). libfabric and MPI fit behind the same operations. */
+/* Active messages between nodes. One `struct net` per node; transports behind one interface: `shm` (ranks of
+ * a host) and `sim` (nodes of one process, seeded; for tests). libfabric and MPI fit behind the same
+ * operations. */
 #ifndef RAYMPI_NET_H
 #define RAYMPI_NET_H
 
@@ -8,6 +9,7 @@
 #define NET_HANDLERS    64
 #define NET_MESSAGE_MAX (UINT64_C(1) << 30) /* bytes of one message; longer values go through the store */
 #define NET_WORKERS_MAX 256
+#define NET_RANKS_MAX   256 /* ranks of one host that the shm transport serves */
 
 struct net;
 
@@ -29,49 +31,57 @@ struct net_piece {
     size_t length;
 };
 
-/** What one rank shows to the others of its host: written by that rank only, read by all, relaxed. In the host
- *  segment; each on cache lines of its own. */
+/** What one rank shows to the others of its host: written by that rank only, read by all, relaxed. In the
+ * host segment; each on cache lines of its own. */
 struct net_board {
     _Alignas(BASE_CACHE_LINE) _Atomic uint32_t queued; /* tasks ready to run that may be taken away */
-    _Atomic uint32_t running;   /* workers that run a task */
-    _Atomic uint32_t actors;    /* actors hosted */
-    _Atomic uint32_t available; /* 1 while workers can take new tasks (0: main computes and there is no other worker) */
-    _Atomic uint32_t idle;      /* 1 while everything is asleep and nothing is queued: see net_idle_publish() */
-    _Atomic uint32_t waiting;   /* fibers and threads blocked in raympi */
+    _Atomic uint32_t running;                          /* workers that run a task */
+    _Atomic uint32_t actors;                           /* actors hosted */
+    _Atomic uint32_t
+        available; /* 1 while workers can take new tasks (0: main computes and there is no other worker) */
+    _Atomic uint32_t idle;    /* 1 while everything is asleep and nothing is queued: see net_idle_publish() */
+    _Atomic uint32_t waiting; /* fibers and threads blocked in raympi */
     _Atomic uint32_t finalizing; /* main is in raympi_finalize and all its tasks have ended */
     _Atomic uint32_t idle_epoch; /* bumped whenever idle is withdrawn */
-    _Alignas(BASE_CACHE_LINE) _Atomic uint64_t sent; /* messages given to transports, counted before they are visible */
-    _Atomic uint64_t received;                       /* messages whose handler has returned */
-    _Alignas(BASE_CACHE_LINE) _Atomic uint64_t task[4]; /* name hash of what the first 4 workers run, 0 = nothing */
-    char crash[2048];                                   /* text of the crash handler */
+    _Alignas(BASE_CACHE_LINE) _Atomic uint64_t
+        sent;                  /* messages given to transports, counted before they are visible */
+    _Atomic uint64_t received; /* messages whose handler has returned */
+    _Alignas(BASE_CACHE_LINE) _Atomic uint64_t
+        task[4];      /* name hash of what the first 4 workers run, 0 = nothing */
+    char crash[2048]; /* text of the crash handler */
 };
 
 /** What a job that has come to rest is: see net_idle_publish(). */
 enum net_rest { NET_REST_NO = 0, NET_REST_DONE, NET_REST_DEADLOCK };
 
-/** Opens the shm transport for rank `rank` of `size` in the control area of the host segment. `offset` is where the
- *  net's part of the control area begins; it takes net_shm_bytes(size) from there. Collective only in the sense that
- *  every rank of the host opens; no order is required (a message to a rank that has not opened yet waits in its
- *  ring). MEMORY, STORE_FULL. */
+/** Opens the shm transport for rank `rank` of `size` in the control area of the host segment. `offset` is
+ * where the net's part of the control area begins; it takes net_shm_bytes(size) from there. Collective only
+ * in the sense that every rank of the host opens; no order is required (a message to a rank that has not
+ * opened yet waits in its ring). The segment must outlive the net. MEMORY, STORE_FULL, UNSUPPORTED (more than
+ * NET_RANKS_MAX ranks). */
 uint64_t net_shm_bytes(int size);
 int net_shm_open(struct net **net, struct base_segment *segment, uint64_t offset, int rank, int size);
 
-/** The sim transport: `size` nodes in one process and one thread; messages per ordered pair are FIFO, the order
- *  between pairs is drawn from `seed`, time is the sim's own. */
+/** The sim transport: `size` nodes in one process and one thread; messages per ordered pair are FIFO, the
+ * order between pairs is drawn from `seed`, time is the sim's own. */
 struct net_sim;
 int net_sim_create(struct net_sim **sim, int size, uint64_t seed);
 int net_sim_open(struct net **net, struct net_sim *sim, int rank);
-/** Runs what is called by nodes' net_sleep(): `step(arg, rank)` resumes a node until it sleeps again. Returns when no
- *  node has anything to do (all asleep, no message, no timer) or when `finished(arg)` says so. Every delivery is
- *  appended to the history hash, so that two runs with one seed can be compared. */
-void net_sim_run(struct net_sim *sim, void (*step)(void *arg, int rank), bool (*finished)(void *arg), void *arg);
+/** Runs what is called by nodes' net_sleep(): `step(arg, rank)` resumes a node until it sleeps again. Returns
+ * when no node has anything to do (all asleep, no message, no timer) or when `finished(arg)` says so. Every
+ * delivery is appended to the history hash, so that two runs with one seed can be compared. */
+void net_sim_run(struct net_sim *sim, void (*step)(void *arg, int rank), bool (*finished)(void *arg),
+                 void *arg);
+/** What a node's net_sleep() calls once its deadline is noted: suspend(arg, rank) switches back to the driver
+ * and returns when step() resumes the node. Without it net_sleep() returns at once, and so must the step. */
+void net_sim_on_sleep(struct net_sim *sim, void (*suspend)(void *arg, int rank), void *arg);
 uint64_t net_sim_history(const struct net_sim *sim);
 /** Makes rank die: its messages are dropped, the others see a peer-died event. */
 void net_sim_kill(struct net_sim *sim, int rank);
 void net_sim_destroy(struct net_sim *sim);
 
-/** Closes a net. Messages that are still queued are dropped. For shm: says first that this rank leaves in good order
- *  (its end is not a death for others). */
+/** Closes a net. Messages that are still queued are dropped. For shm: says first that this rank leaves in
+ * good order (its end is not a death for others). */
 void net_close(struct net *net);
 
 int net_rank(const struct net *net);
@@ -86,22 +96,23 @@ void net_handle(struct net *net, uint16_t type, net_handler *handler, void *arg)
 void net_on_death(struct net *net, void (*died)(void *arg, int rank), void *arg);
 
 /**
- * Sends one message made of `count` pieces to `peer` (may be oneself). Never blocks and never fails for lack of room:
- * what the ring can not take waits in a queue of this rank that later sends and polls flush, in order. Any thread.
- * Messages of one sending thread to one peer arrive in order (of all threads: in the order of the internal lock).
- * Long messages are split and put together again. MEMORY, TOO_LARGE, NODE_DIED.
+ * Sends one message made of `count` pieces to `peer` (may be oneself). Never blocks and never fails for lack
+ * of room: what the ring can not take waits in a queue of this rank that later sends and polls flush, in
+ * order. Any thread. Messages of one sending thread to one peer arrive in order (of all threads: in the order
+ * of the internal lock). Long messages are split and put together again. MEMORY, TOO_LARGE, NODE_DIED.
  */
 int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count);
 /** Bytes waiting in the queue behind the ring to `peer`: the caller's measure for back-pressure. */
 size_t net_pending(struct net *net, int peer);
 
-/** Delivers at most `budget` messages; flushes queues; notices deaths. Returns how many were delivered. Only one
- *  thread at a time (the poller): the caller sees to that. */
+/** Delivers at most `budget` messages; flushes queues; notices deaths. Returns how many were delivered. Only
+ * one thread at a time (the poller): the caller sees to that. */
 int net_poll(struct net *net, int budget);
 
 /**
- * Sleeps until a message, net_wake(), a death, or `deadline` (net_now() nanoseconds, UINT64_MAX = none). Poller only.
- * Sets "asleep", then asks busy(arg) and its own rings once more, and returns at once when there is something.
+ * Sleeps until a message, net_wake(), a death, or `deadline` (net_now() nanoseconds, UINT64_MAX = none).
+ * Poller only. Sets "asleep", then asks busy(arg) and its own rings once more, and returns at once when there
+ * is something.
  */
 void net_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
 /** Ends the poller's sleep, now or the next one; from any thread of this node. Cheap when nobody sleeps. */
@@ -109,9 +120,12 @@ void net_wake(struct net *net);
 /** Wakes the poller of every rank of the host (for job end and deadlock, which are found in the board). */
 void net_wake_all(struct net *net);
 
-/** Declares this rank at rest (nothing runs, nothing queued, main blocked, no user thread active, no timer), before it
- *  sleeps. The rank that completes the set "all at rest, sent = received" gets DONE (all finalizing) or DEADLOCK
- *  (someone waits), once per rest; everybody else NO. net_idle_withdraw() when something moves again, before it acts. */
+/** Declares this rank at rest (nothing runs, nothing queued, main blocked, no user thread active, no timer),
+ * before it sleeps. The rank that completes the set "all at rest, sent = received" gets DONE (all finalizing,
+ * nobody waiting) or DEADLOCK, once per rest; everybody else NO. After a death always NO: what the dead one
+ * had received is unknown. net_idle_withdraw() when something moves again, before it is acted on: before
+ * net_poll(), and before acting on DONE or DEADLOCK too (that ends the rest: the next one is answered anew).
+ * Both poller only; both may be repeated. */
 enum net_rest net_idle_publish(struct net *net);
 void net_idle_withdraw(struct net *net);
 

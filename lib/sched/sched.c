@@ -51,6 +51,11 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
     }
     struct worker *main_worker = sched->workers[0];
     fiber_init_thread(&main_worker->own);
+    if (sched_stack_left_of(&main_worker->own) == SIZE_MAX) {
+        /* In the sim, nodes open on fibers of the driver: what is known is the thread's stack, not theirs. */
+        main_worker->own.stack = NULL;
+        main_worker->own.stack_bytes = 0;
+    }
     main_worker->current = &main_worker->own;
     sched_self = main_worker;
     atomic_store(&net_board(net, net_rank(net))->available, config->workers > 1);
@@ -72,7 +77,9 @@ int sched_start(struct sched *sched)
 
 void sched_stop(struct sched *sched)
 {
-    atomic_store_explicit(&sched->stop, 1, memory_order_seq_cst);
+    atomic_store_explicit(&sched->stop, 1, memory_order_relaxed);
+    /* Full fence: "stop" before the looks at who sleeps; a sleeper says so, fences, and looks at "stop". */
+    atomic_thread_fence(memory_order_seq_cst);
     progress_stop(sched); /* first: it may be about to start the spare */
     for (int i = 1; i <= sched->worker_count; i++)
         if (sched->workers[i] && sched->workers[i]->started) {
@@ -155,9 +162,9 @@ void sched_counters(const struct sched *sched, struct sched_counters *counters)
     *counters = (struct sched_counters){.polls = atomic_load(&((struct sched *)sched)->polls)};
     for (int i = 0; i <= sched->worker_count; i++)
         if (sched->workers[i]) {
-            counters->run += sched->workers[i]->run;
-            counters->stolen += sched->workers[i]->stolen;
-            counters->parked += sched->workers[i]->parked_count;
-            counters->sleeps += sched->workers[i]->sleeps;
+            counters->run += atomic_load_explicit(&sched->workers[i]->run, memory_order_relaxed);
+            counters->stolen += atomic_load_explicit(&sched->workers[i]->stolen, memory_order_relaxed);
+            counters->parked += atomic_load_explicit(&sched->workers[i]->parked_count, memory_order_relaxed);
+            counters->sleeps += atomic_load_explicit(&sched->workers[i]->sleeps, memory_order_relaxed);
         }
 }

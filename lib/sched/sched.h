@@ -21,6 +21,8 @@ struct sched_hooks {
     void (*thread_end)(void *arg, struct worker *worker);
     /* after every poll, on the polling thread */
     void (*polled)(void *arg);
+    /* a worker has found nothing to do: a chance to ask other ranks, before it looks around and sleeps */
+    void (*idle)(void *arg);
     /* the job is at rest and this rank was chosen to say so */
     void (*rest)(void *arg, enum net_rest rest);
     /* nothing moved for the watchdog's time although something waits */
@@ -72,6 +74,7 @@ struct sched_reason {
     const char *who;   /* task name, "main", "thread" */
     const char *what;  /* "get", "wait", "finalize" */
     uint64_t handle;   /* of an object it waits for; 0 = none */
+    bool passive;      /* waits for the end of the job: no reason to call it deadlocked, and not to be failed */
 };
 
 /** A place where a fiber or a user's thread waits. On the waiter's stack. */
@@ -86,6 +89,7 @@ struct sched_parker {
     struct sched_parker *prev, *next; /* of the worker's parked list */
     struct sched_reason reason;
     bool timed;
+    bool resumed; /* the worker's thread only: it was notified and its turn has come */
 };
 
 void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct sched_reason reason);

@@ -22,7 +22,7 @@ struct worker {
     struct sched_parker *ready_head, *ready_tail; /* this thread only */
     unsigned tick;
     uint64_t next_deadline; /* not later than the first deadline of a timed parker here */
-    uint64_t run, stolen, parked_count, sleeps;
+    _Atomic uint64_t run, stolen, parked_count, sleeps; /* written by this thread only */
     struct sched_deque deque;
     _Alignas(BASE_CACHE_LINE) _Atomic(struct sched_parker *) remote_ready; /* pushed by other threads */
     _Atomic uint32_t asleep;                                               /* enum worker_sleep; futex word */
@@ -65,6 +65,9 @@ struct sched {
 
 extern __thread struct worker *sched_self __attribute__((tls_model("initial-exec")));
 
+/* sched_park.c */
+size_t sched_stack_left_of(const struct fiber *fiber);
+
 /* sched_queue.c */
 void queue_push(struct sched_queue *queue, struct sched_item *item);
 struct sched_item *queue_pop(struct sched_queue *queue);
@@ -73,9 +76,17 @@ static inline bool queue_empty(const struct sched_queue *queue)
     return atomic_load_explicit(&((struct sched_queue *)queue)->count, memory_order_relaxed) == 0;
 }
 
+/* Counts that one thread writes and others read: a load and a store are enough. */
+static inline void worker_count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
 /* sched_worker.c */
 void worker_loop(void *arg);
 struct sched_item *worker_next(struct worker *worker);
+void worker_run(struct worker *worker, struct sched_item *item);
+void parker_wake(struct sched_parker *parker);
 struct sched_parker *worker_ready(struct worker *worker);
 void worker_switch(struct worker *worker, struct fiber *to);
 void worker_idle(struct worker *worker);

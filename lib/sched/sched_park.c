@@ -13,6 +13,7 @@ void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct 
     parker->status = RAYMPI_OK;
     parker->deadline = UINT64_MAX;
     parker->timed = false;
+    parker->resumed = false;
     parker->reason = reason;
 }
 
@@ -70,52 +71,56 @@ static int park_thread(struct sched *sched, struct sched_parker *parker, uint64_
     return parker->status;
 }
 
-size_t sched_stack_left(void)
+/* SIZE_MAX when this is not the stack that the fiber is known to have. */
+size_t sched_stack_left_of(const struct fiber *fiber)
 {
-    struct worker *self = sched_self;
-    if (!self || !self->current->stack)
-        return SIZE_MAX;
-    return (size_t)((char *)__builtin_frame_address(0) - self->current->stack);
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = (uintptr_t)fiber->stack;
+    return fiber->stack && here >= low && here - low < fiber->stack_bytes ? here - low : SIZE_MAX;
 }
 
-/* No fiber is left: runs other items on this stack, above the blocked task, while there is room. */
-static int park_nested(struct worker *worker, struct sched_parker *parker)
+size_t sched_stack_left(void)
+{
+    return sched_self ? sched_stack_left_of(sched_self->current) : SIZE_MAX;
+}
+
+/* No fiber is left: runs one more item on this stack, above the blocked task, while there is room. */
+static int nested_step(struct worker *worker, struct sched_parker *parker)
+{
+    bool room = sched_stack_left() > STACK_RESERVE;
+    struct sched_item *item = room ? worker_next(worker) : NULL;
+    uint32_t parked = PARKER_PARKED;
+    if (item) {
+        worker_run(worker, item);
+        return RAYMPI_OK;
+    }
+    if (!room && atomic_compare_exchange_strong(&parker->state, &parked, PARKER_NOTIFIED))
+        return base_fail(RAYMPI_ERR_MEMORY,
+                         "%u tasks are blocked and no stack is left for another: wait in fewer tasks at a time",
+                         fiber_pool_in_use(worker->fibers));
+    worker_idle(worker);
+    return RAYMPI_OK;
+}
+
+/* Goes on with what is ready, or with a fresh loop, until the parker's turn comes. A fiber may be switched to for a
+ * parker that lies deeper on its stack (see nested_step()): that one goes on when those above it have ended, so who is
+ * on top looks whether it was meant. */
+static int park_wait(struct worker *worker, struct sched_parker *parker)
 {
     for (;;) {
         struct sched_parker *ready = worker_ready(worker);
-        if (ready == parker)
+        if (parker->resumed)
             return RAYMPI_OK;
-        if (ready) {
-            worker_switch(worker, ready->fiber);
-            return RAYMPI_OK;
-        }
-        struct sched_item *item = sched_stack_left() > STACK_RESERVE ? worker_next(worker) : NULL;
-        if (item) {
-            worker->run++;
-            item->run(item);
-        } else if (sched_stack_left() > STACK_RESERVE ||
-                   atomic_load_explicit(&parker->state, memory_order_relaxed) != PARKER_PARKED) {
-            worker_idle(worker);
-        } else {
-            uint32_t parked = PARKER_PARKED;
-            if (atomic_compare_exchange_strong(&parker->state, &parked, PARKER_NOTIFIED))
-                return base_fail(RAYMPI_ERR_MEMORY,
-                                 "%u tasks are blocked and no stack is left for another: wait in fewer tasks at a time",
-                                 fiber_pool_in_use(worker->fibers));
-        }
+        if (ready && ready->fiber == worker->current)
+            continue;
+        struct fiber *to = ready ? ready->fiber : fiber_acquire(worker->fibers, worker_loop, worker);
+        int status = RAYMPI_OK;
+        if (to)
+            worker_switch(worker, to);
+        else
+            status = nested_step(worker, parker);
+        if (status != RAYMPI_OK || parker->resumed)
+            return status;
     }
-}
-
-static int park_switch(struct worker *worker, struct sched_parker *parker)
-{
-    struct sched_parker *ready = worker_ready(worker);
-    if (ready == parker)
-        return RAYMPI_OK;
-    struct fiber *to = ready ? ready->fiber : fiber_acquire(worker->fibers, worker_loop, worker);
-    if (!to)
-        return park_nested(worker, parker);
-    worker_switch(worker, to);
-    return RAYMPI_OK;
 }
 
 /* main() gives its thread to the rank's work, and takes it back. */
@@ -138,15 +143,15 @@ static int park_fiber(struct worker *worker, struct sched_parker *parker, uint64
     if (deadline < worker->next_deadline)
         worker->next_deadline = deadline;
     list_add(&worker->parked_lock, &worker->parked, parker);
-    atomic_fetch_add_explicit(&board->waiting, 1, memory_order_relaxed);
-    worker->parked_count++;
+    atomic_fetch_add_explicit(&board->waiting, !parker->reason.passive, memory_order_relaxed);
+    worker_count(&worker->parked_count);
     int status = RAYMPI_OK;
     if (park_begin(parker)) {
         main_inside(worker, true);
-        status = park_switch(worker, parker);
+        status = park_wait(worker, parker);
         main_inside(worker, false);
     }
-    atomic_fetch_sub_explicit(&board->waiting, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&board->waiting, !parker->reason.passive, memory_order_relaxed);
     list_remove(&worker->parked_lock, &worker->parked, parker);
     return status == RAYMPI_OK ? parker->status : status;
 }
@@ -165,15 +170,15 @@ void sched_yield_fiber(struct sched *sched)
     if (!self || self->sched != sched)
         return;
     struct sched_parker parker;
-    sched_parker_init(sched, &parker, (struct sched_reason){"task", "yield", 0});
+    sched_parker_init(sched, &parker, (struct sched_reason){"task", "yield", 0, false});
     sched_park(&parker, net_now(sched->net));
 }
 
-static void each_of(ck_spinlock_t *lock, struct sched_parker *head,
+static void each_of(ck_spinlock_t *lock, struct sched_parker *const *head,
                     void (*visit)(void *arg, const struct sched_parker *parker), void *arg)
 {
     ck_spinlock_lock(lock);
-    for (struct sched_parker *parker = head; parker; parker = parker->next)
+    for (struct sched_parker *parker = *head; parker; parker = parker->next)
         visit(arg, parker);
     ck_spinlock_unlock(lock);
 }
@@ -182,8 +187,8 @@ void sched_each_parked(struct sched *sched, void (*visit)(void *arg, const struc
 {
     for (int i = 0; i <= sched->worker_count; i++)
         if (sched->workers[i])
-            each_of(&sched->workers[i]->parked_lock, sched->workers[i]->parked, visit, arg);
-    each_of(&sched->threads_lock, sched->threads_parked, visit, arg);
+            each_of(&sched->workers[i]->parked_lock, &sched->workers[i]->parked, visit, arg);
+    each_of(&sched->threads_lock, &sched->threads_parked, visit, arg);
 }
 
 static void fail_of(ck_spinlock_t *lock, struct sched_parker *const *head, int status)
@@ -191,10 +196,13 @@ static void fail_of(ck_spinlock_t *lock, struct sched_parker *const *head, int s
     ck_spinlock_lock(lock);
     for (struct sched_parker *parker = *head; parker; parker = parker->next) {
         uint32_t parked = PARKER_PARKED;
-        /* Only who is still waiting fails: a wait that has just ended keeps its result. */
-        if (atomic_load_explicit(&parker->state, memory_order_relaxed) == parked) {
+        /* Only who is still waiting fails: a wait that has just ended keeps its result. Who was woken reads the status
+         * after it has taken itself off this list, under the lock. */
+        if (!parker->reason.passive &&
+            atomic_compare_exchange_strong_explicit(&parker->state, &parked, PARKER_NOTIFIED, memory_order_acq_rel,
+                                                    memory_order_relaxed)) {
             parker->status = status;
-            sched_unpark(parker);
+            parker_wake(parker);
         }
     }
     ck_spinlock_unlock(lock);

@@ -41,7 +41,8 @@ static uint64_t movement(const struct sched *sched)
     uint64_t sum = 0;
     for (int i = 0; i <= sched->worker_count; i++)
         if (sched->workers[i])
-            sum += sched->workers[i]->run + sched->workers[i]->parked_count;
+            sum += atomic_load_explicit(&sched->workers[i]->run, memory_order_relaxed) +
+                   atomic_load_explicit(&sched->workers[i]->parked_count, memory_order_relaxed);
     const struct net_board *board = net_board(sched->net, net_rank(sched->net));
     return sum + atomic_load_explicit(&((struct net_board *)board)->received, memory_order_relaxed);
 }
@@ -101,7 +102,9 @@ static void *progress_main(void *arg)
         bool stale = polls == seen;
         seen = polls;
         if (stale && !all_asleep(sched)) {
+            sched_active_add(sched); /* the workers may fall asleep while we poll: the rank is not at rest then */
             bool delivered = sched_poll(sched, POLLER_PROGRESS, POLL_BUDGET);
+            sched_active_drop(sched);
             seen = atomic_load_explicit(&sched->polls, memory_order_relaxed);
             tick = delivered ? TICK_FIRST : (tick * 2 > TICK_LAST ? TICK_LAST : tick * 2);
             spare_check(sched);

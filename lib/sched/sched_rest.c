@@ -16,8 +16,13 @@ void sched_active_drop(struct sched *sched)
     if (--sched->active == 0)
         rest = net_idle_publish(sched->net);
     ck_spinlock_unlock(&sched->rest_lock);
-    if (rest != NET_REST_NO && sched->config.hooks.rest)
+    if (rest == NET_REST_NO)
+        return;
+    /* We move again, by saying so; what was found out once must not be found out twice. */
+    sched_active_add(sched);
+    if (sched->config.hooks.rest)
         sched->config.hooks.rest(sched->config.hooks.arg, rest);
+    sched_active_drop(sched);
 }
 
 void sched_thread_attach(struct sched *sched)

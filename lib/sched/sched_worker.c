@@ -60,17 +60,16 @@ struct sched_parker *worker_ready(struct worker *worker)
         worker->ready_head = parker->ready_next;
         if (!worker->ready_head)
             worker->ready_tail = NULL;
+        parker->resumed = true;
     }
     return parker;
 }
 
-void sched_unpark(struct sched_parker *parker)
+/* Whoever changes the state from PARKED to NOTIFIED wakes, once. */
+void parker_wake(struct sched_parker *parker)
 {
     struct sched *sched = parker->sched;
     struct worker *worker = parker->worker;
-    /* Acquire-release: publishes the result to the waiter; pairs with the compare-exchange that parks. */
-    if (atomic_exchange_explicit(&parker->state, PARKER_NOTIFIED, memory_order_acq_rel) != PARKER_PARKED)
-        return;
     if (!worker) {
         if (!parker->timed)
             sched_active_add(sched);
@@ -89,6 +88,13 @@ void sched_unpark(struct sched_parker *parker)
     /* Full fence: the push comes before the look at the sleeper; see worker_sleep(). */
     atomic_thread_fence(memory_order_seq_cst);
     sched_wake_worker(sched, worker);
+}
+
+void sched_unpark(struct sched_parker *parker)
+{
+    /* Acquire-release: publishes the result to the waiter; pairs with the compare-exchange that parks. */
+    if (atomic_exchange_explicit(&parker->state, PARKER_NOTIFIED, memory_order_acq_rel) == PARKER_PARKED)
+        parker_wake(parker);
 }
 
 /* Timed waits whose time is up become ready with TIMEOUT. */
@@ -143,7 +149,7 @@ static struct sched_item *steal_within(struct worker *worker)
         struct worker *victim = sched->workers[(worker->index + i) % (sched->worker_count + 1)];
         struct sched_item *item = victim ? sched_deque_steal(&victim->deque) : NULL;
         if (item) {
-            worker->stolen++;
+            worker_count(&worker->stolen);
             return item;
         }
     }
@@ -212,6 +218,7 @@ void sched_wake_worker(struct sched *sched, struct worker *worker)
             continue;
         atomic_fetch_sub_explicit(&sched->sleepers, 1, memory_order_relaxed);
         sched_active_add(sched);
+        progress_kick(sched); /* the worker may be on its way already, and have looked before we counted it */
         if (asleep == WORKER_ASLEEP_IN_NET)
             net_wake(sched->net);
         else
@@ -269,7 +276,7 @@ static void worker_sleep(struct worker *worker)
     if (!poller && none == POLLER_PROGRESS)
         return; /* it gives the role back at once, and somebody has to sleep with it */
     uint64_t deadline = worker->next_deadline;
-    worker->sleeps++;
+    worker_count(&worker->sleeps);
     atomic_fetch_add_explicit(&sched->sleepers, 1, memory_order_relaxed);
     atomic_store_explicit(&worker->asleep, poller ? WORKER_ASLEEP_IN_NET : WORKER_ASLEEP, memory_order_relaxed);
     /* Full fence: "asleep" comes before the look at the queues; who pushes, pushes before it looks at "asleep". */
@@ -304,11 +311,19 @@ static void worker_sleep(struct worker *worker)
     progress_kick(sched);
 }
 
+void worker_run(struct worker *worker, struct sched_item *item)
+{
+    worker_count(&worker->run);
+    item->run(item);
+}
+
 /* Looks around for a while, then sleeps. */
 void worker_idle(struct worker *worker)
 {
     struct sched *sched = worker->sched;
     sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));
+    if (sched->config.hooks.idle && may_take(worker))
+        sched->config.hooks.idle(sched->config.hooks.arg);
     if (sched->config.cooperative) {
         if (!worker_has_work(worker))
             worker_sleep(worker);
@@ -350,8 +365,7 @@ void worker_loop(void *arg)
         }
         struct sched_item *item = worker_next(worker);
         if (item) {
-            worker->run++;
-            item->run(item);
+            worker_run(worker, item);
         } else {
             worker_idle(worker);
         }

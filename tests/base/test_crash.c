@@ -21,8 +21,9 @@ static size_t describe(char *into, size_t size)
     return length;
 }
 
-static void terminated(void)
+static void terminated(int signal)
 {
+    (void)signal;
     static const char line[] = "terminated\n";
     ssize_t written = write(STDERR_FILENO, line, sizeof line - 1);
     (void)written;

@@ -3,9 +3,8 @@
  * switch and once with base_fiber_ucontext.c. FIBER_TEST_STANDALONE builds it without CUnit, for cross
  * compilers.
  */
-#define _GNU_SOURCE
 
-#include "base_fiber.h"
+#include "base/base_fiber.h"
 
 #include <execinfo.h>
 #include <fenv.h>

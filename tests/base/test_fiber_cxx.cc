@@ -3,7 +3,7 @@
  * of exceptions in flight. Fails when a switch leaves the runtime's per-thread state as it is.
  */
 extern "C" {
-#include "base_fiber.h"
+#include "base/base_fiber.h"
 }
 
 #include <cstdio>

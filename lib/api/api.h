@@ -1,0 +1,48 @@
+/* The public functions: they check arguments and call the rooms below. */
+#ifndef RAYMPI_API_H
+#define RAYMPI_API_H
+
+#include "actor/actor.h"
+#include "base/base.h"
+#include "net/net.h"
+#include "sched/sched.h"
+#include "store/store.h"
+#include "task/task.h"
+#include "trace/trace.h"
+
+/** One node: everything a rank is. Hangs on threads (task_self), not on a global, so that several can live in one
+ *  process. */
+struct api_node {
+    struct base_config config;
+    struct trace *trace;
+    struct net *net;
+    struct store *store;
+    struct sched *sched;
+    struct task_room *tasks;
+    struct actor_room *actors;
+};
+
+/** Puts the rooms of a node together over an open net and store, which it takes over. The caller becomes worker 0. */
+int api_node_open(struct api_node *node, const struct base_config *config, struct net *net, struct store *store, int workers,
+                  double spin_ns, bool cooperative);
+/** Starts threads: from here on messages are handled. */
+int api_node_start(struct api_node *node);
+void api_node_stop(struct api_node *node);
+void api_node_close(struct api_node *node);
+/** The node of a task room. */
+struct api_node *api_node_of(const struct task_room *tasks);
+
+/** The calling thread inside raympi: STATE when there is no node, REENTRY from a signal handler that interrupted a call.
+ *  A user's thread is attached by its first call. Pairs with api_leave(). */
+int api_enter(struct task_thread **thread);
+static inline void api_leave(struct task_thread *thread)
+{
+    thread->in_call = 0;
+}
+
+/* api_attach.c */
+/** The node that threads of the user's belong to; NULL: none. */
+void api_attach_set(struct api_node *node);
+struct api_node *api_attach_get(void);
+
+#endif

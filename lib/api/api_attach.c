@@ -1,0 +1,74 @@
+/* Who may call: workers, and threads of the user's, which are attached by their first call. */
+#include "api/api.h"
+
+#include <pthread.h>
+
+static struct api_node *_Atomic attach_node;
+static pthread_key_t attach_key;
+static pthread_once_t attach_once = PTHREAD_ONCE_INIT;
+
+/* A user's thread ends: what it held is let go, and it no longer counts as one that may still call. */
+static void thread_gone(void *arg)
+{
+    struct task_thread *thread = arg;
+    if (!atomic_load(&attach_node) || task_self != thread)
+        return;
+    struct sched *sched = thread->room->sched;
+    task_thread_close(thread);
+    sched_thread_detach(sched);
+}
+
+/* In a forked child nothing of raympi works: it is one thread of a process that shares the job's memory. */
+static void forked(void)
+{
+    atomic_store(&attach_node, NULL);
+    task_self = NULL;
+    sched_worker_assume(NULL);
+}
+
+static void attach_prepare(void)
+{
+    pthread_key_create(&attach_key, thread_gone);
+    pthread_atfork(NULL, NULL, forked);
+}
+
+void api_attach_set(struct api_node *node)
+{
+    pthread_once(&attach_once, attach_prepare);
+    atomic_store(&attach_node, node);
+}
+
+struct api_node *api_attach_get(void)
+{
+    return atomic_load(&attach_node);
+}
+
+static int attach(struct task_thread **thread)
+{
+    struct api_node *node = atomic_load(&attach_node);
+    if (!node)
+        return base_fail(RAYMPI_ERR_STATE, "raympi is not running here: call raympi_init() first, nothing after "
+                                           "raympi_finalize(), and nothing in a forked child");
+    *thread = task_thread_open(node->tasks, NULL, "thread");
+    if (!*thread)
+        return RAYMPI_ERR_MEMORY;
+    pthread_setspecific(attach_key, *thread);
+    sched_thread_attach(node->sched);
+    return RAYMPI_OK;
+}
+
+int api_enter(struct task_thread **out)
+{
+    struct task_thread *thread = task_self;
+    if (base_unlikely(!thread)) {
+        int status = attach(&thread);
+        if (status != RAYMPI_OK)
+            return status;
+    }
+    if (base_unlikely(thread->in_call))
+        return base_fail(RAYMPI_ERR_REENTRY, "called from a signal handler that interrupted a raympi call: set a flag "
+                                             "there, and call from the main flow");
+    thread->in_call = 1;
+    *out = thread;
+    return RAYMPI_OK;
+}

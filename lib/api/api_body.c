@@ -1,0 +1,436 @@
+/* Inside a body: arguments, results, the task itself. */
+#include "api/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire);
+int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor);
+
+/* The first failure of a call inside a body fails the task, with this text. */
+static void fail_body(raympi_ctx *ctx, int status)
+{
+    if (ctx->failed != RAYMPI_OK)
+        return;
+    ctx->failed = status;
+    if (!ctx->message[0])
+        snprintf(ctx->message, sizeof ctx->message, "%s", base_detail());
+}
+
+/* ---- arguments */
+
+static struct arg *arg_at(raympi_ctx *ctx, int i, int j)
+{
+    struct task *task = ctx ? ctx->task : NULL;
+    if (!task) {
+        base_fail(RAYMPI_ERR_ARGUMENT, "the context is a null pointer");
+        return NULL;
+    }
+    if (i < 0 || i >= task->arg_count) {
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d was asked for, the call has %d", i, task->arg_count));
+        return NULL;
+    }
+    struct arg *arg = &task->args[i];
+    if (arg->kind != RAYMPI_KIND_REFS && j == 0)
+        return arg;
+    if (arg->kind != RAYMPI_KIND_REFS || j < 0 || (uint32_t)j >= arg->count) {
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "member %d of argument %d was asked for, it has %d", j, i,
+                                 arg->kind == RAYMPI_KIND_REFS ? (int)arg->count : 1));
+        return NULL;
+    }
+    return &arg->list[j];
+}
+
+/* On the submitter a ref's value is in its record, elsewhere it came with the task. */
+static struct value *arg_value(const struct task *task, struct arg *arg)
+{
+    bool record = arg->object && !(task->flags & TASK_FOREIGN) && arg->kind != RAYMPI_KIND_ACTOR;
+    return record ? &arg->object->value : &arg->value;
+}
+
+static const void *arg_bytes(raympi_ctx *ctx, int i, int j, size_t *len)
+{
+    const void *data = NULL;
+    uint64_t length = 0;
+    struct arg *arg = arg_at(ctx, i, j);
+    if (arg && arg->kind == RAYMPI_KIND_ACTOR) {
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is an actor, not bytes", i));
+    } else if (arg) {
+        int status = value_look(ctx->context.room, arg_value(ctx->task, arg), &data, &length);
+        if (status != RAYMPI_OK)
+            fail_body(ctx, status);
+    }
+    if (len)
+        *len = length;
+    return data;
+}
+
+int raympi_arg_count(raympi_ctx *ctx)
+{
+    return ctx ? ctx->task->arg_count : base_fail(RAYMPI_ERR_ARGUMENT, "the context is a null pointer");
+}
+
+int raympi_arg_list_count(raympi_ctx *ctx, int i)
+{
+    if (!ctx || i < 0 || i >= ctx->task->arg_count)
+        return -1;
+    return ctx->task->args[i].kind == RAYMPI_KIND_REFS ? (int)ctx->task->args[i].count : 1;
+}
+
+raympi_const_pointer raympi_arg(raympi_ctx *ctx, int i, size_t *len)
+{
+    return arg_bytes(ctx, i, 0, len);
+}
+
+raympi_const_pointer raympi_arg_at(raympi_ctx *ctx, int i, int j, size_t *len)
+{
+    return arg_bytes(ctx, i, j, len);
+}
+
+/* Eight bytes that are a number of kind `type`, or raw. */
+static const void *number(raympi_ctx *ctx, int i, uint8_t *type)
+{
+    size_t len;
+    struct arg *arg = arg_at(ctx, i, 0);
+    const void *data = arg ? arg_bytes(ctx, i, 0, &len) : NULL;
+    if (!arg || ctx->failed != RAYMPI_OK)
+        return NULL;
+    if (!data || len != 8 || arg->kind == RAYMPI_KIND_STRING) {
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is no number: it has %zu bytes", i, len));
+        return NULL;
+    }
+    *type = value_behind(arg_value(ctx->task, arg))->type;
+    return data;
+}
+
+int64_t raympi_arg_int(raympi_ctx *ctx, int i)
+{
+    uint8_t type;
+    int64_t integer = 0;
+    const void *data = number(ctx, i, &type);
+    if (data && type == RAYMPI_KIND_DOUBLE)
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is a double, an integer was asked for", i));
+    else if (data)
+        memcpy(&integer, data, sizeof integer);
+    return integer;
+}
+
+double raympi_arg_double(raympi_ctx *ctx, int i)
+{
+    uint8_t type;
+    double real = 0;
+    int64_t integer;
+    const void *data = number(ctx, i, &type);
+    if (!data)
+        return 0;
+    memcpy(&integer, data, sizeof integer);
+    memcpy(&real, data, sizeof real);
+    return type == RAYMPI_KIND_INT ? (double)integer : real; /* a plain 1 where 1.0 was meant */
+}
+
+const char *raympi_arg_string(raympi_ctx *ctx, int i)
+{
+    size_t len;
+    const char *text = arg_bytes(ctx, i, 0, &len);
+    if (text && len && text[len - 1] == 0)
+        return text;
+    if (ctx)
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is no string", i));
+    return NULL;
+}
+
+/* This rank's record of the object behind an argument; it is taken over from the submitter when there is none yet. */
+static struct object *arg_record(raympi_ctx *ctx, struct arg *arg)
+{
+    struct task *task = ctx->task;
+    if (!arg->object && arg->handle) {
+        arg->object = object_accept(ctx->context.room, arg->handle, task->owner, arg->handle);
+        arg->accepted = arg->object != NULL;
+    }
+    return arg->object;
+}
+
+static uint64_t arg_hold(raympi_ctx *ctx, int i, int j, bool actor)
+{
+    struct arg *arg = arg_at(ctx, i, j);
+    if (!arg)
+        return 0;
+    if (arg->kind != (actor ? RAYMPI_KIND_ACTOR : RAYMPI_KIND_REF) || !arg->handle) {
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is no %s", i, actor ? "actor" : "ref"));
+        return 0;
+    }
+    struct object *object = arg_record(ctx, arg);
+    if (object) {
+        object_retain(object);
+        if (context_hold(&ctx->context, object) == RAYMPI_OK)
+            return arg->handle;
+        object_drop(ctx->context.room, object);
+    }
+    fail_body(ctx, RAYMPI_ERR_MEMORY);
+    return 0;
+}
+
+raympi_ref raympi_arg_ref(raympi_ctx *ctx, int i)
+{
+    return raympi_arg_ref_at(ctx, i, 0);
+}
+
+raympi_ref raympi_arg_ref_at(raympi_ctx *ctx, int i, int j)
+{
+    struct task_thread *thread;
+    if (api_enter(&thread) != RAYMPI_OK)
+        return (raympi_ref){0};
+    raympi_ref ref = {arg_hold(ctx, i, j, false)};
+    api_leave(thread);
+    return ref;
+}
+
+raympi_actor raympi_arg_actor(raympi_ctx *ctx, int i)
+{
+    struct task_thread *thread;
+    if (api_enter(&thread) != RAYMPI_OK)
+        return (raympi_actor){0};
+    raympi_actor actor = {arg_hold(ctx, i, 0, true)};
+    api_leave(thread);
+    return actor;
+}
+
+/* The record of the object whose bytes argument i is, with its value. */
+static struct object *arg_container(struct task_thread *thread, raympi_ctx *ctx, int i)
+{
+    struct arg *arg = arg_at(ctx, i, 0);
+    struct object *container = arg && arg->kind == RAYMPI_KIND_REF ? arg_record(ctx, arg) : NULL;
+    if (arg && !container)
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is no ref, it can not contain any", i));
+    if (!container || object_ready(container))
+        return container;
+    /* We have its value, the record has not: it was made just now. */
+    object_want(thread->room, container);
+    int status = task_await(thread->room, container, UINT64_MAX, "nested ref");
+    if (status != RAYMPI_OK)
+        fail_body(ctx, status);
+    return status == RAYMPI_OK ? container : NULL;
+}
+
+raympi_ref raympi_arg_nested(raympi_ctx *ctx, int i, raympi_wire_ref wire)
+{
+    struct task_thread *thread;
+    raympi_ref ref = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return ref;
+    struct object *container = arg_container(thread, ctx, i);
+    if (container)
+        ref = api_nested_ref(thread, container, wire);
+    api_leave(thread);
+    return ref;
+}
+
+raympi_actor raympi_arg_nested_actor(raympi_ctx *ctx, int i, raympi_wire_actor wire)
+{
+    struct task_thread *thread;
+    raympi_actor actor = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return actor;
+    struct object *container = arg_container(thread, ctx, i);
+    int status = container ? api_nested_hold(thread, container, wire.handle, true) : RAYMPI_ERR_TYPE;
+    if (status == RAYMPI_OK)
+        actor.handle = wire.handle;
+    else if (ctx)
+        fail_body(ctx, status);
+    api_leave(thread);
+    return actor;
+}
+
+/* ---- results */
+
+static struct result *result_at(raympi_ctx *ctx, int i)
+{
+    if (!ctx) {
+        base_fail(RAYMPI_ERR_ARGUMENT, "the context is a null pointer");
+        return NULL;
+    }
+    bool none = ctx->task->flags & TASK_VOID;
+    if (i < 0 || none || i >= ctx->task->returns) {
+        fail_body(ctx, base_fail(RAYMPI_ERR_ARGUMENT, "result %d was set, the task has %d (.num_returns)", i,
+                                 none ? 0 : ctx->task->returns));
+        return NULL;
+    }
+    if (ctx->results[i].set) {
+        fail_body(ctx, base_fail(RAYMPI_ERR_ARGUMENT, "result %d was set twice", i));
+        return NULL;
+    }
+    return &ctx->results[i];
+}
+
+static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count, uint8_t type)
+{
+    struct result *result = result_at(ctx, i);
+    if (!result)
+        return NULL;
+    struct task_room *room = ctx->context.room;
+    struct object *object;
+    int status = count && !refs ? base_fail(RAYMPI_ERR_ARGUMENT, "%zu nested refs in a null array", count) : RAYMPI_OK;
+    for (size_t n = 0; n < count && status == RAYMPI_OK; n++)
+        status = object_check(room, refs[n].handle, &object);
+    void *data;
+    if (status == RAYMPI_OK)
+        status = value_create(room, &result->value, len, (uint32_t)count, &data);
+    if (status != RAYMPI_OK) {
+        fail_body(ctx, status);
+        return NULL;
+    }
+    raympi_wire_ref *wires = (raympi_wire_ref *)((char *)data + base_align_up(len, 8));
+    for (size_t n = 0; n < count; n++) {
+        object = object_find(room, refs[n].handle);
+        object_retain(object);
+        struct task_id id = object_id(object);
+        wires[n] = (raympi_wire_ref){refs[n].handle, {id.word[0], id.word[1]}};
+    }
+    result->value.type = type;
+    result->data = data;
+    result->set = true;
+    return data;
+}
+
+static void *result_enter(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count, uint8_t type)
+{
+    struct task_thread *thread;
+    if (api_enter(&thread) != RAYMPI_OK)
+        return NULL;
+    void *data = result_create(ctx, i, len, refs, count, type);
+    api_leave(thread);
+    return data;
+}
+
+raympi_pointer raympi_return(raympi_ctx *ctx, int i, size_t len)
+{
+    return result_enter(ctx, i, len, NULL, 0, RAYMPI_KIND_BYTES);
+}
+
+raympi_pointer raympi_return_nested(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count)
+{
+    return result_enter(ctx, i, len, refs, count, RAYMPI_KIND_BYTES);
+}
+
+int raympi_return_copy(raympi_ctx *ctx, int i, const void *data, size_t len)
+{
+    if (len && !data) {
+        int status = base_fail(RAYMPI_ERR_ARGUMENT, "result %d of %zu bytes from a null pointer", i, len);
+        if (ctx)
+            fail_body(ctx, status);
+        return status;
+    }
+    void *to = result_enter(ctx, i, len, NULL, 0, RAYMPI_KIND_BYTES);
+    if (!to)
+        return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
+    store_copy(to, data, len);
+    return RAYMPI_OK;
+}
+
+static int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
+{
+    void *to = result_enter(ctx, i, 8, NULL, 0, type);
+    if (!to)
+        return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
+    memcpy(to, data, 8);
+    return RAYMPI_OK;
+}
+
+int raympi_return_int(raympi_ctx *ctx, int i, int64_t value)
+{
+    return return_number(ctx, i, &value, RAYMPI_KIND_INT);
+}
+
+int raympi_return_double(raympi_ctx *ctx, int i, double value)
+{
+    return return_number(ctx, i, &value, RAYMPI_KIND_DOUBLE);
+}
+
+static int return_ref(struct task_thread *thread, raympi_ctx *ctx, int i, uint64_t handle)
+{
+    struct object *object;
+    struct result *result = result_at(ctx, i);
+    if (!result)
+        return RAYMPI_ERR_ARGUMENT;
+    int status = task_handle_is_actor(handle)
+                     ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref: return it by raympi_return_nested()")
+                     : object_check(thread->room, handle, &object);
+    if (status != RAYMPI_OK) {
+        fail_body(ctx, status);
+        return status;
+    }
+    object_retain(object);
+    result->alias = handle;
+    result->set = true;
+    return RAYMPI_OK;
+}
+
+int raympi_return_ref(raympi_ctx *ctx, int i, raympi_ref ref)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = return_ref(thread, ctx, i, ref.handle);
+    api_leave(thread);
+    return status;
+}
+
+int raympi_fail(raympi_ctx *ctx, int code, const char *format, ...)
+{
+    if (!ctx || !format)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_fail needs a context and a message");
+    va_list list;
+    va_start(list, format);
+    vsnprintf(ctx->message, sizeof ctx->message, format, list);
+    va_end(list);
+    return code ? code : RAYMPI_ERR_TASK;
+}
+
+/* ---- the task and the actor */
+
+raympi_pointer raympi_self(raympi_ctx *ctx)
+{
+    return ctx ? ctx->self : NULL;
+}
+
+raympi_actor raympi_self_actor(raympi_ctx *ctx)
+{
+    struct task_thread *thread;
+    raympi_actor actor = {0};
+    if (!ctx || !ctx->actor) {
+        base_fail(RAYMPI_ERR_ARGUMENT, "raympi_self_actor is for methods");
+        return actor;
+    }
+    if (api_enter(&thread) != RAYMPI_OK)
+        return actor;
+    struct object *object = object_retain_alive(thread->room, actor_handle(ctx->actor));
+    if (!object)
+        base_fail(RAYMPI_ERR_ACTOR_DEAD, "the actor's last handle has been released: it ends after this call");
+    else if (context_hold(&ctx->context, object) == RAYMPI_OK)
+        actor.handle = object_handle(object);
+    else
+        object_drop(thread->room, object);
+    api_leave(thread);
+    return actor;
+}
+
+int raympi_actor_exit(raympi_ctx *ctx)
+{
+    if (!ctx || !ctx->actor)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_actor_exit is for methods");
+    ctx->exit_actor = true;
+    return RAYMPI_OK;
+}
+
+const char *raympi_task_name(raympi_ctx *ctx)
+{
+    return ctx ? ctx->context.name : "?";
+}
+
+void raympi_task_id(raympi_ctx *ctx, uint64_t id[2])
+{
+    struct task_id own = ctx ? context_id(&ctx->context) : (struct task_id){{0, 0}};
+    id[0] = own.word[0];
+    id[1] = own.word[1];
+}

@@ -1,0 +1,356 @@
+#include "api/api_bootstrap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT 512
+
+/* ---- agreement */
+
+int bootstrap_agree(struct bootstrap *b, int status)
+{
+    struct {
+        int status, rank;
+    } mine = {status, b->rank}, worst;
+    MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MINLOC, b->comm);
+    if (worst.status == RAYMPI_OK)
+        return RAYMPI_OK;
+    char text[TEXT] = "";
+    if (b->rank == worst.rank)
+        snprintf(text, sizeof text, "%s", base_detail());
+    MPI_Bcast(text, sizeof text, MPI_CHAR, worst.rank, b->comm);
+    if (status != RAYMPI_OK)
+        return status;
+    return base_fail(worst.status, "rank %d: %s", worst.rank, text);
+}
+
+int bootstrap_worst(struct bootstrap *b, int status)
+{
+    int worst;
+    MPI_Allreduce(&status, &worst, 1, MPI_INT, MPI_MIN, b->comm);
+    if (worst != status)
+        base_fail(worst, "another rank reports %s", raympi_strerror(worst));
+    return worst;
+}
+
+void bootstrap_barrier(struct bootstrap *b)
+{
+    MPI_Barrier(b->comm);
+}
+
+/* ---- MPI */
+
+static int open_mpi(struct bootstrap *b, int *argc, char ***argv, const void *comm)
+{
+    int initialized, finalized;
+    MPI_Initialized(&initialized);
+    MPI_Finalized(&finalized);
+    if (finalized)
+        return base_fail(RAYMPI_ERR_MPI, "MPI has been finalized already: raympi_init comes before MPI_Finalize");
+    if (comm && !initialized)
+        return base_fail(RAYMPI_ERR_MPI, "raympi_config.comm was given, but MPI is not initialised");
+    if (initialized) {
+        MPI_Query_thread(&b->thread_level);
+    } else if (MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &b->thread_level) != MPI_SUCCESS) {
+        return base_fail(RAYMPI_ERR_MPI, "MPI_Init_thread failed");
+    }
+    b->own_mpi = !initialized;
+    MPI_Comm source = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
+    if (source == MPI_COMM_NULL)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_config.comm is MPI_COMM_NULL on this rank: only members call");
+    if (MPI_Comm_dup(source, &b->comm) != MPI_SUCCESS)
+        return base_fail(RAYMPI_ERR_MPI, "MPI_Comm_dup failed");
+    MPI_Comm_rank(b->comm, &b->rank);
+    MPI_Comm_size(b->comm, &b->size);
+    if (b->thread_level < MPI_THREAD_SERIALIZED)
+        return base_fail(RAYMPI_ERR_MPI,
+                         "MPI was initialised at a thread level below MPI_THREAD_SERIALIZED: ask for it in MPI_Init_thread, "
+                         "or let raympi_init() initialise MPI");
+    return RAYMPI_OK;
+}
+
+/* ---- what all must have in common */
+
+static int compare_settings(struct bootstrap *b)
+{
+    char mine[TEXT], first[TEXT];
+    int used = snprintf(mine, sizeof mine, "version %s; ", RAYMPI_VERSION);
+    base_config_common(&b->config, mine + used, sizeof mine - (size_t)used);
+    memcpy(first, mine, sizeof first);
+    MPI_Bcast(first, sizeof first, MPI_CHAR, 0, b->comm);
+    int status = RAYMPI_OK;
+    if (strcmp(mine, first) != 0)
+        status = base_fail(RAYMPI_ERR_MISMATCH, "rank %d has \"%s\", rank 0 has \"%s\": they must agree", b->rank, mine,
+                           first);
+    return bootstrap_agree(b, status);
+}
+
+static int merge_all(struct bootstrap *b, const char *all, const int *lengths, const int *offsets)
+{
+    for (int rank = 0; rank < b->size; rank++) {
+        int status = task_functions_merge(all + offsets[rank], (size_t)lengths[rank], rank, b->size);
+        if (status != RAYMPI_OK)
+            return status;
+    }
+    return RAYMPI_OK;
+}
+
+static int exchange_names(struct bootstrap *b)
+{
+    size_t length = 0;
+    char *mine = task_functions_names(&length), *all = NULL;
+    int *lengths = calloc((size_t)b->size, sizeof *lengths), *offsets = calloc((size_t)b->size, sizeof *offsets);
+    int status = mine && lengths && offsets ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for the names of tasks");
+    status = bootstrap_agree(b, status);
+    if (status == RAYMPI_OK) {
+        int count = (int)length, sum = 0;
+        MPI_Allgather(&count, 1, MPI_INT, lengths, 1, MPI_INT, b->comm);
+        for (int rank = 0; rank < b->size; rank++) {
+            offsets[rank] = sum;
+            sum += lengths[rank];
+        }
+        all = malloc((size_t)sum + 1);
+        status = bootstrap_agree(b, all ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for the names of tasks"));
+        if (status == RAYMPI_OK) {
+            MPI_Allgatherv(mine, count, MPI_CHAR, all, lengths, offsets, MPI_CHAR, b->comm);
+            status = bootstrap_agree(b, merge_all(b, all, lengths, offsets));
+        }
+    }
+    free(mine);
+    free(all);
+    free(lengths);
+    free(offsets);
+    return status;
+}
+
+/* ---- the host */
+
+static void count_sharing(struct bootstrap *b)
+{
+    uint64_t key = topo_cpuset_key(b->topo), keys[b->size];
+    MPI_Allgather(&key, 1, MPI_UINT64_T, keys, 1, MPI_UINT64_T, b->comm);
+    b->sharing = 0;
+    for (int rank = 0; rank < b->size; rank++)
+        b->sharing += keys[rank] == key;
+}
+
+/* By default a third of what one may use; a wish that does not fit is refused here, not by the kernel later. */
+static int store_size(struct bootstrap *b, uint64_t *bytes)
+{
+    uint64_t available = base_memory_available();
+    *bytes = b->config.store_bytes ? b->config.store_bytes : available / 3;
+    if (*bytes > available)
+        return base_fail(RAYMPI_ERR_STORE_FULL,
+                         "RAYMPI_STORE_BYTES asks for %llu bytes, but only %llu can really be used on this host (the least of "
+                         "MemAvailable, the cgroup's limit and room in /dev/shm): ask for less, or free some",
+                         (unsigned long long)*bytes, (unsigned long long)available);
+    if (*bytes < (UINT64_C(1) << 20) * (uint64_t)b->size)
+        return base_fail(RAYMPI_ERR_STORE_FULL,
+                         "only %llu bytes are left for the object store of %d ranks, at least 1 MiB each is needed: free "
+                         "memory or /dev/shm, or start fewer ranks",
+                         (unsigned long long)*bytes, b->size);
+    return RAYMPI_OK;
+}
+
+struct host_message {
+    char name[64];
+    uint64_t cookie[2];
+    uint64_t bytes;
+};
+
+static uint64_t place_areas(struct bootstrap *b, uint64_t bytes, uint64_t *control)
+{
+    store_layout_make(&b->layout, b->size, bytes);
+    b->net_offset = 4096;
+    b->store_offset = b->net_offset + base_align_up(net_shm_bytes(b->size), 4096);
+    *control = b->store_offset + base_align_up(b->layout.control_bytes, 4096);
+    b->data_offset = base_align_up(*control, b->layout.extent_bytes);
+    return b->data_offset + b->layout.extents * b->layout.extent_bytes;
+}
+
+static int create_segment(struct bootstrap *b, struct host_message *message)
+{
+    uint64_t control;
+    int status = store_size(b, &message->bytes);
+    if (status != RAYMPI_OK)
+        return status;
+    message->cookie[0] = base_mix(base_now() ^ (uint64_t)getpid() << 32);
+    message->cookie[1] = base_mix(message->cookie[0] + (uintptr_t)message);
+    uint64_t size = place_areas(b, message->bytes, &control);
+    status = base_segment_create(&b->segment, size, control, message->cookie);
+    if (status == RAYMPI_OK)
+        memcpy(message->name, b->segment.name, sizeof message->name);
+    return status;
+}
+
+static int attach_segment(struct bootstrap *b, const struct host_message *message, bool *same)
+{
+    uint64_t control;
+    uint64_t size = place_areas(b, message->bytes, &control);
+    int status = base_segment_attach(&b->segment, message->name, size, control, message->cookie, same);
+    if (status == RAYMPI_OK && !*same) {
+        char host[128] = "?";
+        gethostname(host, sizeof host - 1);
+        status = base_fail(RAYMPI_ERR_UNSUPPORTED,
+                           "rank %d (host %s) does not see the shared memory of rank 0: several hosts or containers are not "
+                           "supported yet, start all ranks on one host",
+                           b->rank, host);
+    }
+    return status;
+}
+
+static int open_segment(struct bootstrap *b)
+{
+    struct host_message message = {0};
+    bool same = true;
+    int status = bootstrap_agree(b, b->rank == 0 ? create_segment(b, &message) : RAYMPI_OK);
+    b->segment_open = b->rank == 0 && b->segment.write;
+    if (status != RAYMPI_OK)
+        return status;
+    MPI_Bcast(&message, sizeof message, MPI_BYTE, 0, b->comm);
+    if (b->rank != 0) {
+        status = attach_segment(b, &message, &same);
+        b->segment_open = status == RAYMPI_OK;
+    }
+    status = bootstrap_agree(b, status);
+    if (b->rank == 0)
+        base_segment_unlink(&b->segment); /* nothing is left behind, whatever happens from now on */
+    return status;
+}
+
+/* ---- open and close */
+
+static int open_shared(struct bootstrap *b)
+{
+    int status = bootstrap_agree(b, base_config_read(&b->config));
+    if (status == RAYMPI_OK)
+        status = bootstrap_agree(b, task_functions_build());
+    if (status == RAYMPI_OK)
+        status = compare_settings(b);
+    if (status == RAYMPI_OK)
+        status = exchange_names(b);
+    if (status == RAYMPI_OK)
+        status = bootstrap_agree(b, topo_open(&b->topo));
+    if (status != RAYMPI_OK)
+        return status;
+    count_sharing(b);
+    return open_segment(b);
+}
+
+int bootstrap_open(struct bootstrap *b, int *argc, char ***argv, const void *comm)
+{
+    *b = (struct bootstrap){.comm = MPI_COMM_NULL};
+    pthread_mutex_init(&b->mpi_lock, NULL);
+    int status = open_mpi(b, argc, argv, comm);
+    base_log_rank(b->rank);
+    if (b->comm != MPI_COMM_NULL)
+        status = bootstrap_agree(b, status);
+    if (status == RAYMPI_OK)
+        status = open_shared(b);
+    if (status == RAYMPI_OK)
+        return RAYMPI_OK;
+    char text[2 * TEXT];
+    snprintf(text, sizeof text, "%s", base_detail());
+    base_log(BASE_LOG_ERROR, "api", "%s", text);
+    bootstrap_close(b);
+    return base_fail(status, "%s", text);
+}
+
+void bootstrap_close(struct bootstrap *b)
+{
+    if (b->segment_open)
+        base_segment_close(&b->segment);
+    if (b->topo)
+        topo_close(b->topo);
+    task_functions_clear();
+    if (b->comm != MPI_COMM_NULL)
+        MPI_Comm_free(&b->comm);
+    int finalized = 0;
+    MPI_Finalized(&finalized);
+    if (b->own_mpi && !finalized)
+        MPI_Finalize();
+    pthread_mutex_destroy(&b->mpi_lock);
+    *b = (struct bootstrap){.comm = MPI_COMM_NULL};
+}
+
+/* ---- timeline and table */
+
+static void write_trace(struct bootstrap *b, struct api_node *node)
+{
+    char *mine = NULL, *all = NULL;
+    size_t length = 0;
+    if (trace_serialize(node->trace, &mine, &length) != RAYMPI_OK || length > INT32_MAX / 2)
+        length = 0;
+    int count = (int)length, counts[b->size], offsets[b->size];
+    MPI_Gather(&count, 1, MPI_INT, counts, 1, MPI_INT, 0, b->comm);
+    size_t sum = 0;
+    for (int rank = 0; b->rank == 0 && rank < b->size; rank++) {
+        offsets[rank] = (int)sum;
+        sum += (size_t)counts[rank];
+    }
+    if (b->rank == 0)
+        all = malloc(sum + 1);
+    MPI_Gatherv(mine, count, MPI_BYTE, all, counts, offsets, MPI_BYTE, 0, b->comm);
+    free(mine);
+    if (b->rank != 0)
+        return;
+    const char *buffers[b->size];
+    size_t lengths[b->size];
+    for (int rank = 0; rank < b->size; rank++) {
+        buffers[rank] = all + offsets[rank];
+        lengths[rank] = (size_t)counts[rank];
+    }
+    FILE *file = fopen(b->config.trace_file, "w");
+    if (!file || trace_write_json(file, buffers, lengths, b->size) != RAYMPI_OK)
+        base_log(BASE_LOG_ERROR, "trace", "the timeline could not be written to %s: %s", b->config.trace_file,
+                 file ? base_detail() : "the file can not be opened");
+    if (file)
+        fclose(file);
+    free(all);
+}
+
+static void write_table(struct bootstrap *b, struct api_node *node)
+{
+    uint64_t sums[TRACE_COUNTERS], *all = b->rank == 0 ? calloc((size_t)b->size, sizeof sums) : NULL;
+    trace_counters(node->trace, sums);
+    MPI_Gather(sums, TRACE_COUNTERS, MPI_UINT64_T, all, TRACE_COUNTERS, MPI_UINT64_T, 0, b->comm);
+    if (all)
+        trace_table(stderr, all, b->size);
+    free(all);
+    unsigned long mine[2] = {sched_stack_high_water(node->sched), sched_fibers_peak(node->sched)}, most[2];
+    MPI_Reduce(mine, most, 2, MPI_UNSIGNED_LONG, MPI_MAX, 0, b->comm);
+    if (b->rank == 0)
+        fprintf(stderr, "deepest task stack %lu of %llu bytes (RAYMPI_STACK_BYTES), at most %lu fibers at once on a rank\n",
+                most[0], (unsigned long long)b->config.stack_bytes, most[1]);
+}
+
+void bootstrap_collect(struct bootstrap *b, struct api_node *node)
+{
+    if (b->config.trace_file)
+        write_trace(b, node);
+    if (b->config.stats)
+        write_table(b, node);
+}
+
+/* ---- the user's own MPI */
+
+int bootstrap_mpi_lock(struct bootstrap *b)
+{
+    if (b->thread_level == MPI_THREAD_MULTIPLE)
+        return RAYMPI_OK;
+    pthread_mutex_lock(&b->mpi_lock);
+    atomic_store(&b->mpi_inside, 1);
+    return RAYMPI_OK;
+}
+
+int bootstrap_mpi_unlock(struct bootstrap *b)
+{
+    if (b->thread_level == MPI_THREAD_MULTIPLE)
+        return RAYMPI_OK;
+    int inside = 1;
+    if (!atomic_compare_exchange_strong(&b->mpi_inside, &inside, 0))
+        return base_fail(RAYMPI_ERR_STATE, "raympi_mpi_leave without raympi_mpi_enter");
+    pthread_mutex_unlock(&b->mpi_lock);
+    return RAYMPI_OK;
+}

@@ -1,0 +1,40 @@
+/* What the ranks of a job tell each other through MPI before raympi's own messages work, and after. */
+#ifndef RAYMPI_API_BOOTSTRAP_H
+#define RAYMPI_API_BOOTSTRAP_H
+
+#include "api/api.h"
+#include "topo/topo.h"
+
+#include <mpi.h>
+#include <pthread.h>
+
+struct bootstrap {
+    MPI_Comm comm; /* a duplicate of the user's */
+    int rank, size;
+    bool own_mpi; /* we called MPI_Init_thread, so we call MPI_Finalize */
+    int thread_level;
+    struct base_config config;
+    struct topo *topo;
+    int sharing; /* ranks of this host with the same cores */
+    struct base_segment segment;
+    bool segment_open;
+    struct store_layout layout;
+    uint64_t net_offset, store_offset, data_offset;
+    pthread_mutex_t mpi_lock;
+    _Atomic int mpi_inside;
+};
+
+/** MPI, configuration, versions, names of tasks, host segment. On error nothing is open, on any rank. */
+int bootstrap_open(struct bootstrap *b, int *argc, char ***argv, const void *comm);
+void bootstrap_close(struct bootstrap *b);
+/** Collective: OK if all ranks pass OK; else each gets its own error, or is told who failed and why. */
+int bootstrap_agree(struct bootstrap *b, int status);
+/** Collective: the lowest status of all ranks. */
+int bootstrap_worst(struct bootstrap *b, int status);
+void bootstrap_barrier(struct bootstrap *b);
+/** Collective: timeline (RAYMPI_TRACE) and table (RAYMPI_STATS) of all ranks, written by rank 0. */
+void bootstrap_collect(struct bootstrap *b, struct api_node *node);
+int bootstrap_mpi_lock(struct bootstrap *b);
+int bootstrap_mpi_unlock(struct bootstrap *b);
+
+#endif

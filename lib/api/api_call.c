@@ -1,0 +1,139 @@
+/* Calls: tasks and actors by definition or by name. */
+#include "api/api.h"
+
+#include <string.h>
+
+static raympi_ref error_ref(struct task_thread *thread, int status, const char *what)
+{
+    char text[512];
+    snprintf(text, sizeof text, "%s", base_detail());
+    return task_error_ref(thread->room, status, what, text);
+}
+
+/* The function that a definition or a name stands for; a definition that is linked in knows it. */
+static int function_of(const raympi_definition *definition, const char *name, bool klass, struct task_function **function)
+{
+    if (definition && definition->internal[0] && definition->internal[0] != (const void *)definition)
+        *function = definition->internal[0];
+    else if (!name)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "the name of a task is a null pointer");
+    else
+        *function = task_function_named(name);
+    if (!*function)
+        return task_function_unknown(name);
+    if ((*function)->is_class != klass)
+        return base_fail(RAYMPI_ERR_TYPE, "%s is a %s", (*function)->name,
+                         klass ? "task: call it with raympi_call()" : "class: make an actor with raympi_actor_new()");
+    return RAYMPI_OK;
+}
+
+static int submit(struct task_thread *thread, const raympi_definition *definition, const char *name,
+                  const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *refs, size_t nrefs)
+{
+    struct task_request request = {.name = name, .options = options, .args = args, .count = count};
+    int status = function_of(definition, name, false, &request.function);
+    return status == RAYMPI_OK ? task_submit(thread->room, &request, refs, nrefs) : status;
+}
+
+raympi_ref raympi_submit(const raympi_definition *definition, const char *name, const raympi_options *options,
+                         const raympi_value *args, size_t count)
+{
+    struct task_thread *thread;
+    raympi_ref ref = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return ref;
+    int status = submit(thread, definition, name, options, args, count, &ref, 1);
+    if (status != RAYMPI_OK)
+        ref = error_ref(thread, status, name ? name : "?");
+    api_leave(thread);
+    return ref;
+}
+
+int raympi_submit_n(const raympi_definition *definition, const char *name, const raympi_options *options,
+                    const raympi_value *args, size_t count, raympi_ref *refs, size_t nrefs)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = refs && nrefs ? submit(thread, definition, name, options, args, count, refs, nrefs)
+                           : base_fail(RAYMPI_ERR_ARGUMENT, "raympi_call_n needs an array of refs");
+    api_leave(thread);
+    return status;
+}
+
+raympi_actor raympi_actor_create(const raympi_definition *definition, const char *name, const raympi_options *options,
+                                 const raympi_value *args, size_t count)
+{
+    struct task_thread *thread;
+    raympi_actor actor = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return actor;
+    struct task_function *klass;
+    int status = function_of(definition, name, true, &klass);
+    if (status == RAYMPI_OK)
+        status = actor_create(api_node_of(thread->room)->actors, klass, options, args, count, &actor);
+    else
+        status = actor_create_failed(api_node_of(thread->room)->actors, status, &actor);
+    if (status == RAYMPI_OK)
+        trace_count(thread->trace, TRACE_COUNT_ACTORS, 1);
+    else
+        base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made: %s", name ? name : "?", base_detail());
+    api_leave(thread);
+    return actor;
+}
+
+raympi_ref raympi_actor_submit(raympi_actor actor, raympi_method_name *method, const raympi_options *options,
+                               const raympi_value *args, size_t count)
+{
+    struct task_thread *thread;
+    raympi_ref ref = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return ref;
+    int status = method && method->name
+                     ? actor_submit(api_node_of(thread->room)->actors, actor.handle, method, options, args, count, &ref)
+                     : base_fail(RAYMPI_ERR_ARGUMENT, "the method's name is a null pointer");
+    if (status != RAYMPI_OK)
+        ref = error_ref(thread, status, method && method->name ? method->name : "?");
+    api_leave(thread);
+    return ref;
+}
+
+int raympi_actor_kill(raympi_actor actor)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = actor_kill(api_node_of(thread->room)->actors, actor.handle);
+    api_leave(thread);
+    return status;
+}
+
+int raympi_actor_ready(raympi_actor actor, double timeout)
+{
+    struct task_thread *thread;
+    raympi_ref ref;
+    raympi_view view;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = actor_ping(api_node_of(thread->room)->actors, actor.handle, &ref);
+    api_leave(thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = raympi_get_timeout(ref, &view, timeout);
+    if (status == RAYMPI_OK)
+        raympi_view_end(&view);
+    char text[512];
+    snprintf(text, sizeof text, "%s", base_detail());
+    raympi_ref_release(ref);
+    return status == RAYMPI_OK ? status : base_fail(status, "%s", text);
+}
+
+int raympi_actor_node(raympi_actor actor)
+{
+    if (!actor.handle || !task_handle_is_actor(actor.handle))
+        return base_fail(RAYMPI_ERR_ARGUMENT, "the actor handle is null");
+    return refcount_owner(actor.handle);
+}

@@ -1,0 +1,272 @@
+/* Start and end of a job: MPI is used here, and nowhere else on one host. */
+#include "api/api_bootstrap.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum job_state { JOB_NONE, JOB_RUNNING, JOB_ENDED };
+
+static struct {
+    enum job_state state;
+    struct api_node node;
+    struct bootstrap bootstrap;
+    pthread_t main_thread;
+} job;
+
+/* ---- death and departure */
+
+/* Async-signal-safe except for snprintf, which with these conversions allocates nothing in glibc. */
+static size_t describe_dead(int rank, char *text, size_t size)
+{
+    struct net_board *board = net_board(job.node.net, rank);
+    const char *name = NULL;
+    for (int i = 0; i < 4 && !name; i++) {
+        uint64_t hash = atomic_load_explicit(&board->task[i], memory_order_relaxed);
+        name = hash ? task_function_shown(hash) : NULL;
+    }
+    int used = snprintf(text, size, "raympi: rank %d: rank %d has died %s%s; the job can not go on and this rank leaves\n",
+                        job.bootstrap.rank, rank, name ? "while it ran " : "outside of any task", name ? name : "");
+    return used < 0 ? 0 : (size_t)used < size ? (size_t)used : size - 1;
+}
+
+static void say(const char *text, size_t length)
+{
+    while (length > 0) {
+        ssize_t written = write(STDERR_FILENO, text, length);
+        if (written <= 0)
+            return;
+        text += written;
+        length -= (size_t)written;
+    }
+}
+
+/* On the polling thread. The job is lost: nothing may be sent to the dead one, and MPI can not end in good order. */
+static void peer_died(void *arg, int rank)
+{
+    char text[512];
+    (void)arg;
+    say(text, describe_dead(rank, text, sizeof text));
+    if (ftrylockfile(stdout) == 0) /* what the program has printed so far is not lost */
+        fflush_unlocked(stdout);
+    base_crash_remove();
+    _exit(EXIT_FAILURE);
+}
+
+static size_t describe_task(char *text, size_t size)
+{
+    struct task_thread *thread = task_self;
+    const char *name = !thread ? "no thread of raympi's" : thread->context->run ? thread->context->name : thread->context->name;
+    size_t length = strlen(name);
+    length = length < size ? length : size - 1;
+    memcpy(text, name, length);
+    text[length] = 0;
+    return length;
+}
+
+static bool in_guard(const void *address)
+{
+    return job.node.sched && sched_in_guard(job.node.sched, address);
+}
+
+/* The process is asked to end (by mpirun, because another rank has died: say which), or leaves by exit(). */
+static void terminated(int signal)
+{
+    char text[512];
+    if (job.state != JOB_RUNNING)
+        return;
+    int dead = net_dead_peer(job.node.net);
+    if (dead >= 0) {
+        say(text, describe_dead(dead, text, sizeof text));
+        return;
+    }
+    if (signal)
+        return;
+    struct task_thread *thread = task_self;
+    const char *name = thread && thread->context->run ? thread->context->name : NULL;
+    int used = snprintf(text, sizeof text, "raympi: rank %d: %s%s called exit() inside the job, before raympi_finalize()\n",
+                        job.bootstrap.rank, name ? "task " : "the program", name ? name : "");
+    say(text, used > 0 ? (size_t)used : 0);
+}
+
+static int install_crash_handler(void)
+{
+    struct base_crash_hooks hooks = {.text = net_board(job.node.net, job.bootstrap.rank)->crash,
+                                     .size = sizeof net_board(job.node.net, 0)->crash,
+                                     .rank = job.bootstrap.rank,
+                                     .describe = describe_task,
+                                     .overflow = in_guard,
+                                     .terminated = terminated};
+    if (!job.node.config.crash_handler)
+        return RAYMPI_OK;
+    int status = base_crash_install(&hooks);
+    return status == RAYMPI_OK ? base_crash_thread_init() : status;
+}
+
+/* ---- start */
+
+static int open_node(const raympi_config *config)
+{
+    struct bootstrap *b = &job.bootstrap;
+    int workers = config && config->workers > 0 ? config->workers : b->config.workers;
+    struct net *net = NULL;
+    struct store *store = NULL;
+    if (workers == 0)
+        workers = topo_workers_default(topo_allowed_cores(b->topo), b->sharing);
+    int status = net_shm_open(&net, &b->segment, b->net_offset, b->rank, b->size);
+    if (status == RAYMPI_OK)
+        status = store_open(&store, &b->segment, &b->layout, b->store_offset, b->data_offset, b->rank,
+                            b->config.create_timeout);
+    if (status != RAYMPI_OK) {
+        if (net)
+            net_close(net);
+        return status;
+    }
+    bool oversubscribed = workers * b->sharing > topo_allowed_cores(b->topo);
+    double spin = b->config.spin >= 0 ? b->config.spin * 1e3 : oversubscribed ? 0 : 20e3;
+    net_on_death(net, peer_died, NULL);
+    return api_node_open(&job.node, &b->config, net, store, workers, spin, false);
+}
+
+static int start(const raympi_config *config)
+{
+    struct bootstrap *b = &job.bootstrap;
+    int status = bootstrap_agree(b, open_node(config));
+    if (status == RAYMPI_OK)
+        status = install_crash_handler();
+    if (status == RAYMPI_OK)
+        status = api_node_start(&job.node);
+    return bootstrap_agree(b, status);
+}
+
+int raympi_init(int *argc, char ***argv, const raympi_config *config)
+{
+    if (job.state == JOB_RUNNING)
+        return base_fail(RAYMPI_ERR_STATE, "raympi_init was called twice");
+    if (job.state == JOB_ENDED)
+        return base_fail(RAYMPI_ERR_STATE, "raympi can not be started again after raympi_finalize");
+    if (config && config->size != sizeof *config)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_config.size is %zu, it must be sizeof(raympi_config)", config->size);
+    if (config && (config->workers < 0 || config->workers > NET_WORKERS_MAX))
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_config.workers is %d: 0 (default) to %d", config->workers,
+                         NET_WORKERS_MAX);
+    int status = bootstrap_open(&job.bootstrap, argc, argv, config ? config->comm : NULL);
+    if (status != RAYMPI_OK)
+        return status;
+    status = start(config);
+    if (status != RAYMPI_OK) {
+        char text[1024];
+        snprintf(text, sizeof text, "%s", base_detail());
+        api_node_stop(&job.node);
+        base_crash_remove();
+        api_node_close(&job.node);
+        bootstrap_close(&job.bootstrap);
+        return base_fail(status, "%s", text);
+    }
+    api_attach_set(&job.node);
+    job.main_thread = pthread_self();
+    job.state = JOB_RUNNING;
+    return RAYMPI_OK;
+}
+
+/* ---- end */
+
+static void count_rest(struct api_node *node)
+{
+    struct sched_counters sched;
+    struct net_counters net;
+    struct trace_thread *trace = task_self->trace;
+    sched_counters(node->sched, &sched);
+    net_counters(node->net, &net);
+    trace_count(trace, TRACE_COUNT_SUBMITTED, task_submitted(node->tasks));
+    trace_count(trace, TRACE_COUNT_RUN, sched.run);
+    trace_count(trace, TRACE_COUNT_FAILED, atomic_load(&node->tasks->failed));
+    trace_count(trace, TRACE_COUNT_STOLEN, atomic_load(&node->tasks->stolen));
+    trace_count(trace, TRACE_COUNT_SLEEPS, sched.sleeps);
+    trace_count(trace, TRACE_COUNT_SENT, atomic_load(&node->tasks->sent_away));
+    trace_count(trace, TRACE_COUNT_MESSAGES, net.sent);
+    trace_count(trace, TRACE_COUNT_MESSAGE_BYTES, net.bytes_sent);
+}
+
+static int finalize(struct task_thread *thread)
+{
+    struct api_node *node = &job.node;
+    int status = task_finalize(node->tasks);
+    thread->context = &thread->root;
+    if (status != RAYMPI_OK)
+        base_log(BASE_LOG_ERROR, "api", "the end of the job was not waited for: %s", base_detail());
+    int report = task_report(node->tasks);
+    status = status == RAYMPI_OK ? report : status;
+    count_rest(node);
+    bootstrap_collect(&job.bootstrap, node);
+    /* Every rank returns the same: the worst that happened anywhere. Nobody takes anything down before all are here. */
+    status = bootstrap_worst(&job.bootstrap, status);
+    job.state = JOB_ENDED;
+    api_attach_set(NULL);
+    api_node_stop(node);
+    base_crash_thread_fini();
+    base_crash_remove();
+    bootstrap_barrier(&job.bootstrap);
+    api_node_close(node);
+    bootstrap_close(&job.bootstrap);
+    return status;
+}
+
+int raympi_finalize(void)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    if (!pthread_equal(pthread_self(), job.main_thread) || thread->context->run) {
+        api_leave(thread);
+        return base_fail(RAYMPI_ERR_STATE, "raympi_finalize belongs to the thread that called raympi_init, outside of tasks");
+    }
+    return finalize(thread);
+}
+
+bool raympi_initialized(void)
+{
+    return api_attach_get() != NULL || task_self != NULL;
+}
+
+int raympi_rank(void)
+{
+    if (task_self)
+        return task_self->room->config.rank;
+    struct api_node *node = api_attach_get();
+    return node ? net_rank(node->net) : -1;
+}
+
+int raympi_size(void)
+{
+    if (task_self)
+        return task_self->room->config.size;
+    struct api_node *node = api_attach_get();
+    return node ? net_size(node->net) : -1;
+}
+
+int raympi_workers(void)
+{
+    if (task_self)
+        return sched_workers(task_self->room->sched);
+    struct api_node *node = api_attach_get();
+    return node ? sched_workers(node->sched) : -1;
+}
+
+/* ---- the user's own MPI */
+
+int raympi_mpi_enter(void)
+{
+    if (!api_attach_get())
+        return base_fail(RAYMPI_ERR_STATE, "raympi is not running");
+    return bootstrap_mpi_lock(&job.bootstrap);
+}
+
+int raympi_mpi_leave(void)
+{
+    if (!api_attach_get())
+        return base_fail(RAYMPI_ERR_STATE, "raympi is not running");
+    return bootstrap_mpi_unlock(&job.bootstrap);
+}

@@ -1,0 +1,628 @@
+/* Objects and refs: put, get, wait, views, scopes. */
+#include "api/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *raympi_detail(void)
+{
+    return base_detail();
+}
+
+/* A status as the ref that the caller gets. */
+static raympi_ref error_ref(struct task_thread *thread, int status, const char *what)
+{
+    char text[512];
+    snprintf(text, sizeof text, "%s", base_detail());
+    return task_error_ref(thread->room, status, what, text);
+}
+
+/* ---- put */
+
+static int check_nested(struct task_room *room, const raympi_ref *refs, size_t count)
+{
+    struct object *object;
+    if (count && !refs)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "%zu nested refs in a null array", count);
+    if (count > (1u << 24))
+        return base_fail(RAYMPI_ERR_TOO_LARGE, "%zu nested refs in one object", count);
+    for (size_t i = 0; i < count; i++) {
+        int status = object_check(room, refs[i].handle, &object);
+        if (status != RAYMPI_OK)
+            return status;
+    }
+    return RAYMPI_OK;
+}
+
+static raympi_wire_ref wire_of(const struct object *object)
+{
+    struct task_id id = object_id(object);
+    return (raympi_wire_ref){object_handle(object), {id.word[0], id.word[1]}};
+}
+
+/* Writes the declared refs behind the bytes and holds each. */
+static void hold_nested(struct task_room *room, char *bytes, size_t length, const raympi_ref *refs,
+                        size_t count)
+{
+    raympi_wire_ref *wires = (raympi_wire_ref *)(bytes + base_align_up(length, 8));
+    for (size_t i = 0; i < count; i++) {
+        struct object *object = object_find(room, refs[i].handle);
+        object_retain(object);
+        wires[i] = wire_of(object);
+    }
+}
+
+static int fill(struct task_room *room, struct object *object, const void *data, size_t len,
+                const raympi_ref *refs, size_t count)
+{
+    void *to;
+    int status = value_create(room, &object->value, len, (uint32_t)count, &to);
+    if (status != RAYMPI_OK)
+        return status;
+    if (len)
+        store_copy(to, data, len);
+    if (count)
+        hold_nested(room, to, len, refs, count);
+    object->nested_held = count > 0;
+    value_seal(room, &object->value);
+    return RAYMPI_OK;
+}
+
+static void identify(struct task_thread *thread, struct object *object)
+{
+    object->parent = context_id(thread->context);
+    object->child = thread->context->children++;
+}
+
+static raympi_ref put(struct task_thread *thread, const void *data, size_t len, const raympi_ref *refs,
+                      size_t count)
+{
+    struct task_room *room = thread->room;
+    if (len && !data) {
+        base_fail(RAYMPI_ERR_ARGUMENT, "put of %zu bytes from a null pointer", len);
+        return error_ref(thread, RAYMPI_ERR_ARGUMENT, "put");
+    }
+    int status = check_nested(room, refs, count);
+    struct object *object = status == RAYMPI_OK ? object_new(room, 1, "put") : NULL;
+    if (!object)
+        return error_ref(thread, status == RAYMPI_OK ? RAYMPI_ERR_MEMORY : status, "put");
+    identify(thread, object);
+    status = fill(room, object, data, len, refs, count);
+    if (status == RAYMPI_OK) {
+        object_complete(room, object);
+        status = context_hold(thread->context, object);
+    }
+    if (status != RAYMPI_OK) {
+        object_drop(room, object);
+        return error_ref(thread, status, "put");
+    }
+    trace_count(thread->trace, TRACE_COUNT_PUTS, 1);
+    trace_count(thread->trace, TRACE_COUNT_PUT_BYTES, len);
+    return (raympi_ref){object_handle(object)};
+}
+
+raympi_ref raympi_put(const void *data, size_t len)
+{
+    return raympi_put_nested(data, len, NULL, 0);
+}
+
+raympi_ref raympi_put_nested(const void *data, size_t len, const raympi_ref *refs, size_t count)
+{
+    struct task_thread *thread;
+    if (api_enter(&thread) != RAYMPI_OK)
+        return (raympi_ref){0};
+    raympi_ref ref = put(thread, data, len, refs, count);
+    api_leave(thread);
+    return ref;
+}
+
+static void *create(struct task_thread *thread, size_t len, raympi_ref *ref)
+{
+    struct task_room *room = thread->room;
+    void *data;
+    if (!ref) {
+        base_fail(RAYMPI_ERR_ARGUMENT, "raympi_create needs a place for the ref");
+        return NULL;
+    }
+    struct object *object = object_new(room, 1, "create");
+    if (!object)
+        return NULL;
+    identify(thread, object);
+    if (value_create(room, &object->value, len, 0, &data) != RAYMPI_OK ||
+        context_hold(thread->context, object) != RAYMPI_OK) {
+        object_drop(room, object);
+        return NULL;
+    }
+    object->unsealed = 1;
+    ref->handle = object_handle(object);
+    return data;
+}
+
+raympi_pointer raympi_create(size_t len, raympi_ref *ref)
+{
+    struct task_thread *thread;
+    if (api_enter(&thread) != RAYMPI_OK)
+        return NULL;
+    void *data = create(thread, len, ref);
+    api_leave(thread);
+    return data;
+}
+
+static int seal(struct task_room *room, uint64_t handle)
+{
+    struct object *object;
+    int status = object_check(room, handle, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    if (!object->unsealed)
+        return base_fail(RAYMPI_ERR_ARGUMENT,
+                         "only an object of raympi_create() is sealed, once; this one is %s", object->label);
+    object->unsealed = 0;
+    value_seal(room, &object->value);
+    object_complete(room, object);
+    return RAYMPI_OK;
+}
+
+int raympi_seal(raympi_ref ref)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = seal(thread->room, ref.handle);
+    api_leave(thread);
+    return status;
+}
+
+static raympi_wire_ref wire(uint64_t handle, bool actor)
+{
+    struct task_thread *thread;
+    struct object *object;
+    raympi_wire_ref wire = {0, {0, 0}};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return wire;
+    if (handle && task_handle_is_actor(handle) != actor)
+        base_fail(RAYMPI_ERR_TYPE, actor ? "a ref is no actor handle" : "an actor handle is no ref");
+    else if (object_check(thread->room, handle, &object) == RAYMPI_OK)
+        wire = wire_of(object);
+    api_leave(thread);
+    return wire;
+}
+
+raympi_wire_ref raympi_ref_wire(raympi_ref ref)
+{
+    return wire(ref.handle, false);
+}
+
+raympi_wire_actor raympi_actor_wire(raympi_actor actor)
+{
+    raympi_wire_ref w = wire(actor.handle, true);
+    return (raympi_wire_actor){w.handle, {w.id[0], w.id[1]}};
+}
+
+/* ---- get */
+
+static bool is_own_result(const struct context *context, uint64_t handle)
+{
+    struct task *task = context->run ? context->run->task : NULL;
+    for (int i = 0; task && i < task->returns; i++)
+        if (task_returns(task)[i] == handle)
+            return true;
+    return false;
+}
+
+static int object_of(struct task_thread *thread, raympi_ref ref, struct object **object)
+{
+    if (task_handle_is_actor(ref.handle))
+        return base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref");
+    int status = object_check(thread->room, ref.handle, object);
+    if (status == RAYMPI_OK && !object_ready(*object) && is_own_result(thread->context, ref.handle))
+        return base_fail(RAYMPI_ERR_ARGUMENT, "%s waits for its own result", thread->context->name);
+    return status;
+}
+
+static int show(struct task_thread *thread, struct object *object, raympi_view *view)
+{
+    const void *data;
+    uint64_t length, position;
+    if (object->status != RAYMPI_OK)
+        return task_object_error(object);
+    int status = value_look(thread->room, &object->value, &data, &length);
+    if (status == RAYMPI_OK)
+        status = context_view_add(thread->context, object, &position);
+    if (status != RAYMPI_OK)
+        return status;
+    view->data = length ? data : NULL;
+    view->len = length;
+    view->internal[0] = object_handle(object);
+    view->internal[1] = position + 1;
+    return RAYMPI_OK;
+}
+
+static int get_waiting(struct task_thread *thread, struct object *object, raympi_view *view,
+                       uint64_t deadline)
+{
+    /* Our own hold while we wait: another thread may release the ref meanwhile. */
+    object_retain(object);
+    trace_count(thread->trace, TRACE_COUNT_BLOCKED, 1);
+    int status = task_await(thread->room, object, deadline, "get");
+    if (status == RAYMPI_OK)
+        status = show(thread, object, view);
+    object_drop(thread->room, object);
+    return status;
+}
+
+static int get(struct task_thread *thread, raympi_ref ref, raympi_view *view, uint64_t deadline)
+{
+    struct object *object;
+    if (!view)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_get needs a view to fill");
+    int status = object_of(thread, ref, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    return object_ready(object) ? show(thread, object, view) : get_waiting(thread, object, view, deadline);
+}
+
+static int check_timeout(double timeout)
+{
+    return timeout != timeout ? base_fail(RAYMPI_ERR_ARGUMENT, "the timeout is not a number") : RAYMPI_OK;
+}
+
+int raympi_get(raympi_ref ref, raympi_view *view)
+{
+    return raympi_get_timeout(ref, view, -1);
+}
+
+int raympi_get_timeout(raympi_ref ref, raympi_view *view, double timeout)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = check_timeout(timeout);
+    if (status == RAYMPI_OK)
+        status = get(thread, ref, view, task_deadline(thread->room, timeout));
+    api_leave(thread);
+    return status;
+}
+
+static int view_end(struct task_thread *thread, raympi_view *view)
+{
+    struct object *object = view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
+    if (!object)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "this view is not open");
+    int status = context_view_end(thread->context, object, view->internal[1] - 1);
+    if (status == RAYMPI_OK)
+        view->internal[1] = 0;
+    return status;
+}
+
+int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, double timeout)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = check_timeout(timeout);
+    if (status == RAYMPI_OK && count && (!refs || !views))
+        status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs with a null array", count);
+    uint64_t deadline = status == RAYMPI_OK ? task_deadline(thread->room, timeout) : 0;
+    size_t done = 0;
+    for (; done < count && status == RAYMPI_OK; done++)
+        status = get(thread, refs[done], &views[done], deadline);
+    if (status != RAYMPI_OK && done > 0)
+        for (size_t i = 0; i < done - 1; i++) {
+            char text[512];
+            snprintf(text, sizeof text, "%s", base_detail());
+            view_end(thread, &views[i]);
+            base_fail(status, "%s", text);
+        }
+    api_leave(thread);
+    return status;
+}
+
+int raympi_get_copy(raympi_ref ref, void *data, size_t len)
+{
+    struct task_thread *thread;
+    raympi_view view = {0};
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    if (len && !data)
+        status = base_fail(RAYMPI_ERR_ARGUMENT, "copy of %zu bytes to a null pointer", len);
+    else
+        status = get(thread, ref, &view, UINT64_MAX);
+    if (status == RAYMPI_OK) {
+        if (view.len == len && len)
+            memcpy(data, view.data, len);
+        else if (view.len != len)
+            status =
+                base_fail(RAYMPI_ERR_TYPE, "the object has %zu bytes, %zu were asked for", view.len, len);
+        view_end(thread, &view);
+    }
+    api_leave(thread);
+    return status;
+}
+
+int raympi_view_end(raympi_view *view)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = view ? view_end(thread, view) : base_fail(RAYMPI_ERR_ARGUMENT, "the view is a null pointer");
+    api_leave(thread);
+    return status;
+}
+
+static bool declares(struct task_room *room, struct object *container, uint64_t handle)
+{
+    uint32_t count;
+    const raympi_wire_ref *declared = value_nested(room, &container->value, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (declared[i].handle == handle)
+            return true;
+    return false;
+}
+
+/* A handle that the bytes of `container` declare becomes one of this scope: the container is held until the owner knows
+ * of us. */
+int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor)
+{
+    struct task_room *room = thread->room;
+    if (handle && task_handle_is_actor(handle) != actor)
+        return base_fail(RAYMPI_ERR_TYPE, "the wire form is one of %s", actor ? "a ref, not of an actor" : "an actor, not of a ref");
+    if (!handle || !declares(room, container, handle))
+        return base_fail(RAYMPI_ERR_RELEASED,
+                         "the object does not declare %#llx: use raympi_put_nested() or raympi_return_nested()",
+                         (unsigned long long)handle);
+    object_retain(container);
+    struct object *object = object_accept(room, handle, room->config.rank, object_handle(container));
+    if (!object) {
+        object_drop(room, container);
+        return RAYMPI_ERR_RELEASED;
+    }
+    int status = context_hold(thread->context, object);
+    if (status != RAYMPI_OK)
+        object_drop(room, object);
+    return status;
+}
+
+raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire)
+{
+    int status = api_nested_hold(thread, container, wire.handle, false);
+    return status == RAYMPI_OK ? (raympi_ref){wire.handle} : error_ref(thread, status, "nested ref");
+}
+
+static struct object *view_container(struct task_thread *thread, const raympi_view *view)
+{
+    struct object *container = view && view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
+    if (!container)
+        base_fail(RAYMPI_ERR_ARGUMENT, "the view is not open");
+    return container;
+}
+
+raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire)
+{
+    struct task_thread *thread;
+    raympi_ref ref = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return ref;
+    struct object *container = view_container(thread, view);
+    ref = container ? api_nested_ref(thread, container, wire) : error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
+    api_leave(thread);
+    return ref;
+}
+
+raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire)
+{
+    struct task_thread *thread;
+    raympi_actor actor = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return actor;
+    struct object *container = view_container(thread, view);
+    if (container && api_nested_hold(thread, container, wire.handle, true) == RAYMPI_OK)
+        actor.handle = wire.handle;
+    api_leave(thread);
+    return actor;
+}
+
+/* ---- wait */
+
+/* Others run first; the thread gets its context back. */
+static void api_yield(struct task_thread *thread)
+{
+    struct context *context = thread->context;
+    sched_yield_fiber(thread->room->sched);
+    thread->context = context;
+}
+
+static int check_wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k,
+                      struct object **objects)
+{
+    if (k > count)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu of %zu refs", k, count);
+    if (count && !refs)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu refs in a null array", count);
+    for (size_t i = 0; i < count; i++) {
+        int status = object_of(thread, refs[i], &objects[i]);
+        if (status != RAYMPI_OK)
+            return status;
+    }
+    return RAYMPI_OK;
+}
+
+static int wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k, double timeout,
+                bool *ready)
+{
+    if (count > INT32_MAX || check_timeout(timeout) != RAYMPI_OK)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu refs, timeout %f", count, timeout);
+    struct object *few[64], **objects = few;
+    if (count > 64 && !(objects = malloc(count * sizeof *objects)))
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory to wait for %zu refs", count);
+    int status = check_wait(thread, refs, count, k, objects);
+    if (status == RAYMPI_OK)
+        status = task_wait(thread->room, objects, count, k, task_deadline(thread->room, timeout));
+    int found = 0;
+    for (size_t i = 0; i < count && status == RAYMPI_OK; i++) {
+        bool here = object_ready(objects[i]);
+        found += here;
+        if (ready)
+            ready[i] = here;
+    }
+    if (objects != few)
+        free(objects);
+    return status == RAYMPI_OK ? found : status;
+}
+
+int raympi_wait(const raympi_ref *refs, size_t count, size_t k, double timeout, bool *ready)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = wait(thread, refs, count, k, timeout, ready);
+    api_leave(thread);
+    return status;
+}
+
+int raympi_ref_status(raympi_ref ref)
+{
+    struct task_thread *thread;
+    struct object *object;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = object_of(thread, ref, &object);
+    if (status == RAYMPI_OK) {
+        /* Who asks again and again is to get there: others go first. */
+        object_want(thread->room, object);
+        if (!object_ready(object))
+            api_yield(thread);
+        if (!object_ready(object))
+            status = base_fail(RAYMPI_ERR_TIMEOUT, "%s is not ready yet", object->label);
+        else if (object->status != RAYMPI_OK)
+            status = task_object_error(object);
+    }
+    api_leave(thread);
+    return status;
+}
+
+/* ---- holds and scopes */
+
+static int release(struct task_thread *thread, uint64_t handle)
+{
+    struct context *context = thread->context;
+    struct object *object;
+    int status = object_check(thread->room, handle, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    status = context_unhold(context, handle);
+    if (status != RAYMPI_OK) {
+        bool kept = (context->run && context->run->kept && kept_remove(context->run->kept, handle)) ||
+                    kept_remove(&thread->room->kept, handle);
+        if (!kept)
+            return status;
+    }
+    object_drop(thread->room, object);
+    return RAYMPI_OK;
+}
+
+static int retain(struct task_thread *thread, uint64_t handle)
+{
+    struct object *object;
+    int status = object_check(thread->room, handle, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    object_retain(object);
+    status = context_hold(thread->context, object);
+    if (status != RAYMPI_OK)
+        object_drop(thread->room, object);
+    return status;
+}
+
+static int keep(struct task_thread *thread, uint64_t handle)
+{
+    struct context *context = thread->context;
+    int status = context_unhold(context, handle);
+    if (status != RAYMPI_OK)
+        return status;
+    status = kept_add(context->run && context->run->kept ? context->run->kept : &thread->room->kept, handle);
+    if (status != RAYMPI_OK) /* back where it was: there was room a moment ago */
+        context_hold(context, object_find(thread->room, handle));
+    return status;
+}
+
+static int with_handle(uint64_t handle, int (*action)(struct task_thread *thread, uint64_t handle))
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = action(thread, handle);
+    api_leave(thread);
+    return status;
+}
+
+int raympi_ref_release(raympi_ref ref)
+{
+    return with_handle(ref.handle, release);
+}
+
+int raympi_actor_release(raympi_actor actor)
+{
+    return with_handle(actor.handle, release);
+}
+
+int raympi_release_all(const raympi_ref *refs, size_t count)
+{
+    int first = RAYMPI_OK;
+    if (count && !refs)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "release of %zu refs in a null array", count);
+    for (size_t i = 0; i < count; i++) {
+        int status = with_handle(refs[i].handle, release);
+        first = first == RAYMPI_OK ? status : first;
+    }
+    return first;
+}
+
+raympi_ref raympi_ref_retain(raympi_ref ref)
+{
+    return with_handle(ref.handle, retain) == RAYMPI_OK ? ref : (raympi_ref){0};
+}
+
+raympi_actor raympi_actor_retain(raympi_actor actor)
+{
+    return with_handle(actor.handle, retain) == RAYMPI_OK ? actor : (raympi_actor){0};
+}
+
+raympi_ref raympi_ref_keep(raympi_ref ref)
+{
+    return with_handle(ref.handle, keep) == RAYMPI_OK ? ref : (raympi_ref){0};
+}
+
+raympi_actor raympi_actor_keep(raympi_actor actor)
+{
+    return with_handle(actor.handle, keep) == RAYMPI_OK ? actor : (raympi_actor){0};
+}
+
+static int in_context(int (*action)(struct context *context))
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = action(thread->context);
+    api_leave(thread);
+    return status;
+}
+
+int raympi_scope_begin(void)
+{
+    return in_context(context_scope_begin);
+}
+
+int raympi_scope_end(void)
+{
+    return in_context(context_scope_end);
+}

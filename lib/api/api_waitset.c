@@ -1,0 +1,221 @@
+/* Wait sets: every member reports itself once, so that waiting costs the same whatever the size of the set. */
+#include "api/api.h"
+
+#include <ck_spinlock.h>
+#include <stdlib.h>
+
+struct entry {
+    struct waiter waiter;
+    struct raympi_waitset *set;
+    struct object *object; /* one hold */
+    uint64_t tag;
+    bool ready;                 /* in the ready list; under the set's lock */
+    _Atomic int fired;          /* the one who completed the object has let go of us */
+    struct entry *prev, *next;  /* all members */
+    struct entry *ready_next;
+};
+
+struct raympi_waitset {
+    struct task_room *room;
+    ck_spinlock_t lock;
+    struct entry *all;
+    struct entry *ready_head, *ready_tail;
+    size_t count;
+    struct sched_parker *parker;
+};
+
+static void ready_append(struct raympi_waitset *set, struct entry *entry)
+{
+    entry->ready = true;
+    entry->ready_next = NULL;
+    if (set->ready_tail)
+        set->ready_tail->ready_next = entry;
+    else
+        set->ready_head = entry;
+    set->ready_tail = entry;
+}
+
+static void entry_fire(struct waiter *waiter, struct object *object)
+{
+    (void)object;
+    struct entry *entry = base_container(waiter, struct entry, waiter);
+    struct raympi_waitset *set = entry->set;
+    ck_spinlock_lock(&set->lock);
+    ready_append(set, entry);
+    if (set->parker)
+        sched_unpark(set->parker); /* under the lock: the parker can not go away */
+    ck_spinlock_unlock(&set->lock);
+    /* Release: the last touch of entry and set. */
+    atomic_store_explicit(&entry->fired, 1, memory_order_release);
+}
+
+int raympi_waitset_create(raympi_waitset **set)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    raympi_waitset *made = set ? calloc(1, sizeof *made) : NULL;
+    if (!made) {
+        status = set ? base_fail(RAYMPI_ERR_MEMORY, "no memory for a wait set")
+                     : base_fail(RAYMPI_ERR_ARGUMENT, "raympi_waitset_create needs a place for the set");
+    } else {
+        made->room = thread->room;
+        ck_spinlock_init(&made->lock);
+        *set = made;
+    }
+    api_leave(thread);
+    return status;
+}
+
+static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle, uint64_t tag)
+{
+    struct object *object;
+    int status = task_handle_is_actor(handle) ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref")
+                                              : object_check(thread->room, handle, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    struct entry *entry = calloc(1, sizeof *entry);
+    if (!entry)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for a member of a wait set");
+    *entry = (struct entry){.waiter = {NULL, entry_fire}, .set = set, .object = object, .tag = tag};
+    object_retain(object);
+    ck_spinlock_lock(&set->lock);
+    entry->next = set->all;
+    if (set->all)
+        set->all->prev = entry;
+    set->all = entry;
+    set->count++;
+    ck_spinlock_unlock(&set->lock);
+    if (object_wait_add(object, &entry->waiter))
+        object_want(thread->room, object);
+    else
+        entry_fire(&entry->waiter, object);
+    return RAYMPI_OK;
+}
+
+int raympi_waitset_add(raympi_waitset *set, raympi_ref ref, uint64_t tag)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = set ? add(thread, set, ref.handle, tag) : base_fail(RAYMPI_ERR_ARGUMENT, "the wait set is a null pointer");
+    api_leave(thread);
+    return status;
+}
+
+static void unlink_entry(raympi_waitset *set, struct entry *entry)
+{
+    if (entry->prev)
+        entry->prev->next = entry->next;
+    else
+        set->all = entry->next;
+    if (entry->next)
+        entry->next->prev = entry->prev;
+    set->count--;
+}
+
+/* Takes the oldest ready member out. */
+static struct entry *take(raympi_waitset *set, struct sched_parker *parker)
+{
+    ck_spinlock_lock(&set->lock);
+    struct entry *entry = set->ready_head;
+    if (entry) {
+        set->ready_head = entry->ready_next;
+        if (!set->ready_head)
+            set->ready_tail = NULL;
+        unlink_entry(set, entry);
+    }
+    set->parker = entry ? NULL : parker;
+    ck_spinlock_unlock(&set->lock);
+    return entry;
+}
+
+static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_t deadline, struct entry **entry)
+{
+    struct context *context = thread->context;
+    int status = RAYMPI_OK;
+    while (!(*entry = take(set, NULL)) && status == RAYMPI_OK) {
+        struct sched_parker parker;
+        sched_parker_init(thread->room->sched, &parker, (struct sched_reason){context->name, "wait set", 0, false});
+        if ((*entry = take(set, &parker)))
+            return RAYMPI_OK;
+        status = sched_park(&parker, deadline);
+        thread->context = context;
+        ck_spinlock_lock(&set->lock);
+        set->parker = NULL;
+        ck_spinlock_unlock(&set->lock);
+    }
+    if (*entry)
+        return RAYMPI_OK;
+    return status == RAYMPI_ERR_TIMEOUT ? base_fail(status, "no ref of the wait set was ready in time") : status;
+}
+
+static void entry_free(struct entry *entry)
+{
+    while (!atomic_load_explicit(&entry->fired, memory_order_acquire))
+        ck_pr_stall(); /* its firer is in its last instructions */
+    free(entry);
+}
+
+static int wait_one(struct task_thread *thread, raympi_waitset *set, double timeout, raympi_ref *ref, uint64_t *tag)
+{
+    struct entry *entry;
+    if (!set || !ref)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_waitset_wait needs a set and a place for the ref");
+    if (timeout != timeout)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "the timeout is not a number");
+    if (set->count == 0)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "the wait set is empty");
+    int status = take_waiting(thread, set, task_deadline(thread->room, timeout), &entry);
+    if (status != RAYMPI_OK)
+        return status;
+    status = context_hold(thread->context, entry->object);
+    if (status != RAYMPI_OK)
+        object_drop(thread->room, entry->object);
+    ref->handle = object_handle(entry->object);
+    if (tag)
+        *tag = entry->tag;
+    entry_free(entry);
+    return status;
+}
+
+int raympi_waitset_wait(raympi_waitset *set, double timeout, raympi_ref *ref, uint64_t *tag)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = wait_one(thread, set, timeout, ref, tag);
+    api_leave(thread);
+    return status;
+}
+
+size_t raympi_waitset_size(const raympi_waitset *set)
+{
+    return set ? set->count : 0;
+}
+
+int raympi_waitset_destroy(raympi_waitset *set)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    if (!set)
+        status = base_fail(RAYMPI_ERR_ARGUMENT, "the wait set is a null pointer");
+    while (set && set->all) {
+        struct entry *entry = set->all;
+        if (object_wait_remove(entry->object, &entry->waiter))
+            atomic_store(&entry->fired, 1);
+        while (!atomic_load_explicit(&entry->fired, memory_order_acquire))
+            ck_pr_stall();
+        unlink_entry(set, entry);
+        object_drop(thread->room, entry->object);
+        free(entry);
+    }
+    free(set);
+    api_leave(thread);
+    return status;
+}

@@ -1,0 +1,11 @@
+libraympi_sources += \
+	%D%/api.h \
+	%D%/api_attach.c \
+	%D%/api_body.c \
+	%D%/api_bootstrap.c \
+	%D%/api_bootstrap.h \
+	%D%/api_call.c \
+	%D%/api_init.c \
+	%D%/api_node.c \
+	%D%/api_object.c \
+	%D%/api_waitset.c

@@ -1,0 +1,17 @@
+libraympi_sources += \
+	%D%/net.c \
+	%D%/net.h \
+	%D%/net_futex.c \
+	%D%/net_futex.h \
+	%D%/net_idle.c \
+	%D%/net_internal.h \
+	%D%/net_life.c \
+	%D%/net_life.h \
+	%D%/net_ring.c \
+	%D%/net_ring.h \
+	%D%/net_shm.c \
+	%D%/net_shm.h \
+	%D%/net_shm_death.c \
+	%D%/net_shm_poll.c \
+	%D%/net_shm_send.c \
+	%D%/net_sim.c

@@ -1,0 +1,185 @@
+/* What all transports have in common: checks, handlers, counters. */
+#include "net/net_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int net_setup(struct net *net, const struct net_operations *operations, int rank, int size,
+              struct net_board *boards, struct net_rest_words *rest)
+{
+    net->warned = calloc((size_t)size, sizeof *net->warned);
+    if (net->warned == NULL)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the net of rank %d", rank);
+    net->operations = operations;
+    net->rank = rank;
+    net->size = size;
+    net->boards = boards;
+    net->rest = rest;
+    return RAYMPI_OK;
+}
+
+void net_teardown(struct net *net)
+{
+    free(net->warned);
+}
+
+void net_close(struct net *net)
+{
+    if (net != NULL)
+        net->operations->close(net);
+}
+
+int net_rank(const struct net *net)
+{
+    return net->rank;
+}
+
+int net_size(const struct net *net)
+{
+    return net->size;
+}
+
+struct net_board *net_board(struct net *net, int rank)
+{
+    return &net->boards[rank];
+}
+
+uint64_t net_now(const struct net *net)
+{
+    return net->operations->now(net);
+}
+
+void net_handle(struct net *net, uint16_t type, net_handler *handler, void *arg)
+{
+    if (type >= NET_HANDLERS)
+        return;
+    net->handlers[type] = handler;
+    net->handler_args[type] = arg;
+}
+
+void net_on_death(struct net *net, void (*died)(void *arg, int rank), void *arg)
+{
+    net->died = died;
+    net->died_arg = arg;
+}
+
+/** Length of all pieces; more than NET_MESSAGE_MAX is told as NET_MESSAGE_MAX + 1, so that no sum overflows.
+ */
+static size_t pieces_length(const struct net_piece *pieces, int count)
+{
+    size_t length = 0;
+    for (int i = 0; i < count; i++) {
+        if (pieces[i].length > NET_MESSAGE_MAX - length)
+            return NET_MESSAGE_MAX + 1;
+        length += pieces[i].length;
+    }
+    return length;
+}
+
+int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count)
+{
+    if (base_unlikely(peer < 0 || peer >= net->size || type >= NET_HANDLERS || count < 0))
+        return base_fail(RAYMPI_ERR_ARGUMENT, "message of type %u and %d pieces to rank %d of %d", type,
+                         count, peer, net->size);
+    size_t length = pieces_length(pieces, count);
+    if (base_unlikely(length > NET_MESSAGE_MAX))
+        return base_fail(RAYMPI_ERR_TOO_LARGE, "message of type %u to rank %d is longer than %llu bytes",
+                         type, peer, (unsigned long long)NET_MESSAGE_MAX);
+    return net->operations->send(net, peer, type, pieces, count, length);
+}
+
+size_t net_pending(struct net *net, int peer)
+{
+    return net->operations->pending(net, peer);
+}
+
+int net_poll(struct net *net, int budget)
+{
+    return net->operations->poll(net, budget);
+}
+
+void net_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
+{
+    net->operations->sleep(net, deadline, busy, arg);
+}
+
+void net_wake(struct net *net)
+{
+    net->operations->wake(net);
+}
+
+void net_wake_all(struct net *net)
+{
+    net->operations->wake_all(net);
+}
+
+int net_dead_peer(struct net *net)
+{
+    return net->operations->dead_peer(net);
+}
+
+void net_malformed(struct net *net, int source, const char *what)
+{
+    net_count(&net->malformed, 1);
+    if (net->warned[source])
+        return;
+    net->warned[source] = true;
+    base_log(BASE_LOG_WARN, "net", "malformed message from rank %d: %s; further ones are only counted",
+             source, what);
+}
+
+void net_deliver(struct net *net, const struct net_message *message)
+{
+    net_handler *handler = message->type < NET_HANDLERS ? net->handlers[message->type] : NULL;
+    if (base_likely(handler != NULL))
+        handler(net->handler_args[message->type], message);
+    else
+        net_malformed(net, message->source, "nobody handles its type");
+    /* Only the poller writes these two, so a load and a store do. A message that nobody handles is received
+     * all the same: it is no longer on its way. */
+    _Atomic uint64_t *received = &net->boards[net->rank].received;
+    atomic_store_explicit(received, atomic_load_explicit(received, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&net->bytes_received, memory_order_relaxed);
+    atomic_store_explicit(&net->bytes_received, bytes + message->length, memory_order_relaxed);
+}
+
+void net_died(struct net *net, int rank)
+{
+    atomic_fetch_add_explicit(&net->deaths, 1, memory_order_relaxed);
+    base_log(BASE_LOG_INFO, "net", "rank %d died", rank);
+    if (net->died != NULL)
+        net->died(net->died_arg, rank);
+}
+
+void net_cursor_copy(struct net_cursor *cursor, void *to, size_t length)
+{
+    char *out = to;
+    while (length > 0) {
+        size_t left = cursor->piece->length - cursor->within;
+        size_t part = left < length ? left : length;
+        if (part > 0)
+            memcpy(out, (const char *)cursor->piece->data + cursor->within, part);
+        out += part;
+        length -= part;
+        cursor->within += part;
+        if (cursor->within == cursor->piece->length) {
+            cursor->piece++;
+            cursor->within = 0;
+        }
+    }
+}
+
+void net_counters(const struct net *net, struct net_counters *counters)
+{
+    const struct net_board *board = &net->boards[net->rank];
+    counters->sent = atomic_load_explicit(&board->sent, memory_order_relaxed);
+    counters->received = atomic_load_explicit(&board->received, memory_order_relaxed);
+    counters->bytes_sent = atomic_load_explicit(&net->bytes_sent, memory_order_relaxed);
+    counters->bytes_received = atomic_load_explicit(&net->bytes_received, memory_order_relaxed);
+    counters->queued = atomic_load_explicit(&net->queued, memory_order_relaxed);
+    counters->malformed = atomic_load_explicit(&net->malformed, memory_order_relaxed);
+    counters->sleeps = atomic_load_explicit(&net->sleeps, memory_order_relaxed);
+    counters->wakes = atomic_load_explicit(&net->wakes, memory_order_relaxed);
+    counters->rings = atomic_load_explicit(&net->rings, memory_order_relaxed);
+}

@@ -1,0 +1,85 @@
+/* Finds out that the whole job is at rest: every rank idle and no message on its way.
+ *
+ * The rank whose publication makes the count complete reads all boards twice (Mattern's four-counter method,
+ * 1987, with epochs instead of a second wave). If every rank is idle in the epoch of the first reading still,
+ * then all were idle together at some moment between the two, the counters did not move in that time, and
+ * sent = received means that nothing is on its way: nothing can wake anybody. A message that is still in a
+ * ring makes the sums differ; its receiver will withdraw, handle it and publish again, so that a later
+ * publication looks again. */
+#include "net/net_internal.h"
+
+struct idle_view {
+    uint64_t epochs; /* sum; epochs only grow, so an equal sum means that all are equal */
+    uint64_t sent, received, waiting;
+    int finalizing;
+};
+
+/** Reads all boards; false when a rank is not idle. All orders are seq_cst: nothing here is hot. */
+static bool idle_view_read(const struct net *net, struct idle_view *view)
+{
+    *view = (struct idle_view){0};
+    for (int rank = 0; rank < net->size; rank++) {
+        const struct net_board *board = &net->boards[rank];
+        if (!atomic_load(&board->idle))
+            return false;
+        view->epochs += atomic_load(&board->idle_epoch);
+        view->sent += atomic_load(&board->sent);
+        view->received += atomic_load(&board->received);
+        view->waiting += atomic_load(&board->waiting);
+        view->finalizing += atomic_load(&board->finalizing) != 0;
+    }
+    return true;
+}
+
+static enum net_rest idle_check(struct net *net)
+{
+    /* Read before the boards: when another rank gets the answer, acts, and withdraws while this one reads
+     * them, the number has moved on and the exchange below fails. So one rest is answered once. */
+    uint64_t answer = atomic_load(&net->rest->answer);
+    if (answer & 1)
+        return NET_REST_NO;
+    struct idle_view first, second;
+    if (!idle_view_read(net, &first) || !idle_view_read(net, &second))
+        return NET_REST_NO;
+    if (first.epochs != second.epochs || second.sent != second.received || first.sent != second.sent ||
+        first.received != second.received)
+        return NET_REST_NO;
+    if (!atomic_compare_exchange_strong(&net->rest->answer, &answer, answer + 1))
+        return NET_REST_NO;
+    net->answered = true;
+    return second.finalizing == net->size && second.waiting == 0 ? NET_REST_DONE : NET_REST_DEADLOCK;
+}
+
+enum net_rest net_idle_publish(struct net *net)
+{
+    if (net->idle)
+        return NET_REST_NO;
+    net->idle = true;
+    /* seq_cst: the counters and what the caller wrote to its board are visible before "idle" is. */
+    atomic_store(&net->boards[net->rank].idle, 1);
+    uint32_t idle = atomic_fetch_add(&net->rest->idle, 1) + 1;
+    if (idle != (uint32_t)net->size)
+        return NET_REST_NO;
+    /* What a dead rank had sent or received is unknown: the sums tell nothing any more. */
+    if (net_dead_peer(net) >= 0)
+        return NET_REST_NO;
+    return idle_check(net);
+}
+
+void net_idle_withdraw(struct net *net)
+{
+    if (!net->idle)
+        return;
+    net->idle = false;
+    struct net_board *board = &net->boards[net->rank];
+    /* The epoch moves before anything that this rank does next, so a reader that sees such an effect in its
+     * second reading sees the new epoch too. */
+    atomic_store(&board->idle, 0);
+    atomic_fetch_add(&board->idle_epoch, 1);
+    atomic_fetch_sub(&net->rest->idle, 1);
+    if (!net->answered)
+        return;
+    net->answered = false;
+    /* The rest that was answered is over: the next one has a new number. */
+    atomic_fetch_add(&net->rest->answer, 1);
+}

@@ -1,0 +1,76 @@
+/* What the files of this room share: the operations of a transport, the common part of every net, delivery.
+ */
+#ifndef RAYMPI_NET_INTERNAL_H
+#define RAYMPI_NET_INTERNAL_H
+
+#include "net/net.h"
+
+/** One transport. Arguments are checked by net.c before they come here. */
+struct net_operations {
+    int (*send)(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
+                size_t length);
+    size_t (*pending)(struct net *net, int peer);
+    int (*poll)(struct net *net, int budget);
+    void (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
+    void (*wake)(struct net *net);
+    void (*wake_all)(struct net *net);
+    uint64_t (*now)(const struct net *net);
+    int (*dead_peer)(struct net *net);
+    void (*close)(struct net *net);
+};
+
+/** Host-wide words of rest detection (net_idle.c). */
+struct net_rest_words {
+    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t idle; /* ranks that have published */
+    _Atomic uint64_t
+        answer; /* number of the rest * 2, + 1 while a rank has its answer and has not withdrawn */
+};
+
+struct net {
+    const struct net_operations *operations;
+    int rank;
+    int size;
+    struct net_board *boards;
+    struct net_rest_words *rest;
+    net_handler *handlers[NET_HANDLERS];
+    void *handler_args[NET_HANDLERS];
+    void (*died)(void *arg, int rank);
+    void *died_arg;
+    _Atomic uint32_t deaths; /* peers whose death this rank was told: the epoch its messages carry */
+    bool idle;               /* published and not withdrawn */
+    bool answered;           /* was given the answer of the present rest */
+    bool *warned;            /* by source: a log line about its malformed messages was written */
+    _Atomic uint64_t bytes_sent, bytes_received, queued, malformed, sleeps, wakes, rings;
+};
+
+/** Fills the common part; `boards` and `rest` are shared by all nets of the job. */
+int net_setup(struct net *net, const struct net_operations *operations, int rank, int size,
+              struct net_board *boards, struct net_rest_words *rest);
+void net_teardown(struct net *net);
+
+/** Runs the handler of a message and counts it. */
+void net_deliver(struct net *net, const struct net_message *message);
+/** Counts a malformed message of `source`; one log line per source. */
+void net_malformed(struct net *net, int source, const char *what);
+/** Tells the death of a peer to whom it concerns. */
+void net_died(struct net *net, int rank);
+
+static inline void net_count(_Atomic uint64_t *counter, uint64_t amount)
+{
+    atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
+}
+
+/** The number of deaths this rank knows of; messages carry it. */
+static inline uint32_t net_epoch(const struct net *net)
+{
+    return atomic_load_explicit(&net->deaths, memory_order_relaxed);
+}
+
+/** Reads the pieces of a message one after the other. */
+struct net_cursor {
+    const struct net_piece *piece;
+    size_t within;
+};
+void net_cursor_copy(struct net_cursor *cursor, void *to, size_t length);
+
+#endif

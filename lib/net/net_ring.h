@@ -1,0 +1,78 @@
+/* A single-producer single-consumer ring of records in shared memory.
+ *
+ * A record is published by its own first word ("mark"), not by a shared tail: the consumer finds mark and
+ * payload on the same cache line. Before a mark is published, the word where the next mark will be is set to
+ * zero; so the consumer never takes old payload for a mark. A record lies in one piece; when it does not fit
+ * before the end, a skip mark sends the consumer to the beginning. A producer killed half-way has published
+ * nothing.
+ *
+ * The consumer tells how far it is every quarter of the ring. A record (or skip) takes a quarter at most, so
+ * in a ring that is empty but not told to be, there is always room for one record and one skip. */
+#ifndef RAYMPI_NET_RING_H
+#define RAYMPI_NET_RING_H
+
+#include "base/base.h"
+
+enum net_ring_kind {
+    NET_RING_MESSAGE = 1, /* a whole message */
+    NET_RING_FIRST,       /* first part of a long one */
+    NET_RING_NEXT,        /* further part */
+    NET_RING_SKIP,        /* go on at the beginning */
+};
+
+/** The beginning of the memory of a ring; data follows. All zero is an empty ring. */
+struct net_ring {
+    _Alignas(BASE_CACHE_LINE) _Atomic uint64_t taken;   /* bytes consumed; written by the consumer */
+    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t blocked; /* the producer waits for room */
+    _Alignas(BASE_CACHE_LINE) char data[];
+};
+
+struct net_ring_writer {
+    struct net_ring *ring;
+    uint32_t capacity;
+    uint32_t index; /* where the next mark goes */
+    uint32_t start; /* where the reserved record begins */
+    uint64_t put;   /* bytes written since the beginning */
+    uint64_t taken; /* bytes consumed as last seen */
+};
+
+struct net_ring_reader {
+    struct net_ring *ring;
+    uint32_t capacity;
+    uint32_t index;
+    uint64_t taken;
+    uint64_t told; /* `taken` as the producer can see it */
+};
+
+struct net_ring_record {
+    enum net_ring_kind kind;
+    uint16_t type;
+    uint16_t attempt;
+    uint32_t epoch;
+    uint32_t size;  /* bytes of payload in this record */
+    uint32_t total; /* bytes of the whole message */
+    const char *data;
+};
+
+enum net_ring_state { NET_RING_EMPTY = 0, NET_RING_READY, NET_RING_CORRUPT };
+
+/** `bytes` of memory at `memory`, a multiple of 8, for both ends. */
+void net_ring_writer_init(struct net_ring_writer *writer, void *memory, uint32_t bytes);
+void net_ring_reader_init(struct net_ring_reader *reader, void *memory, uint32_t bytes);
+/** Most payload bytes of one record. */
+uint32_t net_ring_record_max(uint32_t capacity);
+
+/** Room for a record with `size` bytes of payload, to be filled and published; NULL when there is none: then
+ *  "blocked" is set, and the consumer will be told so by net_ring_consume(). */
+void *net_ring_reserve(struct net_ring_writer *writer, uint32_t size);
+/** Publishes what was reserved; record->data is not looked at. */
+void net_ring_publish(struct net_ring_writer *writer, const struct net_ring_record *record);
+
+/** The next record, without consuming it. */
+enum net_ring_state net_ring_peek(struct net_ring_reader *reader, struct net_ring_record *record);
+/** True when there is something to peek at; cheap. */
+bool net_ring_ready(const struct net_ring_reader *reader);
+/** Gives the record back; true when the producer was blocked and should be woken. */
+bool net_ring_consume(struct net_ring_reader *reader, const struct net_ring_record *record);
+
+#endif

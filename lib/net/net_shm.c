@@ -1,0 +1,217 @@
+/* The shm transport: ranks of one host, through rings in the host segment. Layout, opening and closing,
+ * sleeping. */
+#include "net/net_shm.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHM_RING_BYTES      8192
+#define SHM_RING_BYTES_MANY 4096
+#define SHM_RING_MANY       64 /* more ranks than this get the smaller rings */
+
+static uint32_t shm_ring_bytes(int size)
+{
+    return size > SHM_RING_MANY ? SHM_RING_BYTES_MANY : SHM_RING_BYTES;
+}
+
+/** Bytes before the rings: the host's words, the ranks' words, the boards. */
+static uint64_t shm_words_bytes(int size)
+{
+    uint64_t ranks = (uint64_t)size * (sizeof(struct shm_rank) + sizeof(struct net_board));
+    return base_align_up(sizeof(struct shm_host) + ranks, SHM_RING_ALIGNMENT);
+}
+
+uint64_t net_shm_bytes(int size)
+{
+    /* One alignment more: the caller's offset may be any. */
+    return SHM_RING_ALIGNMENT + shm_words_bytes(size) +
+           (uint64_t)size * (uint64_t)size * shm_ring_bytes(size);
+}
+
+void shm_doorbell(struct shm_net *shm, int rank)
+{
+    /* One of many senders takes the duty. Should it be killed between the two, the death word wakes the
+     * sleeper. */
+    if (!atomic_exchange(&shm->ranks[rank].asleep, 0))
+        return;
+    atomic_fetch_add(&shm->ranks[rank].doorbell, 1);
+    net_futex_wake(&shm->ranks[rank].doorbell, 1);
+    net_count(&shm->net.wakes, 1);
+}
+
+static void shm_wake_rank(struct shm_net *shm, int rank)
+{
+    /* Release: what the caller did before is seen by the poller that finds "wake". */
+    atomic_store_explicit(&shm->ranks[rank].wake, 1, memory_order_release);
+    shm_knock(shm, rank);
+}
+
+static void shm_wake(struct net *net)
+{
+    shm_wake_rank(shm_of(net), net->rank);
+}
+
+static void shm_wake_all(struct net *net)
+{
+    for (int rank = 0; rank < net->size; rank++)
+        shm_wake_rank(shm_of(net), rank);
+}
+
+static void shm_sleep_wait(struct shm_net *shm, uint32_t doorbell, uint64_t deadline)
+{
+    struct net_futex futexes[2 + NET_LIFE_WORDS] = {
+        {.word = &shm->own->doorbell, .expected = doorbell},
+        {.word = &shm->host->deaths, .expected = shm->deaths_seen},
+    };
+    int count = 2 + shm_watch(shm, &futexes[2]);
+    net_count(&shm->net.sleeps, 1);
+    net_futex_wait(futexes, count, deadline);
+}
+
+static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
+{
+    struct shm_net *shm = shm_of(net);
+    /* Acquire: read before "asleep" is set, so that a bump by who saw it set makes the futex differ. */
+    uint32_t doorbell = atomic_load_explicit(&shm->own->doorbell, memory_order_acquire);
+    atomic_store_explicit(&shm->own->asleep, 1, memory_order_relaxed);
+    /* Orders "asleep" before the looks below: the other half of shm_knock(). */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load_explicit(&shm->own->wake, memory_order_relaxed) && !shm_ready(shm) && !shm_flush(shm) &&
+        !(busy != NULL && busy(arg)))
+        shm_sleep_wait(shm, doorbell, deadline);
+    atomic_store_explicit(&shm->own->asleep, 0, memory_order_relaxed);
+    /* Acquire: what the wakers did before net_wake() is seen from here on. */
+    atomic_exchange_explicit(&shm->own->wake, 0, memory_order_acquire);
+}
+
+static uint64_t shm_now(const struct net *net)
+{
+    (void)net;
+    return base_now();
+}
+
+static void shm_self_drop(struct shm_net *shm)
+{
+    while (shm->self_first != NULL) {
+        struct shm_self *next = shm->self_first->next;
+        free(shm->self_first);
+        shm->self_first = next;
+    }
+}
+
+static void shm_free(struct shm_net *shm)
+{
+    for (int peer = 0; peer < shm->net.size; peer++) {
+        shm_out_drop(shm, peer, true);
+        pthread_mutex_destroy(&shm->out[peer].lock);
+        free(shm->in[peer].whole);
+    }
+    shm_self_drop(shm);
+    pthread_mutex_destroy(&shm->self_lock);
+    net_teardown(&shm->net);
+    free(shm->sources);
+    free(shm->in);
+    free(shm->out);
+    free(shm);
+}
+
+static void shm_close(struct net *net)
+{
+    struct shm_net *shm = shm_of(net);
+    /* A forked child has neither the thread nor a right to speak for its parent. */
+    if (shm->life.process == getpid())
+        net_life_stop(&shm->life);
+    shm_free(shm);
+}
+
+static const struct net_operations shm_operations = {
+    .send = shm_send,
+    .pending = shm_pending,
+    .poll = shm_poll,
+    .sleep = shm_sleep,
+    .wake = shm_wake,
+    .wake_all = shm_wake_all,
+    .now = shm_now,
+    .dead_peer = shm_dead_peer,
+    .close = shm_close,
+};
+
+static struct shm_net *shm_allocate(int size)
+{
+    struct shm_net *shm = calloc(1, sizeof *shm);
+    if (shm == NULL)
+        return NULL;
+    size_t out_bytes = (size_t)size * sizeof *shm->out;
+    shm->out = aligned_alloc(BASE_CACHE_LINE, out_bytes);
+    shm->in = calloc((size_t)size, sizeof *shm->in);
+    shm->sources = calloc((size_t)size, sizeof *shm->sources);
+    if (shm->out == NULL || shm->in == NULL || shm->sources == NULL) {
+        free(shm->sources);
+        free(shm->in);
+        free(shm->out);
+        free(shm);
+        return NULL;
+    }
+    memset(shm->out, 0, out_bytes);
+    return shm;
+}
+
+/** Finds the parts of the net in the segment. */
+static void shm_locate(struct shm_net *shm, struct base_segment *segment, uint64_t begin, int rank, int size)
+{
+    shm->segment = segment;
+    shm->ring_bytes = shm_ring_bytes(size);
+    shm->rings = begin + shm_words_bytes(size);
+    shm->host = (struct shm_host *)(void *)(segment->write + begin);
+    shm->ranks = (struct shm_rank *)(void *)(shm->host + 1);
+    shm->own = &shm->ranks[rank];
+    /* A death from before this rank opened is found by its first poll. */
+    shm->deaths_seen = 0;
+}
+
+static void shm_prepare(struct shm_net *shm)
+{
+    for (int peer = 0; peer < shm->net.size; peer++) {
+        pthread_mutex_init(&shm->out[peer].lock, NULL);
+        shm->out[peer].last = &shm->out[peer].first;
+    }
+    pthread_mutex_init(&shm->self_lock, NULL);
+    shm->self_last = &shm->self_first;
+}
+
+int net_shm_open(struct net **net, struct base_segment *segment, uint64_t offset, int rank, int size)
+{
+    if (size < 1 || rank < 0 || rank >= size)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "net for rank %d of %d", rank, size);
+    if (size > NET_RANKS_MAX)
+        return base_fail(RAYMPI_ERR_UNSUPPORTED, "%d ranks on one host; at most %d", size, NET_RANKS_MAX);
+    uint64_t begin = base_align_up(offset, SHM_RING_ALIGNMENT);
+    int status = base_segment_commit(segment, begin, shm_words_bytes(size));
+    if (status != RAYMPI_OK)
+        return status;
+    struct shm_net *shm = shm_allocate(size);
+    if (shm == NULL)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the net of rank %d", rank);
+    shm_locate(shm, segment, begin, rank, size);
+    struct net_board *boards = (struct net_board *)(void *)(shm->ranks + size);
+    status = net_setup(&shm->net, &shm_operations, rank, size, boards, &shm->host->rest);
+    if (status != RAYMPI_OK)
+        goto free_shm;
+    shm_prepare(shm);
+    status = net_life_start(&shm->life, &shm->own->life);
+    if (status != RAYMPI_OK) {
+        shm_free(shm);
+        return status;
+    }
+    *net = &shm->net;
+    return RAYMPI_OK;
+
+free_shm:
+    free(shm->sources);
+    free(shm->in);
+    free(shm->out);
+    free(shm);
+    return status;
+}

@@ -1,0 +1,193 @@
+/* The sending side of the shm transport. Per peer one ring under a light lock; what does not fit waits in
+ * parcels, first in, first out, that later sends and polls move into the ring. */
+#include "net/net_shm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/** First message to this peer: makes the ring real and shows it to the receiver. */
+static int shm_out_open(struct shm_net *shm, struct shm_out *out, int peer)
+{
+    uint64_t offset = shm_ring_offset(shm, peer, shm->net.rank);
+    int status = base_segment_commit(shm->segment, offset, shm->ring_bytes);
+    if (status != RAYMPI_OK)
+        return status;
+    net_ring_writer_init(&out->writer, shm->segment->write + offset, shm->ring_bytes);
+    out->record_max = net_ring_record_max(out->writer.capacity);
+    _Atomic uint64_t *used = &shm->ranks[peer].used[shm->net.rank / 64];
+    /* Release: the ring's memory exists before the receiver reads it. */
+    atomic_fetch_or_explicit(used, UINT64_C(1) << (shm->net.rank % 64), memory_order_release);
+    net_count(&shm->net.rings, 1);
+    return RAYMPI_OK;
+}
+
+/** Writes as much of a parcel as the ring takes; true when all of it is in. */
+static bool shm_parcel_write(struct shm_net *shm, struct shm_out *out, struct shm_parcel *parcel)
+{
+    struct net_ring_record record = {
+        .type = parcel->type, .epoch = net_epoch(&shm->net), .total = parcel->total};
+    do {
+        uint32_t left = parcel->total - parcel->done;
+        record.size = left < out->record_max ? left : out->record_max;
+        if (parcel->done > 0)
+            record.kind = NET_RING_NEXT;
+        else
+            record.kind = record.size == parcel->total ? NET_RING_MESSAGE : NET_RING_FIRST;
+        void *room = net_ring_reserve(&out->writer, record.size);
+        if (room == NULL)
+            return false;
+        net_cursor_copy(&parcel->cursor, room, record.size);
+        net_ring_publish(&out->writer, &record);
+        parcel->done += record.size;
+    } while (parcel->done < parcel->total);
+    return true;
+}
+
+/** Memory a parcel takes; never 0, so that an empty message is seen to wait too. */
+static size_t shm_parcel_cost(const struct shm_parcel *parcel)
+{
+    return sizeof *parcel + parcel->piece.length;
+}
+
+/** Copies what is left of a message to the end of the queue. */
+static int shm_out_queue(struct shm_net *shm, struct shm_out *out, const struct shm_parcel *parcel)
+{
+    size_t left = parcel->total - parcel->done;
+    struct shm_parcel *copy = malloc(sizeof *copy + left);
+    if (copy == NULL)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory to queue a message of %u bytes", parcel->total);
+    struct net_cursor cursor = parcel->cursor;
+    *copy = *parcel;
+    copy->next = NULL;
+    net_cursor_copy(&cursor, copy + 1, left);
+    copy->piece = (struct net_piece){.data = copy + 1, .length = left};
+    copy->cursor = (struct net_cursor){.piece = &copy->piece};
+    if (out->first == NULL)
+        atomic_fetch_add(&shm->queues, 1);
+    *out->last = copy;
+    out->last = &copy->next;
+    atomic_fetch_add_explicit(&out->waiting, shm_parcel_cost(copy), memory_order_relaxed);
+    net_count(&shm->net.queued, 1);
+    return RAYMPI_OK;
+}
+
+static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struct shm_parcel *parcel)
+{
+    if (base_unlikely(out->gone))
+        return base_fail(RAYMPI_ERR_NODE_DIED, "message of type %u to rank %d, which died", parcel->type,
+                         peer);
+    if (base_unlikely(out->writer.ring == NULL)) {
+        int status = shm_out_open(shm, out, peer);
+        if (status != RAYMPI_OK)
+            return status;
+    }
+    /* Counted before the message becomes visible (publishing is a release): sent is never less than received.
+     */
+    _Atomic uint64_t *sent = &shm->net.boards[shm->net.rank].sent;
+    atomic_fetch_add_explicit(sent, 1, memory_order_relaxed);
+    if (base_likely(out->first == NULL) && base_likely(shm_parcel_write(shm, out, parcel)))
+        return RAYMPI_OK;
+    int status = shm_out_queue(shm, out, parcel);
+    /* The receiver drops the parts it has when the next message begins. */
+    if (status != RAYMPI_OK)
+        atomic_fetch_sub_explicit(sent, 1, memory_order_relaxed);
+    return status;
+}
+
+static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_piece *pieces, size_t length)
+{
+    struct shm_self *message = malloc(sizeof *message + length);
+    if (message == NULL)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for a message of %zu bytes to oneself", length);
+    message->next = NULL;
+    message->type = type;
+    message->length = length;
+    struct net_cursor cursor = {.piece = pieces};
+    net_cursor_copy(&cursor, message->data, length);
+    atomic_fetch_add_explicit(&shm->net.boards[shm->net.rank].sent, 1, memory_order_relaxed);
+    pthread_mutex_lock(&shm->self_lock);
+    *shm->self_last = message;
+    shm->self_last = &message->next;
+    atomic_fetch_add_explicit(&shm->self_count, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&shm->self_lock);
+    return RAYMPI_OK;
+}
+
+int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
+             size_t length)
+{
+    struct shm_net *shm = shm_of(net);
+    struct shm_out *out = &shm->out[peer];
+    int status;
+    (void)count;
+    net_count(&net->bytes_sent, length);
+    if (base_unlikely(peer == net->rank)) {
+        status = shm_send_self(shm, type, pieces, length);
+    } else {
+        struct shm_parcel parcel = {.cursor = {.piece = pieces}, .type = type, .total = (uint32_t)length};
+        pthread_mutex_lock(&out->lock);
+        status = shm_out_put(shm, out, peer, &parcel);
+        pthread_mutex_unlock(&out->lock);
+    }
+    shm_knock(shm, peer);
+    /* The receiver may have made room, and said so, before the parcel was in the queue: while our poller was
+     * still awake, or about to sleep on an empty queue. It has to look once more. */
+    if (base_unlikely(atomic_load_explicit(&out->waiting, memory_order_relaxed) > 0))
+        shm_knock(shm, net->rank);
+    return status;
+}
+
+size_t shm_pending(struct net *net, int peer)
+{
+    return atomic_load_explicit(&shm_of(net)->out[peer].waiting, memory_order_relaxed);
+}
+
+static void shm_parcel_pop(struct shm_net *shm, struct shm_out *out)
+{
+    struct shm_parcel *parcel = out->first;
+    out->first = parcel->next;
+    if (out->first == NULL) {
+        out->last = &out->first;
+        atomic_fetch_sub(&shm->queues, 1);
+    }
+    atomic_fetch_sub_explicit(&out->waiting, shm_parcel_cost(parcel), memory_order_relaxed);
+    free(parcel);
+}
+
+/** Moves what the ring takes; true when something moved. */
+static bool shm_out_flush(struct shm_net *shm, struct shm_out *out)
+{
+    uint64_t before = out->writer.put;
+    while (out->first != NULL && shm_parcel_write(shm, out, out->first))
+        shm_parcel_pop(shm, out);
+    return out->writer.put != before;
+}
+
+bool shm_flush(struct shm_net *shm)
+{
+    bool moved = false;
+    if (base_likely(atomic_load(&shm->queues) == 0))
+        return false;
+    for (int peer = 0; peer < shm->net.size; peer++) {
+        struct shm_out *out = &shm->out[peer];
+        if (atomic_load_explicit(&out->waiting, memory_order_relaxed) == 0)
+            continue;
+        pthread_mutex_lock(&out->lock);
+        bool here = shm_out_flush(shm, out);
+        pthread_mutex_unlock(&out->lock);
+        if (here)
+            shm_knock(shm, peer);
+        moved = moved || here;
+    }
+    return moved;
+}
+
+void shm_out_drop(struct shm_net *shm, int peer, bool gone)
+{
+    struct shm_out *out = &shm->out[peer];
+    pthread_mutex_lock(&out->lock);
+    out->gone = out->gone || gone;
+    while (out->first != NULL)
+        shm_parcel_pop(shm, out);
+    pthread_mutex_unlock(&out->lock);
+}

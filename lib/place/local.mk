@@ -1,0 +1,3 @@
+libraympi_sources += \
+	%D%/place.c \
+	%D%/place.h

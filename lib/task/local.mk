@@ -1,0 +1,20 @@
+libraympi_sources += \
+	%D%/task.h \
+	%D%/task_bytes.c \
+	%D%/task_context.c \
+	%D%/task_end.c \
+	%D%/task_function.c \
+	%D%/task_held.c \
+	%D%/task_id.c \
+	%D%/task_internal.h \
+	%D%/task_object.c \
+	%D%/task_ref.c \
+	%D%/task_refcount.c \
+	%D%/task_refcount.h \
+	%D%/task_room.c \
+	%D%/task_run.c \
+	%D%/task_steal.c \
+	%D%/task_submit.c \
+	%D%/task_value.c \
+	%D%/task_wait.c \
+	%D%/task_wire.c

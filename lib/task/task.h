@@ -1,0 +1,472 @@
+/* Tasks, objects and refs of one node: records, ownership, dependencies, values, errors, scopes. */
+#ifndef RAYMPI_TASK_H
+#define RAYMPI_TASK_H
+
+#include "base/base.h"
+#include "net/net.h"
+#include "place/place.h"
+#include "sched/sched.h"
+#include "store/store.h"
+#include "task/task_refcount.h"
+#include "trace/trace.h"
+
+#include <ck_spinlock.h>
+#include <uthash.h>
+
+/* ---- identity */
+
+/** Logical identity: hash(id of the creating task, index of the child), the same on every attempt. */
+struct task_id {
+    uint64_t word[2];
+};
+struct task_id task_id_child(struct task_id parent, uint64_t index);
+struct task_id task_id_root(uint64_t kind, uint64_t rank, uint64_t number);
+
+#define TASK_HANDLE_ACTOR (UINT64_C(1) << 43) /* set in handles of actors */
+static inline bool task_handle_is_actor(uint64_t handle)
+{
+    return (handle & TASK_HANDLE_ACTOR) != 0;
+}
+
+/* ---- messages between nodes */
+
+enum task_message_type {
+    TASK_MESSAGE_TASK = 1, /* run this */
+    TASK_MESSAGE_DONE,     /* to the owner: it has ended, results */
+    TASK_MESSAGE_REF,      /* counting: REGISTER, RELEASE, ACK */
+    TASK_MESSAGE_WANT,     /* to the owner: tell me the value when it is there */
+    TASK_MESSAGE_VALUE,
+    TASK_MESSAGE_FREE,  /* to the holder of a stored block */
+    TASK_MESSAGE_STEAL, /* I am idle: give me tasks */
+    TASK_MESSAGE_NO_WORK,
+    TASK_MESSAGE_END, /* the job is at rest */
+    TASK_MESSAGE_DEADLOCK,
+    TASK_MESSAGE_ACTOR_NEW,
+    TASK_MESSAGE_ACTOR_KILL,
+};
+
+/* ---- registered functions */
+
+/** A task, class or method as this process knows it. */
+struct task_function {
+    uint64_t hash; /* of the name; what travels */
+    const char *name;
+    raympi_body *body;                /* NULL: not registered in this binary */
+    const raympi_definition *definition; /* NULL likewise */
+    const char *full_name;            /* "class.method" for methods */
+    uint64_t full_hash;               /* of the full name: for timelines and for what a rank shows as running */
+    struct task_function *methods;    /* of a class, by hash */
+    uint8_t *ranks;                   /* bit per rank that has it; NULL: all */
+    bool is_class;
+    UT_hash_handle hh;
+};
+/** Puts the registered definitions of this process in a table. Once per process; ARGUMENT for duplicate names. */
+int task_functions_build(void);
+void task_functions_clear(void);
+struct task_function *task_function_find(uint64_t hash);
+struct task_function *task_function_named(const char *name);
+struct task_function *task_method_find(const struct task_function *klass, uint64_t hash);
+bool task_function_on(const struct task_function *function, int rank);
+/** Names of all tasks and classes ("t name" or "c name", NUL separated), to be exchanged. Caller frees. */
+char *task_functions_names(size_t *length);
+/** Notes that `rank` of `size` has these names. MEMORY. */
+int task_functions_merge(const char *names, size_t length, int rank, int size);
+/** Name behind a full hash, NULL when unknown. Reads only: usable in a signal handler. */
+const char *task_function_shown(uint64_t full_hash);
+/** Calls visit for every task and method. */
+void task_functions_each(void (*visit)(void *arg, const struct task_function *function), void *arg);
+/** Fails with UNKNOWN, naming `name` and the nearest registered one. */
+int task_function_unknown(const char *name);
+
+/* ---- values */
+
+enum value_kind { VALUE_NONE = 0, VALUE_INLINE, VALUE_BLOB, VALUE_STORE, VALUE_ERROR, VALUE_ALIAS };
+#define VALUE_INLINE_MAX 40
+
+struct object;
+struct task_room;
+
+/** Private memory for values that are too long for a record and too short for the store, and for errors. */
+struct value_blob {
+    uint64_t size;
+    uint64_t unused; /* keeps bytes 16-byte aligned */
+    char bytes[];
+};
+
+/** A value: length bytes, then (8-byte aligned) `nested` wire refs. */
+struct value {
+    uint8_t kind;
+    uint8_t type; /* enum raympi_value_kind: what raympi_return_int() etc. said */
+    uint32_t nested;
+    uint64_t length;
+    union {
+        _Alignas(8) char bytes[VALUE_INLINE_MAX];
+        struct value_blob *blob;
+        struct {
+            struct store_place place;
+            _Atomic(const void *) pinned; /* where this rank sees it, once it has looked */
+        } store;
+        struct object *alias; /* the object whose value this is; one hold */
+    } u;
+};
+
+/** Bytes with nested refs behind them. */
+static inline uint64_t value_extent(uint64_t length, uint32_t nested)
+{
+    return nested ? base_align_up(length, 8) + nested * sizeof(raympi_wire_ref) : length;
+}
+
+/** Memory for a value of `length` bytes: in place, private or in the store; *data is writable. May block the task
+ *  while the store is full. STORE_FULL, TOO_LARGE, MEMORY. */
+int value_create(struct task_room *room, struct value *value, uint64_t length, uint32_t nested, void **data);
+/** Makes a stored value readable; no effect on others. */
+void value_seal(struct task_room *room, struct value *value);
+/** Shows a value; follows aliases; pins a stored one until value_drop(). LOST. */
+int value_look(struct task_room *room, struct value *value, const void **data, uint64_t *length);
+/** The declared refs, NULL when none. */
+const raympi_wire_ref *value_nested(struct task_room *room, struct value *value, uint32_t *count);
+/** Lets go of memory and pins; the owner also frees a stored block. Does not touch nested refs. */
+void value_drop(struct task_room *room, struct value *value, bool owner);
+struct value *value_behind(struct value *value);
+
+/** An error as a value: who failed, where, why, and which tasks could not run because of it. */
+int value_error(struct value *value, int code, int rank, const char *task, const char *message);
+/** The same error, one task further. */
+int value_error_chain(struct value *value, const struct value *error, const char *task);
+void value_error_copy(struct value *value, const struct value *error);
+int value_error_code(const struct value *value);
+void value_error_text(const struct value *value, char *text, size_t size);
+
+/* ---- objects */
+
+#define OBJECT_READY  ((uintptr_t)1)
+#define OBJECT_LOCKED ((uintptr_t)2)
+
+/** Called once, when the object has become ready; may free itself. `fired` is the last thing to set for waiters that
+ *  live on a stack. */
+struct waiter {
+    struct waiter *next;
+    void (*fire)(struct waiter *waiter, struct object *object);
+};
+
+struct task;
+
+/** One object as this rank knows it: as its owner (in a type-stable slot) or as a borrower (in a hash). */
+struct object {
+    struct refcount count; /* first: handle, holds, holders */
+    _Atomic uintptr_t waiters;
+    int status;           /* once ready: OK or the error's code */
+    _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
+    uint32_t child;       /* logical identity: parent and index */
+    uint16_t result;
+    uint16_t attempt;
+    _Atomic uint8_t seen;   /* somebody has looked at the error */
+    _Atomic uint8_t wanted; /* borrower: the owner was asked */
+    uint8_t unsealed;       /* raympi_create without raympi_seal yet */
+    uint8_t nested_held;    /* the owner holds the nested refs */
+    struct task_id parent;
+    const char *label; /* task name, "put": static or the function's */
+    struct task *producer;
+    struct value value;
+    struct object *next_free; /* or in a list of those to be woken or destroyed */
+    struct waiter *waking;
+    UT_hash_handle hh;
+};
+
+static inline uint64_t object_handle(const struct object *object)
+{
+    return object->count.handle;
+}
+static inline bool object_ready(const struct object *object)
+{
+    /* Acquire: the value is seen complete. */
+    return atomic_load_explicit(&((struct object *)object)->waiters, memory_order_acquire) == OBJECT_READY;
+}
+
+/** A new object owned here, with `holds` holds. NULL: out of memory (detail set). */
+struct object *object_new(struct task_room *room, uint32_t holds, const char *label);
+/** The record of a handle here, or NULL. The caller must know of a hold that keeps it. */
+struct object *object_find(struct task_room *room, uint64_t handle);
+/** As object_find() for handles that come from the user: RELEASED with a text when it is not there. */
+int object_check(struct task_room *room, uint64_t handle, struct object **object);
+void object_retain(struct object *object);
+void object_drop(struct task_room *room, struct object *object);
+/** The value is in place (or the status is an error): wakes all waiters. Once. */
+void object_complete(struct task_room *room, struct object *object);
+/** Completes with an error value. */
+void object_fail(struct task_room *room, struct object *object, int code, const char *task, const char *message);
+/** False when the object is ready already: the waiter is not added then. */
+bool object_wait_add(struct object *object, struct waiter *waiter);
+/** False when it was not there any more: it fires or has fired. */
+bool object_wait_remove(struct object *object, struct waiter *waiter);
+/** A borrower asks the owner for the value, once. */
+void object_want(struct task_room *room, struct object *object);
+/** A ref arrived and is kept here; see refcount_accept(). Gives one hold. NULL: out of memory or released (detail). */
+struct object *object_accept(struct task_room *room, uint64_t handle, int forwarder, uint64_t token);
+/** One more hold on a record that may just be going: NULL when nobody holds it any more. */
+struct object *object_retain_alive(struct task_room *room, uint64_t handle);
+struct task_id object_id(const struct object *object);
+/** The record of an actor handle, made by its host (count 1 for `holder`, who may be the host itself). */
+struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *label);
+/** A holder's record of an actor handle that this rank has just invented for another host. */
+struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *label);
+
+/* ---- contexts: what a running task, a method, main() or a thread of the user's holds */
+
+struct context {
+    struct task_room *room;
+    struct task_id parent; /* of the task itself: its id is hash(parent, index), worked out when needed */
+    uint64_t index;
+    struct task_id id;
+    bool id_known;
+    uint32_t children;
+    const char *name;
+    uint64_t *held; /* handles in scope; 0 = let go */
+    uint32_t held_used, held_size;
+    uint64_t held_first[8];
+    struct held_index *held_index; /* made when a hint was wrong and there are many */
+    uint32_t *frames; /* where each nested scope began in held and views: pairs */
+    uint32_t frame_used, frame_size;
+    struct object **views;
+    uint32_t view_used, view_size, view_cursor; /* cursor: where the search for a free place goes on */
+    raympi_ctx *run; /* NULL for main and threads */
+    void *lanes;     /* the actor room's: calls that wait for arguments */
+};
+void context_init(struct context *context, struct task_room *room, const char *name);
+/** Lets go of everything. */
+void context_fini(struct context *context);
+struct task_id context_id(struct context *context);
+/** Puts one hold into the scope. MEMORY: the hold is still the caller's. */
+int context_hold(struct context *context, struct object *object);
+/** Takes one hold out of the scope (without dropping it). RELEASED. */
+int context_unhold(struct context *context, uint64_t handle);
+int context_scope_begin(struct context *context);
+int context_scope_end(struct context *context);
+int context_view_add(struct context *context, struct object *object, uint64_t *position);
+int context_view_end(struct context *context, struct object *object, uint64_t position);
+
+/** Refs that were kept (raympi_keep): by an actor, or by the program. */
+struct kept {
+    uint64_t handle;
+    uint32_t holds;
+    UT_hash_handle hh;
+};
+struct kept_set {
+    ck_spinlock_t lock;
+    struct kept *table;
+};
+int kept_add(struct kept_set *set, uint64_t handle);
+bool kept_remove(struct kept_set *set, uint64_t handle);
+void kept_drop_all(struct task_room *room, struct kept_set *set);
+
+/** A thread that may call raympi: a worker's, or one of the user's. */
+struct task_thread {
+    struct task_room *room;
+    struct worker *worker;
+    struct context *context; /* what runs now */
+    struct context root;
+    struct object *free_objects;
+    struct task *free_tasks;
+    uint32_t free_object_count, free_task_count;
+    int in_call; /* inside raympi: a signal handler must not come in */
+    struct trace_thread *trace;
+    _Atomic uint64_t submitted, ended; /* tasks; written by this thread only */
+    struct task_thread *next;
+};
+extern __thread struct task_thread *task_self __attribute__((tls_model("initial-exec")));
+struct task_thread *task_thread_open(struct task_room *room, struct worker *worker, const char *name);
+void task_thread_close(struct task_thread *thread);
+
+/* ---- tasks */
+
+struct arg {
+    uint8_t kind;     /* enum raympi_value_kind */
+    uint8_t accepted; /* run elsewhere than submitted: the ref was taken over from the submitter */
+    uint32_t count;   /* members of a list */
+    struct task *task;
+    uint64_t handle;       /* of a ref or actor */
+    struct object *object; /* submitter: its record, one hold; runner: its record once accepted */
+    struct arg *list;
+    struct waiter waiter;
+    struct value value; /* integer and double in place; bytes; elsewhere: the ref's value */
+};
+
+#define TASK_ARGS_INLINE    4
+#define TASK_RETURNS_INLINE 2
+#define TASK_RETURNS_MAX    64
+#define TASK_ARGS_MAX       16
+
+enum task_flags {
+    TASK_VOID = 1,    /* num_returns = NONE: its one ref has no value */
+    TASK_FOREIGN = 2, /* submitted by another rank */
+    TASK_SENT = 4,    /* the submitter's record while it runs elsewhere */
+    TASK_NEXT_IN_LANE = 8, /* a method call whose arguments are there, behind one whose are not */
+};
+
+struct task {
+    struct sched_item item;
+    struct task_room *room;
+    struct task_function *function;
+    uint64_t name_hash;
+    int owner;         /* rank that submitted it and owns the results */
+    int node;          /* must run there; -1: anywhere */
+    int runner;        /* where it was sent */
+    uint16_t attempt;
+    uint8_t returns;
+    uint8_t flags;
+    uint16_t arg_count;
+    uint32_t index;    /* logical identity */
+    struct task_id parent;
+    _Atomic uint32_t unresolved;
+    uint64_t actor;    /* a method call: the actor's handle */
+    struct object *actor_object; /* submitter: a hold on it while the call is on its way */
+    uint64_t return_handles[TASK_RETURNS_INLINE]; /* or in returns_more */
+    uint64_t *returns_more;
+    struct arg args_inline[TASK_ARGS_INLINE];
+    struct arg *args;
+    void *lane;
+    struct task *next; /* free list, lane, mailbox */
+};
+
+struct task_config {
+    int rank, size;
+    uint64_t inline_bytes;
+    double create_timeout;
+    bool report_leaks;
+    struct trace *trace;
+};
+
+/** What the actor room does for tasks that are method calls. */
+struct task_actor_hooks {
+    void *arg;
+    void (*enter)(void *arg, struct task *task, struct context *context); /* on the submitter, in program order */
+    void (*leave)(void *arg, struct context *context); /* a context with lanes ends */
+    void (*send)(void *arg, struct task *task);    /* on the submitter, arguments are there */
+    void (*deliver)(void *arg, struct task *task); /* on the host */
+    void (*handle_free)(void *arg, uint64_t handle); /* the last handle is gone (on the host) */
+    int (*unborn)(void *arg, uint64_t handle); /* the rank whose news of this actor is on its way to us; -1: none */
+    void (*end)(void *arg);                         /* the job ends: destructors */
+};
+
+#define OBJECT_SLAB  4096
+#define OBJECT_SLABS 4096
+
+struct task_room {
+    struct net *net;
+    struct store *store;
+    struct sched *sched;
+    struct task_config config;
+    struct task_actor_hooks actor;
+    void *node; /* whose room this is; the api room's */
+    _Atomic(struct object *) slabs[OBJECT_SLABS];
+    ck_spinlock_t slab_lock;
+    uint32_t slab_used, slot_used; /* slots of the last slab that were given out */
+    struct object *free_objects;   /* surplus of the threads */
+    ck_spinlock_t borrow_lock;     /* the hash, and every refcount call marked [locked] */
+    struct object *borrowed;
+    ck_spinlock_t thread_lock;
+    struct task_thread *threads;
+    uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
+    _Atomic uint32_t *inflight; /* tasks sent to each rank that have not ended */
+    struct kept_set kept;
+    _Atomic int stealing;       /* a STEAL is on its way */
+    _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */
+    _Atomic int ended;          /* phases of the end that were announced */
+    _Atomic int deadlocks;
+    struct sched_parker *finalize_parker;
+    ck_spinlock_t finalize_lock;
+    _Atomic int unseen; /* errors that nobody looked at */
+};
+
+/** Opens the room and registers its messages; `sched` is set by the caller before anything runs. */
+int task_room_open(struct task_room **room, struct net *net, struct store *store, const struct task_config *config);
+void task_room_close(struct task_room *room);
+void task_room_hooks(struct task_room *room, struct sched_hooks *hooks);
+
+/** Takes from the thread's pool; NULL: out of memory. */
+struct task *task_new(struct task_room *room);
+/** Frees a task and its arguments; drops holds of the submitter on arguments that the runner did not accept. */
+void task_free(struct task *task);
+uint64_t *task_returns(struct task *task);
+
+/** The request behind the public calls. */
+struct task_request {
+    struct task_function *function;
+    const char *name; /* for messages when function is NULL */
+    const raympi_options *options;
+    const raympi_value *args;
+    size_t count;
+    uint64_t actor;               /* 0 = a plain task */
+    struct object *actor_object;
+};
+/** Submits; gives the refs of its results (in the current scope). On error every ref holds it. */
+int task_submit(struct task_room *room, const struct task_request *request, raympi_ref *refs, size_t count);
+/** A ref that holds an error of this caller. */
+raympi_ref task_error_ref(struct task_room *room, int code, const char *task, const char *message);
+
+/** Options of definition and call merged; UNSUPPORTED names what is not built yet. */
+int task_options_merge(raympi_options *merged, const raympi_options *definition, const raympi_options *call,
+                       bool actor);
+
+/** Sends a task to its runner. */
+void task_send(struct task_room *room, struct task *task, int rank);
+/** How a task ended, for whoever ran it. */
+struct task_outcome {
+    int status;
+    bool exit_actor; /* the body asked for the end of its actor */
+    char text[256];  /* the message of a failure */
+};
+/** Runs a task on the calling worker (methods too: `self` is the state of `actor`). `outcome` may be NULL. */
+void task_run(struct task *task, void *self, void *actor, struct kept_set *kept, struct task_outcome *outcome);
+/** Ends a task that has nothing to do and no result. */
+void task_succeed(struct task *task);
+/** Ends a task that can not run. */
+void task_fail(struct task *task, int code, const char *message);
+void task_propagate(struct task *task, const struct value *error);
+/** The error of its first failed argument, or NULL. */
+const struct value *task_failed_argument(struct task *task);
+const char *task_name(const struct task *task);
+/** Are all arguments there? */
+bool task_ready(const struct task *task);
+
+/** Waits for an object. OK (it is ready, perhaps with an error), TIMEOUT, DEADLOCK, MEMORY. */
+int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what);
+/** `timeout` in seconds as a deadline. */
+uint64_t task_deadline(struct task_room *room, double timeout);
+/** Fills the detail text from a failed object; marks it seen; returns its status. */
+int task_object_error(struct object *object);
+
+int task_wait(struct task_room *room, struct object **objects, size_t count, size_t k, uint64_t deadline);
+
+struct raympi_waitset;
+void task_quiesce_report(struct task_room *room, const char *why);
+/** Tasks submitted by all threads of this rank so far. */
+uint64_t task_submitted(struct task_room *room);
+/** The collective end: returns when every rank is here and nothing is left to do. */
+int task_finalize(struct task_room *room);
+/** Leaks and unseen errors, printed. Returns UNSEEN when there were errors nobody looked at. */
+int task_report(struct task_room *room);
+
+/* ---- the running task: what raympi_ctx points to */
+
+struct result {
+    struct value value;
+    void *data;
+    uint64_t alias; /* raympi_return_ref */
+    bool set;
+};
+
+struct raympi_ctx {
+    struct context context;
+    struct task *task;
+    void *self;
+    void *actor;
+    struct kept_set *kept;
+    struct result results_inline[TASK_RETURNS_INLINE];
+    struct result *results;
+    int failed; /* a call inside the body has failed in a way that fails the task */
+    char message[512];
+    bool exit_actor;
+};
+
+#endif

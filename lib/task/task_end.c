@@ -1,0 +1,240 @@
+/* How a job ends: rest, deadlock, leaks, errors that nobody looked at. */
+#include "task/task_internal.h"
+
+#include <stdlib.h>
+
+enum end_phase { END_NOT = 0, END_DESTRUCTORS, END_ALL, END_LET_GO };
+
+static void tell_all(struct task_room *room, enum task_message_type type)
+{
+    for (int rank = 0; rank < room->config.size; rank++)
+        if (net_send(room->net, rank, type, NULL, 0) != RAYMPI_OK)
+            base_log(BASE_LOG_ERROR, "task", "rank %d could not be told that the job is at rest: %s", rank,
+                     base_detail());
+}
+
+/* This rank was the one to see that nothing in the job moves. */
+void task_rest(void *arg, enum net_rest rest)
+{
+    struct task_room *room = arg;
+    tell_all(room, rest == NET_REST_DONE ? TASK_MESSAGE_END : TASK_MESSAGE_DEADLOCK);
+}
+
+/* The first rest ends the actors, whose destructors may still call others; the second ends the job; the third
+ * says that what the ranks let go of then has reached its owners. */
+void task_on_end(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    (void)message;
+    int phase = atomic_fetch_add(&room->ended, 1) + 1;
+    if (phase == END_DESTRUCTORS)
+        room->actor.end(room->actor.arg);
+    ck_spinlock_lock(&room->finalize_lock);
+    if (phase >= END_ALL && room->finalize_parker)
+        sched_unpark(room->finalize_parker);
+    ck_spinlock_unlock(&room->finalize_lock);
+}
+
+static uint64_t outstanding(struct task_room *room)
+{
+    ck_spinlock_lock(&room->thread_lock);
+    uint64_t left =
+        room->ended_threads_submitted - __atomic_load_n(&room->ended_threads_ended, __ATOMIC_RELAXED);
+    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+        left += atomic_load(&thread->submitted) - atomic_load(&thread->ended);
+    ck_spinlock_unlock(&room->thread_lock);
+    return left;
+}
+
+uint64_t task_submitted(struct task_room *room)
+{
+    ck_spinlock_lock(&room->thread_lock);
+    uint64_t sum = room->ended_threads_submitted;
+    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+        sum += atomic_load(&thread->submitted);
+    ck_spinlock_unlock(&room->thread_lock);
+    return sum;
+}
+
+static void describe_object(struct task_room *room, uint64_t handle, char *text, size_t size)
+{
+    struct object *object = handle ? object_find(room, handle) : NULL;
+    if (!object) {
+        snprintf(text, size, "an event of the job");
+    } else if (refcount_owner(handle) != room->config.rank) {
+        snprintf(text, size, "an object of rank %d", refcount_owner(handle));
+    } else if (object->unsealed) {
+        snprintf(text, size, "an object that was created but never sealed");
+    } else if (!object->producer) {
+        snprintf(text, size, "%s", object->label);
+    } else if (object->producer->flags & TASK_SENT) {
+        snprintf(text, size, "the result of %s, which is on rank %d", object->label,
+                 object->producer->runner);
+    } else if (atomic_load(&object->producer->unresolved) > 0) {
+        snprintf(text, size, "the result of %s, which waits for its arguments", object->label);
+    } else {
+        snprintf(text, size, "the result of %s", object->label);
+    }
+}
+
+static void report_one(void *arg, const struct sched_parker *parker)
+{
+    struct task_room *room = arg;
+    char text[256];
+    if (parker->reason.passive)
+        return;
+    describe_object(room, parker->reason.handle, text, sizeof text);
+    base_log(BASE_LOG_ERROR, "task", "%s waits (%s) for %s", parker->reason.who, parker->reason.what, text);
+}
+
+void task_quiesce_report(struct task_room *room, const char *why)
+{
+    base_log(BASE_LOG_ERROR, "task", "%s: %llu of the tasks submitted here have not ended", why,
+             (unsigned long long)outstanding(room));
+    sched_each_parked(room->sched, report_one, room);
+}
+
+void task_on_deadlock(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    (void)message;
+    atomic_fetch_add(&room->deadlocks, 1);
+    task_quiesce_report(room, "deadlock, nothing in the job can move");
+    sched_fail_parked(room->sched, RAYMPI_ERR_DEADLOCK);
+}
+
+void task_stalled(void *arg, double seconds)
+{
+    char why[128];
+    snprintf(why, sizeof why, "watchdog: nothing has moved on this rank for %.0f s (RAYMPI_WATCHDOG)",
+             seconds);
+    task_quiesce_report(arg, why);
+}
+
+/* Serves the job until its next rest is announced. No rest can come before this rank is parked here. */
+static int serve(struct task_room *room)
+{
+    struct sched_parker parker;
+    sched_parker_init(room->sched, &parker, (struct sched_reason){"main", "finalize", 0, true});
+    ck_spinlock_lock(&room->finalize_lock);
+    room->finalize_parker = &parker;
+    ck_spinlock_unlock(&room->finalize_lock);
+    atomic_store(&net_board(room->net, room->config.rank)->finalizing, 1);
+    int status = sched_park(&parker, UINT64_MAX);
+    ck_spinlock_lock(&room->finalize_lock);
+    room->finalize_parker = NULL;
+    ck_spinlock_unlock(&room->finalize_lock);
+    return status;
+}
+
+int task_finalize(struct task_room *room)
+{
+    int status = serve(room);
+    uint64_t left = outstanding(room);
+    if (left > 0) {
+        base_log(BASE_LOG_ERROR, "task",
+                 "%llu tasks submitted here never ran: their arguments never became ready",
+                 (unsigned long long)left);
+        atomic_fetch_add(&room->deadlocks, 1);
+    }
+    return status;
+}
+
+/* ---- errors that nobody looked at */
+
+void task_note_unseen(struct task_room *room, struct object *object)
+{
+    char text[768];
+    value_error_text(value_behind(&object->value), text, sizeof text);
+    if (atomic_fetch_add(&room->unseen, 1) < 16)
+        base_log(BASE_LOG_ERROR, "task", "error that nobody looked at: %s", text);
+}
+
+/* ---- leaks */
+
+struct leak {
+    const char *label;
+    uint32_t count;
+    UT_hash_handle hh;
+};
+
+static void leak_note(struct leak **leaks, struct task_room *room, uint64_t handle)
+{
+    struct object *object = handle ? object_find(room, handle) : NULL;
+    struct leak *leak;
+    if (!object)
+        return;
+    HASH_FIND_STR(*leaks, object->label, leak);
+    if (!leak && (leak = calloc(1, sizeof *leak))) {
+        leak->label = object->label;
+        HASH_ADD_KEYPTR(hh, *leaks, leak->label, strlen(leak->label), leak);
+    }
+    if (leak)
+        leak->count++;
+}
+
+static void leaks_print(struct leak *leaks)
+{
+    char text[512] = "";
+    size_t used = 0;
+    uint64_t sum = 0;
+    struct leak *leak, *next;
+    HASH_ITER (hh, leaks, leak, next) {
+        sum += leak->count;
+        if (used < sizeof text - 1)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s x%u", used ? ", " : "",
+                                     leak->label, leak->count);
+        HASH_DEL(leaks, leak);
+        free(leak);
+    }
+    if (sum)
+        base_log(BASE_LOG_WARN, "task", "%llu refs were never released: %s (RAYMPI_LEAKS=0 hides this)",
+                 (unsigned long long)sum, text);
+}
+
+/* Nothing may be left: for whoever tests or debugs this library. */
+static void report_held(struct task_room *room)
+{
+    uint64_t objects = 0;
+    for (uint32_t i = 0; i < room->slab_used; i++) {
+        const struct object *slab = atomic_load_explicit(&room->slabs[i], memory_order_acquire);
+        for (uint32_t j = 0; j < OBJECT_SLAB; j++)
+            objects += object_handle(&slab[j]) != 0;
+    }
+    struct store_counters store;
+    store_collect(room->store);
+    store_counters(room->store, &store);
+    base_log(BASE_LOG_INFO, "task", "%llu objects, %u borrowed refs, %llu store blocks still held",
+             (unsigned long long)objects, HASH_COUNT(room->borrowed), (unsigned long long)store.blocks);
+}
+
+static void let_go(struct task_room *room)
+{
+    struct leak *leaks = NULL;
+    struct kept *kept, *next;
+    if (room->config.report_leaks) {
+        for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+            for (uint32_t i = 0; i < thread->root.held_used; i++)
+                leak_note(&leaks, room, thread->root.held[i]);
+        HASH_ITER (hh, room->kept.table, kept, next)
+            leak_note(&leaks, room, kept->handle);
+        leaks_print(leaks);
+    }
+    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+        context_fini(&thread->root);
+    kept_drop_all(room, &room->kept);
+}
+
+int task_report(struct task_room *room)
+{
+    let_go(room);
+    /* An error that only another rank had a ref to is found when that rank's release arrives. */
+    serve(room);
+    report_held(room);
+    if (atomic_load(&room->deadlocks))
+        return base_fail(RAYMPI_ERR_DEADLOCK, "the job was deadlocked (see the report on stderr)");
+    if (atomic_load(&room->unseen))
+        return base_fail(RAYMPI_ERR_UNSEEN, "%d errors of tasks were never looked at (see stderr)",
+                         atomic_load(&room->unseen));
+    return RAYMPI_OK;
+}

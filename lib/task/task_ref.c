@@ -1,0 +1,309 @@
+/* Refs across ranks: the counting protocol (task_refcount.h) wired to tables, locks and messages; values of borrowed
+ * objects. */
+#include "task/task_internal.h"
+
+#include <stdlib.h>
+
+/* Under the borrow lock, so that a REGISTER can not overtake an earlier RELEASE. */
+static void ref_send(struct task_room *room, const struct refcount_message *message)
+{
+    unsigned char bytes[REFCOUNT_WIRE_SIZE];
+    if (refcount_encode(message, bytes, sizeof bytes) != REFCOUNT_OK)
+        return;
+    struct net_piece piece = {bytes, sizeof bytes};
+    if (net_send(room->net, message->to, TASK_MESSAGE_REF, &piece, 1) != RAYMPI_OK)
+        base_log(BASE_LOG_WARN, "task", "counting message to rank %d was not sent: %s", message->to, base_detail());
+}
+
+static struct object *hash_find(struct task_room *room, uint64_t handle)
+{
+    struct object *object;
+    if (!task_handle_is_actor(handle) && refcount_owner(handle) == room->config.rank)
+        return object_by_slot(room, handle);
+    HASH_FIND(hh, room->borrowed, &handle, sizeof handle, object);
+    return object;
+}
+
+/* Under the lock: a new record in the hash, which owns nothing yet. */
+static struct object *hash_create(struct task_room *room, uint64_t handle, const char *label)
+{
+    struct object *object = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *object, BASE_CACHE_LINE));
+    if (!object) {
+        base_fail(RAYMPI_ERR_MEMORY, "no memory for a borrowed ref");
+        return NULL;
+    }
+    memset(object, 0, sizeof *object);
+    object_init(object, handle, 1, label);
+    HASH_ADD(hh, room->borrowed, count.handle, sizeof handle, object);
+    return object;
+}
+
+/* Under the lock: the host's record of an actor. The maker has invented the handle and is its first holder, as if it had
+ * registered. */
+static struct object *actor_record(struct task_room *room, uint64_t handle, int maker, const char *label)
+{
+    struct refcount_output output = {0};
+    struct object *object = hash_create(room, handle, label);
+    if (!object || maker == room->config.rank)
+        return object;
+    struct refcount_message message = {REFCOUNT_REGISTER, handle, maker, handle, room->config.rank};
+    if (refcount_receive(&object->count, room->config.rank, maker, &message, &output) != REFCOUNT_OK) {
+        HASH_DEL(room->borrowed, object);
+        free(object);
+        return NULL;
+    }
+    refcount_drop(&object->count); /* the hold that hash_create() gave */
+    return object;
+}
+
+/* Under the lock: the record of a handle that came from another rank. The handle of an actor can be here before the
+ * maker's own news of it is: the maker told a third rank. */
+static struct object *hash_find_arrived(struct task_room *room, uint64_t handle)
+{
+    struct object *object = hash_find(room, handle);
+    if (object || !task_handle_is_actor(handle))
+        return object;
+    int maker = room->actor.unborn(room->actor.arg, handle);
+    return maker >= 0 ? actor_record(room, handle, maker, "actor") : NULL;
+}
+
+/* Carries out an output while locked; returns a record that has to be destroyed after unlocking. */
+static struct object *apply(struct task_room *room, struct object *object, const struct refcount_output *output)
+{
+    bool gone = output->verdict == REFCOUNT_FREE || output->verdict == REFCOUNT_ERASE;
+    if (gone && (task_handle_is_actor(object_handle(object)) ||
+                 refcount_owner(object_handle(object)) != room->config.rank))
+        HASH_DEL(room->borrowed, object);
+    if (output->has_message)
+        ref_send(room, &output->message);
+    return gone ? object : NULL;
+}
+
+static void finish(struct task_room *room, struct object *gone, uint64_t drop)
+{
+    if (gone)
+        object_destroy(room, gone);
+    if (drop)
+        object_drop_handle(room, drop);
+}
+
+void object_zero(struct task_room *room, uint64_t handle)
+{
+    struct refcount_output output = {0};
+    struct object *gone = NULL;
+    ck_spinlock_lock(&room->borrow_lock);
+    struct object *object = hash_find(room, handle);
+    if (refcount_reached_zero(object ? &object->count : NULL, room->config.rank, &output) == REFCOUNT_OK)
+        gone = apply(room, object, &output);
+    ck_spinlock_unlock(&room->borrow_lock);
+    finish(room, gone, output.drop);
+}
+
+void object_drop_handle(struct task_room *room, uint64_t handle)
+{
+    struct object *object = object_find(room, handle);
+    if (object)
+        object_drop(room, object);
+    else
+        base_log(BASE_LOG_ERROR, "task", "a hold on %#llx was to be dropped, but there is no record of it",
+                 (unsigned long long)handle);
+}
+
+struct object *object_accept(struct task_room *room, uint64_t handle, int forwarder, uint64_t token)
+{
+    struct refcount_output output = {0};
+    ck_spinlock_lock(&room->borrow_lock);
+    struct object *object = hash_find_arrived(room, handle);
+    int status = refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
+    if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE)
+        object = hash_create(room, handle, "borrowed ref");
+    if (status != REFCOUNT_OK || !object) {
+        ck_spinlock_unlock(&room->borrow_lock);
+        if (status != REFCOUNT_OK)
+            base_fail(RAYMPI_ERR_RELEASED, "ref %#llx can not be taken over: %s", (unsigned long long)handle,
+                      refcount_status_name(status));
+        return NULL;
+    }
+    if (output.has_message)
+        ref_send(room, &output.message);
+    ck_spinlock_unlock(&room->borrow_lock);
+    finish(room, NULL, output.drop);
+    return object;
+}
+
+void ref_decline(struct task_room *room, uint64_t handle, int forwarder)
+{
+    struct refcount_output output = {0};
+    if (refcount_decline(room->config.rank, forwarder, handle, &output) != REFCOUNT_OK)
+        return;
+    ck_spinlock_lock(&room->borrow_lock);
+    if (output.has_message)
+        ref_send(room, &output.message);
+    ck_spinlock_unlock(&room->borrow_lock);
+    finish(room, NULL, output.drop);
+}
+
+struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *label)
+{
+    ck_spinlock_lock(&room->borrow_lock);
+    struct object *object = hash_create(room, handle, label);
+    ck_spinlock_unlock(&room->borrow_lock);
+    return object;
+}
+
+struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *label)
+{
+    ck_spinlock_lock(&room->borrow_lock);
+    struct object *object = hash_find(room, handle); /* others may have been faster than this news */
+    if (object)
+        object->label = label;
+    else
+        object = actor_record(room, handle, holder, label);
+    ck_spinlock_unlock(&room->borrow_lock);
+    return object;
+}
+
+struct object *object_retain_alive(struct task_room *room, uint64_t handle)
+{
+    ck_spinlock_lock(&room->borrow_lock);
+    struct object *object = hash_find(room, handle);
+    uint32_t count = object ? atomic_load_explicit(&object->count.count, memory_order_relaxed) : 0;
+    while (count > 0 && !atomic_compare_exchange_weak_explicit(&object->count.count, &count, count + 1,
+                                                               memory_order_relaxed, memory_order_relaxed))
+        continue;
+    ck_spinlock_unlock(&room->borrow_lock);
+    return count > 0 ? object : NULL;
+}
+
+void ref_on_message(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct refcount_message decoded;
+    struct refcount_output output = {0};
+    if (refcount_decode(message->data, message->length, room->config.size, room->config.rank, &decoded) !=
+        REFCOUNT_OK) {
+        base_log(BASE_LOG_WARN, "task", "malformed counting message from rank %d dropped", message->source);
+        return;
+    }
+    struct object *gone = NULL;
+    ck_spinlock_lock(&room->borrow_lock);
+    struct object *object = hash_find_arrived(room, decoded.handle);
+    int status =
+        refcount_receive(object ? &object->count : NULL, room->config.rank, message->source, &decoded, &output);
+    if (status == REFCOUNT_OK)
+        gone = apply(room, object, &output);
+    ck_spinlock_unlock(&room->borrow_lock);
+    if (status != REFCOUNT_OK)
+        base_log(BASE_LOG_ERROR, "task", "%s from rank %d about %#llx: %s", refcount_kind_name(decoded.kind),
+                 message->source, (unsigned long long)decoded.handle, refcount_status_name(status));
+    finish(room, gone, status == REFCOUNT_OK ? output.drop : 0);
+}
+
+/* ---- values of borrowed objects */
+
+void object_want(struct task_room *room, struct object *object)
+{
+    uint64_t handle = object_handle(object);
+    int owner = refcount_owner(handle);
+    if (owner == room->config.rank || object_ready(object) ||
+        atomic_exchange_explicit(&object->wanted, 1, memory_order_relaxed))
+        return;
+    struct net_piece piece = {&handle, sizeof handle};
+    if (net_send(room->net, owner, TASK_MESSAGE_WANT, &piece, 1) != RAYMPI_OK)
+        object_fail(room, object, RAYMPI_ERR_MEMORY, object->label, base_detail());
+}
+
+static void send_value(struct task_room *room, struct object *object, int rank)
+{
+    struct writer writer;
+    writer_init(&writer);
+    write_u64(&writer, object_handle(object));
+    write_u32(&writer, (uint32_t)object->status);
+    write_value(room, &writer, &object->value);
+    atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
+    if (writer_send(room, &writer, rank, TASK_MESSAGE_VALUE) != RAYMPI_OK)
+        base_log(BASE_LOG_ERROR, "task", "the value of %s could not be sent to rank %d: %s", object->label, rank,
+                 base_detail());
+    writer_fini(&writer);
+}
+
+struct remote_waiter {
+    struct waiter waiter;
+    struct task_room *room;
+    int rank;
+};
+
+static void remote_fire(struct waiter *waiter, struct object *object)
+{
+    struct remote_waiter *remote = base_container(waiter, struct remote_waiter, waiter);
+    send_value(remote->room, object, remote->rank);
+    free(remote);
+}
+
+void ref_on_want(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    uint64_t handle;
+    if (message->length != sizeof handle)
+        return;
+    memcpy(&handle, message->data, sizeof handle);
+    struct object *object = object_find(room, handle);
+    if (!object || refcount_owner(handle) != room->config.rank) {
+        base_log(BASE_LOG_ERROR, "task", "rank %d wants %#llx, which is not here", message->source,
+                 (unsigned long long)handle);
+        return;
+    }
+    if (object_ready(object)) {
+        send_value(room, object, message->source);
+        return;
+    }
+    struct remote_waiter *remote = malloc(sizeof *remote);
+    if (!remote) {
+        base_log(BASE_LOG_ERROR, "task", "no memory to remember that rank %d wants %s", message->source,
+                 object->label);
+        return;
+    }
+    *remote = (struct remote_waiter){{NULL, remote_fire}, room, message->source};
+    if (!object_wait_add(object, &remote->waiter))
+        remote_fire(&remote->waiter, object);
+}
+
+void ref_on_value(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct reader reader = {message->data, (const char *)message->data + message->length, false};
+    uint64_t handle = read_u64(&reader);
+    int status = (int)read_u32(&reader);
+    struct value value;
+    if (!read_value(room, &reader, &value)) {
+        base_log(BASE_LOG_WARN, "task", "malformed value from rank %d dropped", message->source);
+        return;
+    }
+    /* The record may go at any moment: a hold of our own while we fill it. */
+    ck_spinlock_lock(&room->borrow_lock);
+    struct object *object = hash_find(room, handle);
+    bool use = object && refcount_owner(handle) == message->source && message->source != room->config.rank &&
+               !object_ready(object);
+    if (use)
+        object_retain(object);
+    ck_spinlock_unlock(&room->borrow_lock);
+    if (!use) {
+        value_drop(room, &value, false); /* it was released meanwhile */
+        return;
+    }
+    object->status = status;
+    object->value = value;
+    object_complete(room, object);
+    object_drop(room, object);
+}
+
+void ref_on_free(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct store_place place;
+    if (message->length != sizeof place)
+        return;
+    memcpy(&place, message->data, sizeof place);
+    if ((int)place.rank == room->config.rank)
+        store_free(room->store, place);
+}

@@ -1,0 +1,182 @@
+/* The task room of a node: opening, closing, the threads that use it. */
+#include "task/task_internal.h"
+
+#include <stdlib.h>
+
+__thread struct task_thread *task_self __attribute__((tls_model("initial-exec")));
+
+struct task_thread *task_thread_open(struct task_room *room, struct worker *worker, const char *name)
+{
+    struct task_thread *thread = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *thread, BASE_CACHE_LINE));
+    if (!thread) {
+        base_fail(RAYMPI_ERR_MEMORY, "no memory for a thread that calls raympi");
+        return NULL;
+    }
+    memset(thread, 0, sizeof *thread);
+    thread->room = room;
+    thread->worker = worker;
+    thread->trace = trace_thread_open(room->config.trace, name);
+    ck_spinlock_lock(&room->thread_lock);
+    uint64_t number = ++room->thread_number;
+    thread->next = room->threads;
+    room->threads = thread;
+    ck_spinlock_unlock(&room->thread_lock);
+    bool main = worker && sched_worker_index(worker) == 0;
+    context_init(&thread->root, room, main ? "main" : worker ? "worker" : "thread");
+    /* Parents that are no tasks: (rank, driver), or (rank, thread), which is not the same in another run. */
+    thread->root.id = task_id_root(main ? 0 : 1, (uint64_t)room->config.rank, main ? 0 : number);
+    thread->root.id_known = true;
+    thread->context = &thread->root;
+    task_self = thread;
+    return thread;
+}
+
+static void free_lists_return(struct task_room *room, struct task_thread *thread)
+{
+    ck_spinlock_lock(&room->slab_lock);
+    while (thread->free_objects) {
+        struct object *object = thread->free_objects;
+        thread->free_objects = object->next_free;
+        object->next_free = room->free_objects;
+        room->free_objects = object;
+    }
+    ck_spinlock_unlock(&room->slab_lock);
+    while (thread->free_tasks) {
+        struct task *task = thread->free_tasks;
+        thread->free_tasks = task->next;
+        free(task);
+    }
+}
+
+void task_thread_close(struct task_thread *thread)
+{
+    struct task_room *room = thread->room;
+    context_fini(&thread->root);
+    free_lists_return(room, thread);
+    trace_thread_close(room->config.trace, thread->trace);
+    ck_spinlock_lock(&room->thread_lock);
+    struct task_thread **link = &room->threads;
+    while (*link && *link != thread)
+        link = &(*link)->next;
+    if (*link)
+        *link = thread->next;
+    room->ended_threads_submitted += atomic_load(&thread->submitted);
+    __atomic_fetch_add(&room->ended_threads_ended, atomic_load(&thread->ended), __ATOMIC_RELAXED);
+    ck_spinlock_unlock(&room->thread_lock);
+    if (task_self == thread)
+        task_self = NULL;
+    free(thread);
+}
+
+static void thread_begin(void *arg, struct worker *worker)
+{
+    char name[32];
+    snprintf(name, sizeof name, "worker %d", sched_worker_index(worker));
+    if (task_thread_open(arg, worker, name))
+        task_self->in_call = 1;
+    base_crash_thread_init();
+}
+
+static void thread_end(void *arg, struct worker *worker)
+{
+    (void)arg;
+    (void)worker;
+    if (task_self)
+        task_thread_close(task_self);
+    base_crash_thread_fini();
+}
+
+static void polled(void *arg)
+{
+    struct task_room *room = arg;
+    store_collect(room->store);
+}
+
+void task_room_hooks(struct task_room *room, struct sched_hooks *hooks)
+{
+    *hooks = (struct sched_hooks){.arg = room,
+                                  .thread_begin = thread_begin,
+                                  .thread_end = thread_end,
+                                  .polled = polled,
+                                  .idle = task_idle,
+                                  .rest = task_rest,
+                                  .stalled = task_stalled};
+}
+
+static void register_handlers(struct task_room *room)
+{
+    net_handle(room->net, TASK_MESSAGE_TASK, task_on_task, room);
+    net_handle(room->net, TASK_MESSAGE_DONE, task_on_done, room);
+    net_handle(room->net, TASK_MESSAGE_REF, ref_on_message, room);
+    net_handle(room->net, TASK_MESSAGE_WANT, ref_on_want, room);
+    net_handle(room->net, TASK_MESSAGE_VALUE, ref_on_value, room);
+    net_handle(room->net, TASK_MESSAGE_FREE, ref_on_free, room);
+    net_handle(room->net, TASK_MESSAGE_STEAL, task_on_steal, room);
+    net_handle(room->net, TASK_MESSAGE_NO_WORK, task_on_no_work, room);
+    net_handle(room->net, TASK_MESSAGE_END, task_on_end, room);
+    net_handle(room->net, TASK_MESSAGE_DEADLOCK, task_on_deadlock, room);
+}
+
+int task_room_open(struct task_room **out, struct net *net, struct store *store, const struct task_config *config)
+{
+    struct task_room *room = calloc(1, sizeof *room);
+    if (!room)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the tasks");
+    room->net = net;
+    room->store = store;
+    room->config = *config;
+    room->slot_used = OBJECT_SLAB;
+    ck_spinlock_init(&room->slab_lock);
+    ck_spinlock_init(&room->borrow_lock);
+    ck_spinlock_init(&room->thread_lock);
+    ck_spinlock_init(&room->finalize_lock);
+    ck_spinlock_init(&room->kept.lock);
+    room->inflight = calloc((size_t)config->size, sizeof *room->inflight);
+    if (!room->inflight) {
+        free(room);
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the tasks");
+    }
+    register_handlers(room);
+    *out = room;
+    return RAYMPI_OK;
+}
+
+/* Private memory of a value that was leaked; the store goes as a whole. */
+static void value_forget(struct value *value)
+{
+    if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
+        free(value->u.blob);
+    value->kind = VALUE_NONE;
+}
+
+/* The scheduler has stopped: nobody else is here any more. */
+void task_room_close(struct task_room *room)
+{
+    while (room->threads) {
+        struct task_thread *thread = room->threads;
+        task_self = thread == task_self ? task_self : NULL;
+        free_lists_return(room, thread);
+        trace_thread_close(room->config.trace, thread->trace);
+        room->threads = thread->next;
+        free(thread);
+    }
+    task_self = NULL;
+    struct object *object, *next;
+    HASH_ITER(hh, room->borrowed, object, next)
+    {
+        HASH_DEL(room->borrowed, object);
+        value_forget(&object->value);
+        refcount_fini(&object->count);
+        free(object);
+    }
+    for (uint32_t i = 0; i < room->slab_used; i++) {
+        struct object *slab = atomic_load(&room->slabs[i]);
+        for (uint32_t j = 0; j < OBJECT_SLAB; j++) {
+            refcount_fini(&slab[j].count);
+            value_forget(&slab[j].value);
+        }
+        free(slab);
+    }
+    free(room->inflight);
+    free(room);
+}

@@ -1,0 +1,328 @@
+/* Values: in the record, in private memory, in the store, or an error. */
+#include "task/task_internal.h"
+
+#include <stdlib.h>
+
+#define ROOM_RETRY UINT64_C(1000000) /* ns between two tries while the store is full */
+
+static struct value_blob *blob_new(uint64_t size)
+{
+    struct value_blob *blob = malloc(sizeof *blob + (size ? size : 1));
+    if (blob)
+        blob->size = size;
+    return blob;
+}
+
+/* Waits for room in the store as long as RAYMPI_CREATE_TIMEOUT allows; other tasks run meanwhile, and messages (which
+ * carry the frees) are handled. */
+static int store_create_waiting(struct task_room *room, uint64_t bytes, struct store_place *place, void **data)
+{
+    uint64_t deadline = task_deadline(room, room->config.create_timeout);
+    for (;;) {
+        store_collect(room->store);
+        int status = store_create(room->store, bytes, place, data);
+        uint64_t now = net_now(room->net);
+        if (status != RAYMPI_ERR_STORE_FULL || now >= deadline)
+            return status;
+        struct sched_parker parker;
+        sched_parker_init(room->sched, &parker, (struct sched_reason){task_self->context->name, "room in the store", 0, false});
+        uint64_t next = now + ROOM_RETRY;
+        struct context *context = task_self->context;
+        int parked = sched_park(&parker, next < deadline ? next : deadline);
+        task_self->context = context;
+        if (parked != RAYMPI_OK && parked != RAYMPI_ERR_TIMEOUT)
+            return status;
+    }
+}
+
+int value_create(struct task_room *room, struct value *value, uint64_t length, uint32_t nested, void **data)
+{
+    uint64_t bytes = value_extent(length, nested);
+    value->type = RAYMPI_KIND_BYTES;
+    value->nested = nested;
+    value->length = length;
+    if (bytes <= VALUE_INLINE_MAX) {
+        value->kind = VALUE_INLINE;
+        *data = value->u.bytes;
+        return RAYMPI_OK;
+    }
+    if (bytes <= room->config.inline_bytes) {
+        value->u.blob = blob_new(bytes);
+        value->kind = value->u.blob ? VALUE_BLOB : VALUE_NONE;
+        if (!value->u.blob)
+            return base_fail(RAYMPI_ERR_MEMORY, "no memory for a value of %llu bytes", (unsigned long long)length);
+        *data = value->u.blob->bytes;
+        return RAYMPI_OK;
+    }
+    value->kind = VALUE_NONE;
+    int status = store_create_waiting(room, bytes, &value->u.store.place, data);
+    if (status != RAYMPI_OK)
+        return status;
+    value->kind = VALUE_STORE;
+    atomic_init(&value->u.store.pinned, NULL);
+    return RAYMPI_OK;
+}
+
+void value_seal(struct task_room *room, struct value *value)
+{
+    if (value->kind == VALUE_STORE)
+        store_seal(room->store, value->u.store.place);
+}
+
+struct value *value_behind(struct value *value)
+{
+    while (value->kind == VALUE_ALIAS)
+        value = &value->u.alias->value;
+    return value;
+}
+
+/* Pins once per record: later looks are a load. Two threads that look at once both pin, and one takes its pin back. */
+static int store_look(struct task_room *room, struct value *value, const void **data)
+{
+    /* Acquire: the pin that another thread took is in force. */
+    const void *pinned = atomic_load_explicit(&value->u.store.pinned, memory_order_acquire);
+    if (!pinned) {
+        uint64_t length;
+        int status = store_pin(room->store, value->u.store.place, &pinned, &length);
+        if (status != RAYMPI_OK)
+            return status;
+        if (length < value_extent(value->length, value->nested)) {
+            store_unpin(room->store, value->u.store.place);
+            return base_fail(RAYMPI_ERR_LOST, "a stored block is shorter than its object");
+        }
+        const void *none = NULL;
+        if (!atomic_compare_exchange_strong_explicit(&value->u.store.pinned, &none, pinned, memory_order_acq_rel,
+                                                     memory_order_acquire))
+            store_unpin(room->store, value->u.store.place);
+    }
+    *data = pinned;
+    return RAYMPI_OK;
+}
+
+int value_look(struct task_room *room, struct value *value, const void **data, uint64_t *length)
+{
+    value = value_behind(value);
+    *length = value->length;
+    switch (value->kind) {
+    case VALUE_INLINE:
+        *data = value->u.bytes;
+        return RAYMPI_OK;
+    case VALUE_BLOB:
+        *data = value->u.blob->bytes;
+        return RAYMPI_OK;
+    case VALUE_STORE:
+        return store_look(room, value, data);
+    default:
+        *data = NULL;
+        *length = 0;
+        return RAYMPI_OK;
+    }
+}
+
+const raympi_wire_ref *value_nested(struct task_room *room, struct value *value, uint32_t *count)
+{
+    const void *data;
+    uint64_t length;
+    value = value_behind(value);
+    *count = 0;
+    if (value->kind == VALUE_ERROR || value->nested == 0 || value_look(room, value, &data, &length) != RAYMPI_OK)
+        return NULL;
+    *count = value->nested;
+    return (const raympi_wire_ref *)((const char *)data + base_align_up(length, 8));
+}
+
+static void store_release(struct task_room *room, struct store_place place)
+{
+    if ((int)place.rank == room->config.rank) {
+        store_free(room->store, place);
+        return;
+    }
+    struct net_piece piece = {&place, sizeof place};
+    if (net_send(room->net, (int)place.rank, TASK_MESSAGE_FREE, &piece, 1) != RAYMPI_OK)
+        base_log(BASE_LOG_WARN, "store", "a block of rank %u could not be freed: %s", place.rank, base_detail());
+}
+
+void value_drop(struct task_room *room, struct value *value, bool owner)
+{
+    if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
+        free(value->u.blob);
+    if (value->kind == VALUE_STORE) {
+        if (atomic_load_explicit(&value->u.store.pinned, memory_order_acquire))
+            store_unpin(room->store, value->u.store.place);
+        if (owner)
+            store_release(room, value->u.store.place);
+    }
+    if (value->kind == VALUE_ALIAS)
+        object_drop(room, value->u.alias);
+    value->kind = VALUE_NONE;
+}
+
+/* ---- errors: {code, rank, three lengths} and three strings with their NULs */
+
+struct error_head {
+    int32_t code, rank;
+    uint32_t task, message, chain; /* bytes, NUL included */
+};
+
+static int error_make(struct value *value, int code, int rank, const char *task, const char *message,
+                      const char *chain)
+{
+    struct error_head head = {code, rank, (uint32_t)strlen(task) + 1, (uint32_t)strlen(message) + 1,
+                              (uint32_t)strlen(chain) + 1};
+    uint64_t size = sizeof head + head.task + head.message + head.chain;
+    *value = (struct value){.kind = VALUE_ERROR, .length = size};
+    value->u.blob = blob_new(size);
+    if (!value->u.blob) {
+        value->kind = VALUE_NONE;
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for an error's text: %s", message);
+    }
+    char *at = value->u.blob->bytes;
+    memcpy(at, &head, sizeof head);
+    memcpy(at += sizeof head, task, head.task);
+    memcpy(at += head.task, message, head.message);
+    memcpy(at + head.message, chain, head.chain);
+    return RAYMPI_OK;
+}
+
+int value_error(struct value *value, int code, int rank, const char *task, const char *message)
+{
+    return error_make(value, code, rank, task ? task : "?", message ? message : "", "");
+}
+
+static const struct error_head *error_parts(const struct value *value, const char **task, const char **message,
+                                            const char **chain)
+{
+    const struct error_head *head = (const struct error_head *)value->u.blob->bytes;
+    *task = (const char *)(head + 1);
+    *message = *task + head->task;
+    *chain = *message + head->message;
+    return head;
+}
+
+int value_error_chain(struct value *value, const struct value *error, const char *task)
+{
+    const char *origin, *message, *chain;
+    if (error->kind != VALUE_ERROR)
+        return error_make(value, RAYMPI_ERR_MEMORY, -1, "?", "no memory for the error's text", task);
+    const struct error_head *head = error_parts(error, &origin, &message, &chain);
+    char longer[512];
+    snprintf(longer, sizeof longer, "%s%s%s", chain, *chain ? " <- " : "", task);
+    return error_make(value, head->code, head->rank, origin, message, strlen(chain) < 400 ? longer : chain);
+}
+
+void value_error_copy(struct value *value, const struct value *error)
+{
+    *value = (struct value){.kind = VALUE_NONE};
+    if (error->kind != VALUE_ERROR || !(value->u.blob = blob_new(error->u.blob->size)))
+        return; /* the code alone is left of it */
+    memcpy(value->u.blob->bytes, error->u.blob->bytes, error->u.blob->size);
+    value->length = error->length;
+    value->kind = VALUE_ERROR;
+}
+
+int value_error_code(const struct value *value)
+{
+    return value->kind == VALUE_ERROR ? ((const struct error_head *)value->u.blob->bytes)->code : RAYMPI_ERR_MEMORY;
+}
+
+void value_error_text(const struct value *value, char *text, size_t size)
+{
+    if (value->kind != VALUE_ERROR) {
+        snprintf(text, size, "a task failed, and there was no memory to say why");
+        return;
+    }
+    const char *task, *message, *chain;
+    const struct error_head *head = error_parts(value, &task, &message, &chain);
+    int used = snprintf(text, size, "%s failed on rank %d with %s%s%s", task, head->rank, raympi_strerror(head->code),
+                        *message ? ": " : "", message);
+    if (head->code > 0)
+        used = snprintf(text, size, "%s failed on rank %d with code %d%s%s", task, head->rank, head->code,
+                        *message ? ": " : "", message);
+    if (*chain && used > 0 && (size_t)used < size)
+        snprintf(text + used, size - (size_t)used, " (so these did not run: %s)", chain);
+}
+
+/* A decoded error is used only when its lengths add up and its strings end. */
+static bool error_valid(const struct value *value)
+{
+    const struct error_head *head = (const struct error_head *)value->u.blob->bytes;
+    if (value->length < sizeof *head || !head->task || !head->message || !head->chain ||
+        (uint64_t)head->task + head->message + head->chain != value->length - sizeof *head)
+        return false;
+    const char *strings = (const char *)(head + 1);
+    return strings[head->task - 1] == 0 && strings[head->task + head->message - 1] == 0 &&
+           strings[value->length - sizeof *head - 1] == 0 && head->code != 0;
+}
+
+/* ---- on the wire: kind, type, nested, length, then bytes or place */
+
+void write_value(struct task_room *room, struct writer *writer, struct value *value)
+{
+    (void)room;
+    value = value_behind(value);
+    write_u8(writer, value->kind);
+    write_u8(writer, value->type);
+    write_u32(writer, value->nested);
+    write_u64(writer, value->length);
+    if (value->kind == VALUE_STORE)
+        write_bytes(writer, &value->u.store.place, sizeof value->u.store.place);
+    else if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
+        write_bytes(writer, value->u.blob->bytes, value->u.blob->size);
+    else if (value->kind == VALUE_INLINE)
+        write_bytes(writer, value->u.bytes, value_extent(value->length, value->nested));
+}
+
+static bool read_private(struct reader *reader, struct value *value, uint64_t size)
+{
+    const void *bytes = read_in_place(reader, size);
+    value->u.blob = bytes ? blob_new(size) : NULL;
+    if (!value->u.blob)
+        return false;
+    memcpy(value->u.blob->bytes, bytes, size);
+    return true;
+}
+
+static bool read_body(struct task_room *room, struct reader *reader, struct value *value, uint8_t kind)
+{
+    uint64_t size = value_extent(value->length, value->nested);
+    switch (kind) {
+    case VALUE_NONE:
+        return true;
+    case VALUE_INLINE:
+        if (size > VALUE_INLINE_MAX)
+            return false;
+        read_bytes(reader, value->u.bytes, size);
+        return !reader->failed;
+    case VALUE_BLOB:
+        return read_private(reader, value, size);
+    case VALUE_ERROR:
+        if (!read_private(reader, value, value->length))
+            return false;
+        if (error_valid(value))
+            return true;
+        free(value->u.blob);
+        return false;
+    case VALUE_STORE:
+        read_bytes(reader, &value->u.store.place, sizeof value->u.store.place);
+        atomic_init(&value->u.store.pinned, NULL);
+        return !reader->failed && value->u.store.place.rank < (uint32_t)room->config.size;
+    default:
+        return false;
+    }
+}
+
+bool read_value(struct task_room *room, struct reader *reader, struct value *value)
+{
+    *value = (struct value){0};
+    uint8_t kind = read_u8(reader);
+    value->type = read_u8(reader);
+    value->nested = read_u32(reader);
+    value->length = read_u64(reader);
+    if (reader->failed || value->nested > (1u << 26) || value->length > (UINT64_C(1) << 48) ||
+        !read_body(room, reader, value, kind)) {
+        reader->failed = true;
+        return false;
+    }
+    value->kind = kind;
+    return true;
+}

@@ -1,0 +1,311 @@
+/* Tasks and their ends as messages. */
+#include "task/task_internal.h"
+
+#include <stdlib.h>
+
+#define LIST_MAX (1u << 24)
+
+/* ---- a task on its way to its runner */
+
+static void write_arg(struct task_room *room, struct writer *writer, const struct task *task, struct arg *arg)
+{
+    write_u8(writer, arg->kind);
+    write_u64(writer, arg->handle);
+    write_u32(writer, arg->count);
+    for (uint32_t i = 0; i < arg->count; i++)
+        write_arg(room, writer, task, &arg->list[i]);
+    bool known = arg->object && !(task->flags & TASK_FOREIGN) && arg->kind != RAYMPI_KIND_ACTOR;
+    write_value(room, writer, known ? &arg->object->value : &arg->value);
+}
+
+static bool read_arg(struct task_room *room, struct reader *reader, struct task *task, struct arg *arg, int depth)
+{
+    *arg = (struct arg){.kind = read_u8(reader), .task = task, .handle = read_u64(reader)};
+    uint32_t count = read_u32(reader);
+    if (reader->failed || (count && (depth > 0 || count > LIST_MAX || arg->kind != RAYMPI_KIND_REFS)))
+        return false;
+    if (arg->kind == RAYMPI_KIND_REFS && !(arg->list = malloc((count ? count : 1) * sizeof *arg->list)))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!read_arg(room, reader, task, &arg->list[i], depth + 1))
+            return false;
+        arg->count++;
+    }
+    return read_value(room, reader, &arg->value);
+}
+
+static void write_task(struct task_room *room, struct writer *writer, struct task *task)
+{
+    write_u32(writer, (uint32_t)task->owner);
+    write_u32(writer, (uint32_t)task->node);
+    write_u64(writer, task->name_hash);
+    write_u64(writer, task->actor);
+    write_bytes(writer, &task->parent, sizeof task->parent);
+    write_u32(writer, task->index);
+    write_u32(writer, task->attempt);
+    write_u8(writer, task->flags & TASK_VOID);
+    write_u8(writer, task->returns);
+    write_bytes(writer, task_returns(task), task->returns * sizeof(uint64_t));
+    write_u32(writer, task->arg_count);
+    for (int i = 0; i < task->arg_count; i++)
+        write_arg(room, writer, task, &task->args[i]);
+}
+
+static bool read_args(struct task_room *room, struct reader *reader, struct task *task)
+{
+    uint32_t count = read_u32(reader);
+    if (reader->failed || count > TASK_ARGS_MAX)
+        return false;
+    if (count > TASK_ARGS_INLINE && !(task->args = malloc(count * sizeof *task->args))) {
+        task->args = task->args_inline;
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        bool read = read_arg(room, reader, task, &task->args[i], 0);
+        task->arg_count++; /* also when broken: what there is of it is freed with the task */
+        if (!read)
+            return false;
+    }
+    return true;
+}
+
+static bool read_task(struct task_room *room, struct reader *reader, struct task *task)
+{
+    task->owner = (int)read_u32(reader);
+    task->node = (int)read_u32(reader);
+    task->name_hash = read_u64(reader);
+    task->actor = read_u64(reader);
+    read_bytes(reader, &task->parent, sizeof task->parent);
+    task->index = read_u32(reader);
+    task->attempt = (uint16_t)read_u32(reader);
+    task->flags = TASK_FOREIGN | (read_u8(reader) & TASK_VOID);
+    task->returns = read_u8(reader);
+    if (reader->failed || task->owner < 0 || task->owner >= room->config.size || !task->returns ||
+        task->returns > TASK_RETURNS_MAX)
+        return false;
+    if (task->returns > TASK_RETURNS_INLINE && !(task->returns_more = malloc(task->returns * sizeof(uint64_t))))
+        return false;
+    read_bytes(reader, task_returns(task), task->returns * sizeof(uint64_t));
+    return read_args(room, reader, task);
+}
+
+void task_send(struct task_room *room, struct task *task, int rank)
+{
+    struct writer writer;
+    writer_init(&writer);
+    write_task(room, &writer, task);
+    bool own = !(task->flags & TASK_FOREIGN);
+    if (own) {
+        task->flags |= TASK_SENT;
+        task->runner = rank;
+        atomic_fetch_add_explicit(&room->inflight[rank], 1, memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&room->sent_away, 1, memory_order_relaxed);
+    int status = writer_send(room, &writer, rank, TASK_MESSAGE_TASK);
+    writer_fini(&writer);
+    if (status == RAYMPI_OK) {
+        if (!own)
+            task_free(task);
+        return;
+    }
+    if (own)
+        atomic_fetch_sub_explicit(&room->inflight[rank], 1, memory_order_relaxed);
+    task->flags &= (uint8_t)~TASK_SENT;
+    task_fail(task, status, base_detail());
+}
+
+void task_on_task(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct reader reader = {message->data, (const char *)message->data + message->length, false};
+    struct task *task = task_new(room);
+    if (!task || !read_task(room, &reader, task)) {
+        base_log(BASE_LOG_ERROR, "task", "a task from rank %d could not be read (%s)", message->source,
+                 task ? "malformed, or out of memory" : "out of memory");
+        if (task && task->returns && task_returns(task) && !reader.failed)
+            task_fail(task, RAYMPI_ERR_MEMORY, "its message could not be read");
+        else if (task)
+            task_free(task);
+        return;
+    }
+    if (task->actor) {
+        room->actor.deliver(room->actor.arg, task);
+        return;
+    }
+    task->function = task_function_find(task->name_hash);
+    if (task->node >= 0)
+        sched_push_pinned(room->sched, &task->item);
+    else
+        sched_push_fifo(room->sched, &task->item);
+}
+
+/* ---- its end on the way back to the owner */
+
+/* Positions, list members counted through, of the refs that the task has taken over. */
+static uint32_t write_accepted(struct writer *writer, const struct arg *args, uint32_t count, uint32_t *position)
+{
+    uint32_t accepted = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (args[i].accepted) {
+            if (writer)
+                write_u32(writer, *position);
+            accepted++;
+        }
+        ++*position;
+        accepted += write_accepted(writer, args[i].list, args[i].count, position);
+    }
+    return accepted;
+}
+
+static void write_all_accepted(struct writer *writer, const struct task *task)
+{
+    uint32_t position = 0;
+    write_u32(writer, write_accepted(NULL, task->args, task->arg_count, &position));
+    position = 0;
+    write_accepted(writer, task->args, task->arg_count, &position);
+}
+
+static void send_end(struct task *task, struct writer *writer)
+{
+    if (writer_send(task->room, writer, task->owner, TASK_MESSAGE_DONE) != RAYMPI_OK)
+        base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task), task->owner,
+                 base_detail());
+    writer_fini(writer);
+}
+
+void task_send_done(struct raympi_ctx *run)
+{
+    struct task *task = run->task;
+    struct writer writer;
+    writer_init(&writer);
+    write_u64(&writer, task_returns(task)[0]);
+    write_all_accepted(&writer, task);
+    write_u8(&writer, task->flags & TASK_VOID ? 0 : task->returns);
+    for (int i = 0; i < task->returns && !(task->flags & TASK_VOID); i++) {
+        struct result *result = &run->results[i];
+        value_seal(task->room, &result->value);
+        write_u64(&writer, result->alias);
+        write_value(task->room, &writer, &result->value);
+        /* A block in the store now belongs to the owner of the result, and so do the holds on nested refs, until they
+         * are acknowledged. */
+        value_drop(task->room, &result->value, false);
+    }
+    send_end(task, &writer);
+}
+
+void task_send_failed(struct task *task, const struct value *error)
+{
+    struct writer writer;
+    writer_init(&writer);
+    write_u64(&writer, task_returns(task)[0]);
+    write_all_accepted(&writer, task);
+    write_u8(&writer, UINT8_MAX);
+    write_value(task->room, &writer, (struct value *)error);
+    send_end(task, &writer);
+}
+
+static void mark_accepted(struct arg *args, uint32_t count, uint32_t *position, uint32_t accepted)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if ((*position)++ == accepted)
+            args[i].accepted = 1;
+        mark_accepted(args[i].list, args[i].count, position, accepted);
+    }
+}
+
+static bool read_accepted(struct reader *reader, struct task *task)
+{
+    uint32_t count = read_u32(reader);
+    for (uint32_t i = 0; i < count && !reader->failed; i++) {
+        uint32_t position = 0;
+        mark_accepted(task->args, task->arg_count, &position, read_u32(reader));
+    }
+    return !reader->failed;
+}
+
+/* The refs in a result's bytes, kept alive by the runner until now: this rank holds them from here on. */
+static void nested_accept(struct task_room *room, struct object *object, int runner)
+{
+    uint32_t count;
+    const raympi_wire_ref *wires = value_nested(room, &object->value, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (!object_accept(room, wires[i].handle, runner, wires[i].handle))
+            base_log(BASE_LOG_ERROR, "task", "a ref in a result of %s is lost: %s", object->label, base_detail());
+    object->nested_held = count > 0;
+}
+
+static void result_arrived(struct task_room *room, struct object *object, uint64_t alias, struct value *value, int runner)
+{
+    object->producer = NULL;
+    if (alias) {
+        struct object *target = object_accept(room, alias, runner, alias);
+        if (target)
+            object_set_alias(room, object, target);
+        else
+            object_fail(room, object, RAYMPI_ERR_LOST, object->label, base_detail());
+    } else {
+        object->value = *value;
+        nested_accept(room, object, runner);
+        object_complete(room, object);
+    }
+    object_drop(room, object);
+}
+
+static bool read_results(struct task_room *room, struct reader *reader, struct task *task, int runner)
+{
+    uint8_t returns = read_u8(reader);
+    struct value value;
+    if (returns == UINT8_MAX) {
+        if (!read_value(room, reader, &value) || value.kind != VALUE_ERROR)
+            return false;
+        task_complete_returns(task, NULL, &value);
+        value_drop(room, &value, false);
+        return true;
+    }
+    if (reader->failed || returns != (task->flags & TASK_VOID ? 0 : task->returns))
+        return false;
+    if (task->flags & TASK_VOID) {
+        task_complete_returns(task, NULL, NULL);
+        return true;
+    }
+    for (int i = 0; i < returns; i++) {
+        struct object *object = object_by_slot(room, task_returns(task)[i]);
+        uint64_t alias = read_u64(reader);
+        if (!read_value(room, reader, &value)) {
+            object->producer = NULL;
+            object_fail(room, object, RAYMPI_ERR_MEMORY, task_name(task), "its result could not be read");
+            object_drop(room, object);
+            continue;
+        }
+        result_arrived(room, object, alias, &value, runner);
+    }
+    struct task_thread *thread = task_self;
+    if (thread)
+        atomic_store_explicit(&thread->ended, atomic_load_explicit(&thread->ended, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
+    else
+        __atomic_fetch_add(&room->ended_threads_ended, 1, __ATOMIC_RELAXED);
+    return true;
+}
+
+void task_on_done(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct reader reader = {message->data, (const char *)message->data + message->length, false};
+    uint64_t handle = read_u64(&reader);
+    struct object *object =
+        reader.failed || refcount_owner(handle) != room->config.rank ? NULL : object_by_slot(room, handle);
+    struct task *task = object ? object->producer : NULL;
+    if (!task || !(task->flags & TASK_SENT)) {
+        base_log(BASE_LOG_WARN, "task", "rank %d tells the end of a task (%#llx) that does not run there",
+                 message->source, (unsigned long long)handle);
+        return;
+    }
+    atomic_fetch_sub_explicit(&room->inflight[task->runner], 1, memory_order_relaxed);
+    if (!read_accepted(&reader, task) || !read_results(room, &reader, task, message->source)) {
+        task->flags &= (uint8_t)~TASK_SENT;
+        task_fail(task, RAYMPI_ERR_MEMORY, "the message about its end could not be read");
+        return;
+    }
+    task_free(task);
+}

@@ -1,0 +1,2 @@
+/* The example, built as C++17. */
+#include "../../examples/hello.c"

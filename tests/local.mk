@@ -1,0 +1,102 @@
+# unit_tests    CUnit programs, one for a topic of a room: tests/ROOM/test_TOPIC (from .c)
+# mpi_programs  programs that the mpirun tests start: tests/mpi/NAME (from .c)
+# mpi_tests     mpirun tests: tests/mpi/NAME.test, a script that calls tests/run-mpi
+# sanitizer_tests  those of mpi_tests that also run with sanitizers in .ci/run
+# script_tests  tests that are scripts and start no MPI job
+# A test of one file is one line here, or two with its script.
+unit_tests =
+mpi_programs =
+mpi_tests =
+sanitizer_tests =
+script_tests =
+
+unit_tests += %D%/base/test_version %D%/base/test_status %D%/base/test_config %D%/base/test_memory \
+	%D%/base/test_segment %D%/base/test_crash %D%/base/test_fiber
+unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim
+unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
+# Its allocations fail on demand.
+%C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
+	-Wl,--wrap=mprotect
+EXTRA_DIST += %D%/net/job.h %D%/store/store_test.h
+unit_tests += %D%/topo/test_topo %D%/trace/test_trace %D%/trace/test_json
+EXTRA_DIST += %D%/base/child.h %D%/trace/json.h %D%/mpi/mpi_test.h
+
+# The same tests over the other way to switch fibers: with objects of its own, and without the library.
+unit_tests += %D%/base/test_fiber_ucontext
+%C%_base_test_fiber_ucontext_SOURCES = %D%/base/test_fiber.c lib/base/base_fiber.c lib/base/base_fiber_ucontext.c
+%C%_base_test_fiber_ucontext_CFLAGS = $(AM_CFLAGS)
+%C%_base_test_fiber_ucontext_LDADD = $(CUNIT_LIBS)
+
+unit_tests += %D%/base/test_fiber_cxx
+%C%_base_test_fiber_cxx_SOURCES = %D%/base/test_fiber_cxx.cc
+
+unit_tests += %D%/task/test_refcount
+%C%_task_test_refcount_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
+
+noinst_PROGRAMS += %D%/refcount-sim
+%C%_refcount_sim_SOURCES = %D%/refcount-sim.c %D%/refcount-sim-ranks.c %D%/refcount-sim-tasks.c %D%/refcount-sim.h
+script_tests += %D%/script/refcount-sim.test
+
+mpi_programs += %D%/cxx/hello
+%C%_cxx_hello_SOURCES = %D%/cxx/hello.cc
+%C%_cxx_hello_LDADD = $(public_library)
+mpi_tests += %D%/mpi/hello_cxx.test
+sanitizer_tests += %D%/mpi/hello_cxx.test
+
+mpi_programs += %D%/mpi/tasks
+mpi_tests += %D%/mpi/tasks.test
+sanitizer_tests += %D%/mpi/tasks.test
+
+mpi_programs += %D%/mpi/objects
+mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
+sanitizer_tests += %D%/mpi/objects.test
+unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
+mpi_programs += %D%/mpi/actors
+mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
+sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
+
+script_tests += %D%/script/check-rooms.test
+script_tests += %D%/script/acceptance-check.test
+script_tests += %D%/script/run-mpi.test
+
+# The smoke test: hello, which every level of `make check` runs.
+smoke_tests = %D%/mpi/hello.test
+
+if HAVE_CUNIT
+check_PROGRAMS += $(unit_tests)
+TESTS += $(unit_tests)
+endif
+check_PROGRAMS += $(mpi_programs)
+TESTS += $(smoke_tests)
+if CHECK_FULL
+TESTS += $(script_tests) $(mpi_tests)
+endif
+if CHECK_SANITIZER
+TESTS += $(sanitizer_tests)
+endif
+
+EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/acceptance.tsv \
+	%D%/run-mpi %D%/check-rooms %D%/acceptance-check %D%/check-install %D%/configure-wishes \
+	%D%/asan.supp %D%/lsan.supp %D%/tsan.supp
+
+# A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
+# its deadline.
+TEST_EXTENSIONS = .test
+LOG_COMPILER = $(srcdir)/tests/run-mpi
+AM_LOG_FLAGS = -n 0 --
+
+AM_TESTS_ENVIRONMENT = \
+	MPIRUN='$(MPIRUN)'; export MPIRUN; \
+	suppressions='$(abs_top_srcdir)/tests'; \
+	ASAN_OPTIONS="suppressions=$$suppressions/asan.supp:$$ASAN_OPTIONS"; export ASAN_OPTIONS; \
+	LSAN_OPTIONS="suppressions=$$suppressions/lsan.supp:print_suppressions=0:$$LSAN_OPTIONS"; export LSAN_OPTIONS; \
+	TSAN_OPTIONS="suppressions=$$suppressions/tsan.supp:ignore_noninstrumented_modules=1:$$TSAN_OPTIONS"; export TSAN_OPTIONS; \
+	UBSAN_OPTIONS="print_stacktrace=1:$$UBSAN_OPTIONS"; export UBSAN_OPTIONS;
+if !CHECK_FULL
+if CHECK_SANITIZER
+AM_TESTS_ENVIRONMENT += RAYMPI_TEST_RANKS=2,4; export RAYMPI_TEST_RANKS;
+else
+AM_TESTS_ENVIRONMENT += RAYMPI_TEST_RANKS=2; export RAYMPI_TEST_RANKS; \
+	RAYMPI_TEST_WORKERS=1; export RAYMPI_TEST_WORKERS;
+endif
+endif

@@ -1,0 +1,1 @@
+EXTRA_DIST += %D%/quickstart %D%/format .clang-format .ci/run
