@@ -344,6 +344,7 @@ struct task_actor_hooks {
     void (*send)(void *arg, struct task *task);    /* on the submitter, arguments are there */
     void (*deliver)(void *arg, struct task *task); /* on the host */
     void (*handle_free)(void *arg, uint64_t handle); /* the last handle is gone (on the host) */
+    int (*unborn)(void *arg, uint64_t handle); /* the rank whose news of this actor is on its way to us; -1: none */
     void (*end)(void *arg);                         /* the job ends: destructors */
 };
 
