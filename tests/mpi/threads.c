@@ -42,6 +42,7 @@ struct given {
     raympi_ref shared; /* of main's, which every thread reads */
     raympi_actor actor;
     raympi_ref handed; /* what the thread leaves to main */
+    raympi_ref done;   /* of main's, sealed at the end */
 };
 
 static int64_t value_of(raympi_ref ref)
@@ -119,6 +120,7 @@ static void *thread(void *arg)
     CHECK_OK(raympi_get(raympi_call(add, 1, 1), &view));
     raympi_call(add, raympi_call(add, 2, 2), 2);
     given->handed = raympi_keep(raympi_put(&given->number, sizeof given->number));
+    CHECK_OK(raympi_seal(given->done));
     return NULL;
 }
 
@@ -133,6 +135,7 @@ int main(int argc, char **argv)
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < THREADS; i++) {
             given[i] = (struct given){.number = i, .shared = shared, .actor = actor};
+            CHECK(raympi_create(0, &given[i].done) != NULL);
             CHECK(pthread_create(&threads[i], NULL, thread, &given[i]) == 0);
         }
         for (int i = 0; i < 20; i++) {
@@ -141,6 +144,11 @@ int main(int argc, char **argv)
         }
         for (int i = 0; i < THREADS; i++) {
             int number = -1;
+            raympi_view view;
+            /* Not in pthread_join: tasks that began on main's thread go on there, while main waits in raympi. */
+            CHECK_OK(raympi_get(given[i].done, &view));
+            CHECK_OK(raympi_view_end(&view));
+            CHECK_OK(raympi_release(given[i].done));
             CHECK(pthread_join(threads[i], NULL) == 0);
             CHECK_OK(raympi_get_copy(given[i].handed, &number, sizeof number));
             CHECK(number == i);
