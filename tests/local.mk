@@ -49,6 +49,15 @@ sanitizer_tests += %D%/mpi/tasks.test
 
 mpi_programs += %D%/mpi/objects
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
+mpi_programs += %D%/mpi/store_full
+mpi_tests += %D%/mpi/store_full.test %D%/mpi/shm_small.test
+mpi_programs += %D%/mpi/threads
+%C%_mpi_threads_CFLAGS = $(AM_CFLAGS) -pthread
+mpi_tests += %D%/mpi/threads.test
+sanitizer_tests += %D%/mpi/threads.test
+mpi_programs += %D%/mpi/stress
+mpi_tests += %D%/mpi/stress.test
+sanitizer_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/objects.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 mpi_programs += %D%/mpi/actors
