@@ -23,8 +23,8 @@ static struct actor *table_add(struct actor_room *room, uint64_t handle)
     actor->item.run = actor_item_run;
     actor->room = room;
     actor->handle = handle;
-    ck_spinlock_init(&actor->lock);
-    ck_spinlock_init(&actor->kept.lock);
+    base_spin_init(&actor->lock);
+    base_spin_init(&actor->kept.lock);
     HASH_ADD(hh, room->table, handle, sizeof handle, actor);
     return actor;
 }
@@ -91,21 +91,21 @@ int actor_born(struct actor_room *room, uint64_t handle, uint64_t class_hash, in
     struct task_function *klass = task_function_find(class_hash);
     if (!object_actor_new(room->tasks, handle, creator, klass ? klass->name : "actor"))
         return RAYMPI_ERR_MEMORY;
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
     if (!actor)
         actor = table_add(room, handle);
     room->born[creator] = number_of(handle);
     if (actor) {
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
         take_class(actor, class_hash);
         if (!actor->dead)
             count_actors(room, 1);
         if (actor->head || actor->dead)
             schedule(actor);
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
     }
-    ck_spinlock_unlock(&room->lock);
+    base_spin_unlock(&room->lock);
     return actor ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for an actor");
 }
 
@@ -160,41 +160,41 @@ void actor_deliver(void *arg, struct task *task)
 {
     struct actor_room *room = arg;
     uint64_t handle = task->actor;
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
     int creator = creator_of(handle);
     bool unborn = creator < room->tasks->config.size && number_of(handle) > room->born[creator];
     if (!actor && unborn)
         actor = table_add(room, handle);
     if (!actor) {
-        ck_spinlock_unlock(&room->lock);
+        base_spin_unlock(&room->lock);
         task_fail(task, RAYMPI_ERR_ACTOR_DEAD, "the actor has ended");
         return;
     }
-    ck_spinlock_lock(&actor->lock);
-    ck_spinlock_unlock(&room->lock);
+    base_spin_lock(&actor->lock);
+    base_spin_unlock(&room->lock);
     mailbox_append(actor, task);
     if (actor->klass)
         schedule(actor);
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
 }
 
 /* ---- end */
 
 void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending)
 {
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
     if (actor) {
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
         if (ending == ACTOR_ABANDONED)
             actor->unheld = true;
         else if (!actor->dead && actor->ending == ACTOR_LIVES)
             actor->ending = ending;
         schedule(actor);
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
     }
-    ck_spinlock_unlock(&room->lock);
+    base_spin_unlock(&room->lock);
 }
 
 void actor_handle_free(void *arg, uint64_t handle)
@@ -215,17 +215,17 @@ void actor_end_all(void *arg)
 {
     struct actor_room *room = arg;
     struct actor *actor, *next;
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     HASH_ITER(hh, room->table, actor, next)
     {
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
         if (!actor->dead && actor->ending == ACTOR_LIVES) {
             actor->ending = ACTOR_JOB_ENDS;
             schedule(actor);
         }
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
     }
-    ck_spinlock_unlock(&room->lock);
+    base_spin_unlock(&room->lock);
 }
 
 static void fail_mailbox(struct actor *actor, struct task *head)
@@ -276,13 +276,13 @@ static void bury(struct actor *actor)
 
 static void constructor_ran(struct actor *actor, int status, const char *text)
 {
-    ck_spinlock_lock(&actor->lock);
+    base_spin_lock(&actor->lock);
     actor->constructed = status == RAYMPI_OK;
     if (status != RAYMPI_OK) {
         actor->ending = ACTOR_FAILED;
         snprintf(actor->reason, sizeof actor->reason, "its constructor failed: %.200s", text);
     }
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
     if (status != RAYMPI_OK)
         base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made, %s", actor->klass->name, text);
 }
@@ -309,10 +309,10 @@ static void run_call(struct actor *actor, struct task *task)
     if (constructor)
         constructor_ran(actor, outcome.status, outcome.text);
     if (outcome.exit_actor) {
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
         if (actor->ending == ACTOR_LIVES)
             actor->ending = ACTOR_EXITED;
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
     }
 }
 
@@ -340,11 +340,11 @@ static enum turn next_turn(struct actor *actor, struct task **task)
 static bool take_turn(struct actor *actor)
 {
     struct task *task;
-    ck_spinlock_lock(&actor->lock);
+    base_spin_lock(&actor->lock);
     enum turn turn = next_turn(actor, &task);
     if (turn == TURN_REST)
         actor->scheduled = false;
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
     switch (turn) {
     case TURN_CALL:
         run_call(actor, task);
@@ -354,15 +354,15 @@ static bool take_turn(struct actor *actor)
         return true;
     case TURN_BURY:
         bury(actor);
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
         actor->dead = true;
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
         return true;
     case TURN_DELETE: {
         struct actor_room *room = actor->room;
-        ck_spinlock_lock(&room->lock);
+        base_spin_lock(&room->lock);
         HASH_DEL(room->table, actor);
-        ck_spinlock_unlock(&room->lock);
+        base_spin_unlock(&room->lock);
         struct task *late = actor->head; /* delivered between the two locks */
         fail_mailbox(actor, late);
         actor_delete(actor);

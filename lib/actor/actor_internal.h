@@ -14,7 +14,7 @@ struct actor {
     uint64_t handle;
     struct task_function *klass; /* NULL: a call came before the news of its making */
     void *state;
-    ck_spinlock_t lock;
+    struct base_spin lock;
     struct task *head, *tail; /* mailbox */
     bool scheduled;           /* in a queue or running */
     bool constructed;
@@ -42,13 +42,13 @@ struct method_stub {
 
 struct actor_room {
     struct task_room *tasks;
-    ck_spinlock_t lock; /* table, born, next_number */
+    struct base_spin lock; /* table, born, next_number */
     struct actor *table;
     uint32_t *born;        /* per creator: how many of its actors we have been told of */
     uint32_t *next_number; /* per host: for actors we create there */
     _Atomic uint32_t next_start;
-    ck_spinlock_t lane_lock;
-    ck_spinlock_t stub_lock;
+    struct base_spin lane_lock;
+    struct base_spin stub_lock;
     struct method_stub *stubs;
     uint64_t constructor_hash, destructor_hash, ping_hash;
 };

@@ -45,7 +45,7 @@ void lane_enter(void *arg, struct task *task, struct context *context)
     /* Only this thread adds lanes; one that is just going away is seen under the lock. */
     if (!__atomic_load_n(&context->lanes, __ATOMIC_RELAXED) && task_ready(task))
         return; /* nothing of this caller waits: straight on */
-    ck_spinlock_lock(&room->lane_lock);
+    base_spin_lock(&room->lane_lock);
     struct lane *lane = lane_find(context, task->actor);
     if (!lane && !task_ready(task))
         lane = lane_new(context, task->actor);
@@ -58,7 +58,7 @@ void lane_enter(void *arg, struct task *task, struct context *context)
             lane->head = task;
         lane->tail = task;
     }
-    ck_spinlock_unlock(&room->lane_lock);
+    base_spin_unlock(&room->lane_lock);
 }
 
 static void lane_unlink(struct lane *lane)
@@ -78,11 +78,11 @@ static void lane_unlink(struct lane *lane)
 void lane_leave(void *arg, struct context *context)
 {
     struct actor_room *room = arg;
-    ck_spinlock_lock(&room->lane_lock);
+    base_spin_lock(&room->lane_lock);
     for (struct lane *lane = context->lanes; lane; lane = lane->next)
         lane->context = NULL;
     context->lanes = NULL;
-    ck_spinlock_unlock(&room->lane_lock);
+    base_spin_unlock(&room->lane_lock);
 }
 
 /* Arguments are there: sends the call, and those behind it that were waiting for it only. Sent under the lock, so that
@@ -96,7 +96,7 @@ void lane_send(void *arg, struct task *task)
         return;
     }
     struct task *failed = NULL, **failed_tail = &failed;
-    ck_spinlock_lock(&room->lane_lock);
+    base_spin_lock(&room->lane_lock);
     task->flags |= TASK_NEXT_IN_LANE;
     while (lane->head && lane->head->flags & TASK_NEXT_IN_LANE) {
         struct task *first = lane->head;
@@ -115,7 +115,7 @@ void lane_send(void *arg, struct task *task)
         lane_unlink(lane);
         free(lane);
     }
-    ck_spinlock_unlock(&room->lane_lock);
+    base_spin_unlock(&room->lane_lock);
     while (failed) {
         struct task *next = failed->next;
         really_send(room, failed);
