@@ -42,6 +42,8 @@ mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
+unit_tests += %D%/api/test_sim_hello
+EXTRA_DIST += %D%/api/sim_job.h
 
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test

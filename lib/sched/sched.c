@@ -77,7 +77,8 @@ int sched_start(struct sched *sched)
 
 void sched_stop(struct sched *sched)
 {
-    atomic_store_explicit(&sched->stop, 1, memory_order_relaxed);
+    /* Release: what came before the end is seen by the threads that find it. */
+    atomic_store_explicit(&sched->stop, 1, memory_order_release);
     /* Full fence: "stop" before the looks at who sleeps; a sleeper says so, fences, and looks at "stop". */
     atomic_thread_fence(memory_order_seq_cst);
     progress_stop(sched); /* first: it may be about to start the spare */
