@@ -111,6 +111,7 @@ void object_init(struct object *object, uint64_t handle, uint32_t holds, const c
     object->label = label;
     object->producer = NULL;
     object->value.kind = VALUE_NONE;
+    object->value.type = 0;
     object->value.nested = 0;
     object->value.length = 0;
     atomic_store_explicit(&object->waiters, 0, memory_order_relaxed);

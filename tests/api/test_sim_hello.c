@@ -1,6 +1,8 @@
 /* Whole jobs on the sim transport: several nodes in one process, every run repeatable from its seed. */
 #include "sim_job.h"
 
+#include <fcntl.h>
+
 #define SIM_CHECK(condition)                                                                                          \
     do {                                                                                                              \
         bool holds_ = (condition);                                                                                    \
@@ -153,7 +155,7 @@ static void one_seed_is_one_run(void)
         CU_ASSERT_EQUAL(run(2, seed, hello), history);
         different += run(2, seed + 1000, hello) != history;
     }
-    CU_ASSERT_EQUAL(different, 10);
+    CU_ASSERT(different >= 5); /* two seeds may happen to draw the same order of so few messages */
 }
 
 /* ---- any mixture of everything */
@@ -284,8 +286,11 @@ static void results_are_right_for_every_seed(void)
 
 static void mixtures_are_repeatable(void)
 {
-    for (uint64_t seed = 1; seed <= 5; seed++)
-        CU_ASSERT_EQUAL(run(3, seed, mixture_run), run(3, seed, mixture_run));
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        uint64_t history = run(3, seed, mixture_run);
+        CU_ASSERT_EQUAL(run(3, seed, mixture_run), history);
+        CU_ASSERT_NOT_EQUAL(run(3, seed + 1000, mixture_run), history);
+    }
 }
 
 /* ---- a job that can not end is found out */
@@ -303,8 +308,9 @@ static void waits_for_ever(int rank, uint64_t seed)
 static void a_deadlock_is_found(void)
 {
     struct sim_job job;
-    int threshold = atomic_exchange(&base_log_threshold, -1); /* what it prints is meant */
-    setenv("RAYMPI_LOG", "error", 1);
+    int out = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+    fflush(stderr);
+    dup2(null, STDERR_FILENO); /* the report of the deadlock is meant */
     for (uint64_t seed = 1; seed <= 5; seed++) {
         sim_job_run(&job, 3, seed, waits_for_ever);
         int told = 0;
@@ -312,8 +318,10 @@ static void a_deadlock_is_found(void)
             told += job.nodes[rank].status == RAYMPI_ERR_DEADLOCK;
         CU_ASSERT(told >= 1);
     }
-    unsetenv("RAYMPI_LOG");
-    atomic_store(&base_log_threshold, threshold);
+    fflush(stderr);
+    dup2(out, STDERR_FILENO);
+    close(null);
+    close(out);
 }
 
 static const struct unit_test tests[] = {
