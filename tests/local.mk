@@ -12,6 +12,12 @@ script_tests =
 
 unit_tests += %D%/base/test_version %D%/base/test_status %D%/base/test_config %D%/base/test_memory \
 	%D%/base/test_segment %D%/base/test_crash %D%/base/test_fiber
+unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim
+unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
+# Its allocations fail on demand.
+%C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
+	-Wl,--wrap=mprotect
+EXTRA_DIST += %D%/net/job.h %D%/store/store_test.h
 unit_tests += %D%/topo/test_topo %D%/trace/test_trace %D%/trace/test_json
 EXTRA_DIST += %D%/base/child.h %D%/trace/json.h %D%/mpi/mpi_test.h
 
@@ -41,9 +47,15 @@ mpi_programs += %D%/mpi/tasks
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 
+mpi_programs += %D%/mpi/objects
+mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
+sanitizer_tests += %D%/mpi/objects.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 unit_tests += %D%/api/test_sim_hello
 EXTRA_DIST += %D%/api/sim_job.h
+mpi_programs += %D%/mpi/actors
+mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
+sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test

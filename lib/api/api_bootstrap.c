@@ -318,6 +318,11 @@ static void write_table(struct bootstrap *b, struct api_node *node)
     if (all)
         trace_table(stderr, all, b->size);
     free(all);
+    unsigned long mine[2] = {sched_stack_high_water(node->sched), sched_fibers_peak(node->sched)}, most[2];
+    MPI_Reduce(mine, most, 2, MPI_UNSIGNED_LONG, MPI_MAX, 0, b->comm);
+    if (b->rank == 0)
+        fprintf(stderr, "deepest task stack %lu of %llu bytes (RAYMPI_STACK_BYTES), at most %lu fibers at once on a rank\n",
+                most[0], (unsigned long long)b->config.stack_bytes, most[1]);
 }
 
 void bootstrap_collect(struct bootstrap *b, struct api_node *node)

@@ -179,14 +179,14 @@ static void count_rest(struct api_node *node)
     struct trace_thread *trace = task_self->trace;
     sched_counters(node->sched, &sched);
     net_counters(node->net, &net);
+    trace_count(trace, TRACE_COUNT_SUBMITTED, task_submitted(node->tasks));
     trace_count(trace, TRACE_COUNT_RUN, sched.run);
+    trace_count(trace, TRACE_COUNT_FAILED, atomic_load(&node->tasks->failed));
+    trace_count(trace, TRACE_COUNT_STOLEN, atomic_load(&node->tasks->stolen));
     trace_count(trace, TRACE_COUNT_SLEEPS, sched.sleeps);
     trace_count(trace, TRACE_COUNT_SENT, atomic_load(&node->tasks->sent_away));
     trace_count(trace, TRACE_COUNT_MESSAGES, net.sent);
     trace_count(trace, TRACE_COUNT_MESSAGE_BYTES, net.bytes_sent);
-    base_log(BASE_LOG_INFO, "sched", "deepest fiber stack %zu of %llu bytes, at most %u fibers at once",
-             sched_stack_high_water(node->sched), (unsigned long long)node->config.stack_bytes,
-             sched_fibers_peak(node->sched));
 }
 
 static int finalize(struct task_thread *thread)

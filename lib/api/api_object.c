@@ -41,7 +41,8 @@ static raympi_wire_ref wire_of(const struct object *object)
 }
 
 /* Writes the declared refs behind the bytes and holds each. */
-static void hold_nested(struct task_room *room, char *bytes, size_t length, const raympi_ref *refs, size_t count)
+static void hold_nested(struct task_room *room, char *bytes, size_t length, const raympi_ref *refs,
+                        size_t count)
 {
     raympi_wire_ref *wires = (raympi_wire_ref *)(bytes + base_align_up(length, 8));
     for (size_t i = 0; i < count; i++) {
@@ -51,8 +52,8 @@ static void hold_nested(struct task_room *room, char *bytes, size_t length, cons
     }
 }
 
-static int fill(struct task_room *room, struct object *object, const void *data, size_t len, const raympi_ref *refs,
-                size_t count)
+static int fill(struct task_room *room, struct object *object, const void *data, size_t len,
+                const raympi_ref *refs, size_t count)
 {
     void *to;
     int status = value_create(room, &object->value, len, (uint32_t)count, &to);
@@ -73,7 +74,8 @@ static void identify(struct task_thread *thread, struct object *object)
     object->child = thread->context->children++;
 }
 
-static raympi_ref put(struct task_thread *thread, const void *data, size_t len, const raympi_ref *refs, size_t count)
+static raympi_ref put(struct task_thread *thread, const void *data, size_t len, const raympi_ref *refs,
+                      size_t count)
 {
     struct task_room *room = thread->room;
     if (len && !data) {
@@ -153,8 +155,8 @@ static int seal(struct task_room *room, uint64_t handle)
     if (status != RAYMPI_OK)
         return status;
     if (!object->unsealed)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "only an object of raympi_create() is sealed, once; this one is %s",
-                         object->label);
+        return base_fail(RAYMPI_ERR_ARGUMENT,
+                         "only an object of raympi_create() is sealed, once; this one is %s", object->label);
     object->unsealed = 0;
     value_seal(room, &object->value);
     object_complete(room, object);
@@ -172,17 +174,30 @@ int raympi_seal(raympi_ref ref)
     return status;
 }
 
-raympi_wire_ref raympi_wire(raympi_ref ref)
+static raympi_wire_ref wire(uint64_t handle, bool actor)
 {
     struct task_thread *thread;
     struct object *object;
     raympi_wire_ref wire = {0, {0, 0}};
     if (api_enter(&thread) != RAYMPI_OK)
         return wire;
-    if (object_check(thread->room, ref.handle, &object) == RAYMPI_OK)
+    if (handle && task_handle_is_actor(handle) != actor)
+        base_fail(RAYMPI_ERR_TYPE, actor ? "a ref is no actor handle" : "an actor handle is no ref");
+    else if (object_check(thread->room, handle, &object) == RAYMPI_OK)
         wire = wire_of(object);
     api_leave(thread);
     return wire;
+}
+
+raympi_wire_ref raympi_ref_wire(raympi_ref ref)
+{
+    return wire(ref.handle, false);
+}
+
+raympi_wire_actor raympi_actor_wire(raympi_actor actor)
+{
+    raympi_wire_ref w = wire(actor.handle, true);
+    return (raympi_wire_actor){w.handle, {w.id[0], w.id[1]}};
 }
 
 /* ---- get */
@@ -206,19 +221,6 @@ static int object_of(struct task_thread *thread, raympi_ref ref, struct object *
     return status;
 }
 
-static int await(struct task_thread *thread, struct object *object, uint64_t deadline)
-{
-    if (object_ready(object))
-        return RAYMPI_OK;
-    /* Our own hold while we wait: another thread may release the ref meanwhile. */
-    object_retain(object);
-    trace_count(thread->trace, TRACE_COUNT_BLOCKED, 1);
-    int status = task_await(thread->room, object, deadline, "get");
-    bool alone = atomic_load_explicit(&object->count.count, memory_order_relaxed) == 1;
-    object_drop(thread->room, object);
-    return alone ? base_fail(RAYMPI_ERR_RELEASED, "the ref was released by another thread during get") : status;
-}
-
 static int show(struct task_thread *thread, struct object *object, raympi_view *view)
 {
     const void *data;
@@ -237,15 +239,33 @@ static int show(struct task_thread *thread, struct object *object, raympi_view *
     return RAYMPI_OK;
 }
 
+static int get_waiting(struct task_thread *thread, struct object *object, raympi_view *view,
+                       uint64_t deadline)
+{
+    /* Our own hold while we wait: another thread may release the ref meanwhile. */
+    object_retain(object);
+    trace_count(thread->trace, TRACE_COUNT_BLOCKED, 1);
+    int status = task_await(thread->room, object, deadline, "get");
+    if (status == RAYMPI_OK)
+        status = show(thread, object, view);
+    object_drop(thread->room, object);
+    return status;
+}
+
 static int get(struct task_thread *thread, raympi_ref ref, raympi_view *view, uint64_t deadline)
 {
     struct object *object;
     if (!view)
         return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_get needs a view to fill");
     int status = object_of(thread, ref, &object);
-    if (status == RAYMPI_OK)
-        status = await(thread, object, deadline);
-    return status == RAYMPI_OK ? show(thread, object, view) : status;
+    if (status != RAYMPI_OK)
+        return status;
+    return object_ready(object) ? show(thread, object, view) : get_waiting(thread, object, view, deadline);
+}
+
+static int check_timeout(double timeout)
+{
+    return timeout != timeout ? base_fail(RAYMPI_ERR_ARGUMENT, "the timeout is not a number") : RAYMPI_OK;
 }
 
 int raympi_get(raympi_ref ref, raympi_view *view)
@@ -259,10 +279,9 @@ int raympi_get_timeout(raympi_ref ref, raympi_view *view, double timeout)
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    if (timeout != timeout)
-        status = base_fail(RAYMPI_ERR_ARGUMENT, "the timeout is not a number");
-    else
-        status = get(thread, ref, view, timeout < 0 ? UINT64_MAX : task_deadline(thread->room, timeout));
+    status = check_timeout(timeout);
+    if (status == RAYMPI_OK)
+        status = get(thread, ref, view, task_deadline(thread->room, timeout));
     api_leave(thread);
     return status;
 }
@@ -284,9 +303,10 @@ int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, do
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    if (count && (!refs || !views))
+    status = check_timeout(timeout);
+    if (status == RAYMPI_OK && count && (!refs || !views))
         status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs with a null array", count);
-    uint64_t deadline = task_deadline(thread->room, timeout);
+    uint64_t deadline = status == RAYMPI_OK ? task_deadline(thread->room, timeout) : 0;
     size_t done = 0;
     for (; done < count && status == RAYMPI_OK; done++)
         status = get(thread, refs[done], &views[done], deadline);
@@ -316,7 +336,8 @@ int raympi_get_copy(raympi_ref ref, void *data, size_t len)
         if (view.len == len && len)
             memcpy(data, view.data, len);
         else if (view.len != len)
-            status = base_fail(RAYMPI_ERR_TYPE, "the object has %zu bytes, %zu were asked for", view.len, len);
+            status =
+                base_fail(RAYMPI_ERR_TYPE, "the object has %zu bytes, %zu were asked for", view.len, len);
         view_end(thread, &view);
     }
     api_leave(thread);
@@ -334,27 +355,51 @@ int raympi_view_end(raympi_view *view)
     return status;
 }
 
-/* A ref that the bytes of `container` declare becomes one of this scope: the container is held until the owner of the
- * ref knows of us. */
-raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire)
+static bool declares(struct task_room *room, struct object *container, uint64_t handle)
 {
-    struct task_room *room = thread->room;
     uint32_t count;
     const raympi_wire_ref *declared = value_nested(room, &container->value, &count);
     for (uint32_t i = 0; i < count; i++)
-        if (declared[i].handle == wire.handle) {
-            object_retain(container);
-            struct object *object = object_accept(room, wire.handle, room->config.rank, object_handle(container));
-            if (object && context_hold(thread->context, object) == RAYMPI_OK)
-                return (raympi_ref){wire.handle};
-            if (object)
-                object_drop(room, object);
-            return error_ref(thread, object ? RAYMPI_ERR_MEMORY : RAYMPI_ERR_RELEASED, "nested ref");
-        }
-    base_fail(RAYMPI_ERR_RELEASED,
-              "the object does not declare ref %#llx: use raympi_put_nested() or raympi_return_nested()",
-              (unsigned long long)wire.handle);
-    return error_ref(thread, RAYMPI_ERR_RELEASED, "nested ref");
+        if (declared[i].handle == handle)
+            return true;
+    return false;
+}
+
+/* A handle that the bytes of `container` declare becomes one of this scope: the container is held until the owner knows
+ * of us. */
+int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor)
+{
+    struct task_room *room = thread->room;
+    if (handle && task_handle_is_actor(handle) != actor)
+        return base_fail(RAYMPI_ERR_TYPE, "the wire form is one of %s", actor ? "a ref, not of an actor" : "an actor, not of a ref");
+    if (!handle || !declares(room, container, handle))
+        return base_fail(RAYMPI_ERR_RELEASED,
+                         "the object does not declare %#llx: use raympi_put_nested() or raympi_return_nested()",
+                         (unsigned long long)handle);
+    object_retain(container);
+    struct object *object = object_accept(room, handle, room->config.rank, object_handle(container));
+    if (!object) {
+        object_drop(room, container);
+        return RAYMPI_ERR_RELEASED;
+    }
+    int status = context_hold(thread->context, object);
+    if (status != RAYMPI_OK)
+        object_drop(room, object);
+    return status;
+}
+
+raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire)
+{
+    int status = api_nested_hold(thread, container, wire.handle, false);
+    return status == RAYMPI_OK ? (raympi_ref){wire.handle} : error_ref(thread, status, "nested ref");
+}
+
+static struct object *view_container(struct task_thread *thread, const raympi_view *view)
+{
+    struct object *container = view && view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
+    if (!container)
+        base_fail(RAYMPI_ERR_ARGUMENT, "the view is not open");
+    return container;
 }
 
 raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire)
@@ -363,20 +408,37 @@ raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire)
     raympi_ref ref = {0};
     if (api_enter(&thread) != RAYMPI_OK)
         return ref;
-    struct object *container = view && view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
-    if (container) {
-        ref = api_nested_ref(thread, container, wire);
-    } else {
-        base_fail(RAYMPI_ERR_ARGUMENT, "the view is not open");
-        ref = error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
-    }
+    struct object *container = view_container(thread, view);
+    ref = container ? api_nested_ref(thread, container, wire) : error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
     api_leave(thread);
     return ref;
 }
 
+raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire)
+{
+    struct task_thread *thread;
+    raympi_actor actor = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return actor;
+    struct object *container = view_container(thread, view);
+    if (container && api_nested_hold(thread, container, wire.handle, true) == RAYMPI_OK)
+        actor.handle = wire.handle;
+    api_leave(thread);
+    return actor;
+}
+
 /* ---- wait */
 
-static int check_wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k, struct object **objects)
+/* Others run first; the thread gets its context back. */
+static void api_yield(struct task_thread *thread)
+{
+    struct context *context = thread->context;
+    sched_yield_fiber(thread->room->sched);
+    thread->context = context;
+}
+
+static int check_wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k,
+                      struct object **objects)
 {
     if (k > count)
         return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu of %zu refs", k, count);
@@ -390,16 +452,17 @@ static int check_wait(struct task_thread *thread, const raympi_ref *refs, size_t
     return RAYMPI_OK;
 }
 
-static int wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k, double timeout, bool *ready)
+static int wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k, double timeout,
+                bool *ready)
 {
-    if (count > INT32_MAX || timeout != timeout)
+    if (count > INT32_MAX || check_timeout(timeout) != RAYMPI_OK)
         return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu refs, timeout %f", count, timeout);
     struct object *few[64], **objects = few;
     if (count > 64 && !(objects = malloc(count * sizeof *objects)))
         return base_fail(RAYMPI_ERR_MEMORY, "no memory to wait for %zu refs", count);
     int status = check_wait(thread, refs, count, k, objects);
     if (status == RAYMPI_OK)
-        status = task_wait(thread->room, objects, count, k, timeout == 0 ? 0 : task_deadline(thread->room, timeout));
+        status = task_wait(thread->room, objects, count, k, task_deadline(thread->room, timeout));
     int found = 0;
     for (size_t i = 0; i < count && status == RAYMPI_OK; i++) {
         bool here = object_ready(objects[i]);
@@ -432,7 +495,10 @@ int raympi_ref_status(raympi_ref ref)
         return status;
     status = object_of(thread, ref, &object);
     if (status == RAYMPI_OK) {
+        /* Who asks again and again is to get there: others go first. */
         object_want(thread->room, object);
+        if (!object_ready(object))
+            api_yield(thread);
         if (!object_ready(object))
             status = base_fail(RAYMPI_ERR_TIMEOUT, "%s is not ready yet", object->label);
         else if (object->status != RAYMPI_OK)
@@ -481,7 +547,10 @@ static int keep(struct task_thread *thread, uint64_t handle)
     int status = context_unhold(context, handle);
     if (status != RAYMPI_OK)
         return status;
-    return kept_add(context->run && context->run->kept ? context->run->kept : &thread->room->kept, handle);
+    status = kept_add(context->run && context->run->kept ? context->run->kept : &thread->room->kept, handle);
+    if (status != RAYMPI_OK) /* back where it was: there was room a moment ago */
+        context_hold(context, object_find(thread->room, handle));
+    return status;
 }
 
 static int with_handle(uint64_t handle, int (*action)(struct task_thread *thread, uint64_t handle))

@@ -71,7 +71,8 @@ int raympi_waitset_create(raympi_waitset **set)
 static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle, uint64_t tag)
 {
     struct object *object;
-    int status = object_check(thread->room, handle, &object);
+    int status = task_handle_is_actor(handle) ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref")
+                                              : object_check(thread->room, handle, &object);
     if (status != RAYMPI_OK)
         return status;
     struct entry *entry = calloc(1, sizeof *entry);
@@ -163,6 +164,8 @@ static int wait_one(struct task_thread *thread, raympi_waitset *set, double time
     struct entry *entry;
     if (!set || !ref)
         return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_waitset_wait needs a set and a place for the ref");
+    if (timeout != timeout)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "the timeout is not a number");
     if (set->count == 0)
         return base_fail(RAYMPI_ERR_ARGUMENT, "the wait set is empty");
     int status = take_waiting(thread, set, task_deadline(thread->room, timeout), &entry);

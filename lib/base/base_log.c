@@ -22,17 +22,10 @@ void base_log_rank(int rank)
     atomic_store_explicit(&base_log_process_rank, rank, memory_order_relaxed);
 }
 
-/** Errors and warnings are what a user reads; only the chatty levels name themselves. */
 static const char *log_level_text(enum base_log_level level)
 {
-    switch (level) {
-    case BASE_LOG_INFO:
-        return "info: ";
-    case BASE_LOG_DEBUG:
-        return "debug: ";
-    default:
-        return "";
-    }
+    static const char *const texts[] = {"error: ", "warning: ", "info: ", "debug: "};
+    return (unsigned)level < sizeof texts / sizeof texts[0] ? texts[level] : "";
 }
 
 static size_t log_prefix(char *line, size_t size, enum base_log_level level, const char *room)

@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SIM_EVENT_NS 100 /* what the clock moves with each event, so that timers also end while others work  \
-                          */
+#define SIM_EVENT_NS                                                                                         \
+    100 /* what the clock moves with each event, so that timers also end while others work                   \
+         */
 
 struct sim_message {
     struct sim_message *next;
@@ -36,6 +37,7 @@ struct sim_node {
     enum sim_state state;
     uint64_t deadline;
     bool wake;
+    bool slept; /* is resumed from a sleep, which takes the wakes so far */
     struct sim_queue inbox;
     size_t *pending; /* bytes on their way to each peer */
     bool *told;      /* deaths it was told of */
@@ -160,8 +162,10 @@ static int sim_send(struct net *net, int peer, uint16_t type, const struct net_p
     struct net_sim *sim = sim_of(net);
     struct sim_node *node = sim_node(net);
     (void)count;
-    if (node->told[peer])
-        return base_fail(RAYMPI_ERR_NODE_DIED, "message of type %u to rank %d, which died", type, peer);
+    if (node->state == SIM_DEAD || node->told[peer])
+        return base_fail(RAYMPI_ERR_NODE_DIED,
+                         "message of type %u between ranks %d and %d, one of which died", type, net->rank,
+                         peer);
     struct sim_message *message = malloc(sizeof *message + length);
     if (message == NULL)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a message of %zu bytes", length);
@@ -202,6 +206,8 @@ static int sim_poll(struct net *net, int budget)
     struct sim_node *node = sim_node(net);
     int delivered = 0;
     struct sim_message *message;
+    if (node->state == SIM_DEAD)
+        return 0; /* killed in its own step */
     while (delivered < budget && (message = sim_queue_take(&node->inbox)) != NULL) {
         struct net_message view = {.type = message->type,
                                    .epoch = message->epoch,
@@ -227,6 +233,7 @@ static void sim_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
     bool stay = node->wake || node->inbox.first != NULL || deadline <= sim->time ||
                 sim_death_untold(sim, node) || (busy != NULL && busy(arg));
     node->deadline = deadline;
+    node->slept = true;
     node->state = stay ? SIM_READY : SIM_ASLEEP;
     if (stay)
         sim_set_add(&sim->ready, net->rank); /* the driver may let others go first */
@@ -234,7 +241,6 @@ static void sim_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
         net_count(&net->sleeps, 1);
     if (sim->suspend != NULL)
         sim->suspend(sim->suspend_arg, net->rank);
-    node->wake = false;
 }
 
 static void sim_wake(struct net *net)
@@ -334,6 +340,9 @@ static void sim_step(struct net_sim *sim, int rank, void (*step)(void *arg, int 
     struct sim_node *node = &sim->nodes[rank];
     sim_set_remove(&sim->ready, rank);
     node->state = SIM_RUNNING;
+    if (node->slept)
+        node->wake = false;
+    node->slept = false;
     step(arg, rank);
     /* It came back without going to sleep: its program is over. */
     if (node->state == SIM_RUNNING)

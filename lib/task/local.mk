@@ -4,6 +4,7 @@ libraympi_sources += \
 	%D%/task_context.c \
 	%D%/task_end.c \
 	%D%/task_function.c \
+	%D%/task_held.c \
 	%D%/task_id.c \
 	%D%/task_internal.h \
 	%D%/task_object.c \

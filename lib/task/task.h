@@ -156,7 +156,7 @@ struct object {
     struct refcount count; /* first: handle, holds, holders */
     _Atomic uintptr_t waiters;
     int status;           /* once ready: OK or the error's code */
-    uint32_t scope_index; /* where the scope that got it keeps it; a hint */
+    _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
     uint32_t child;       /* logical identity: parent and index */
     uint16_t result;
     uint16_t attempt;
@@ -168,7 +168,8 @@ struct object {
     const char *label; /* task name, "put": static or the function's */
     struct task *producer;
     struct value value;
-    struct object *next_free;
+    struct object *next_free; /* or in a list of those to be woken or destroyed */
+    struct waiter *waking;
     UT_hash_handle hh;
 };
 
@@ -223,10 +224,11 @@ struct context {
     uint64_t *held; /* handles in scope; 0 = let go */
     uint32_t held_used, held_size;
     uint64_t held_first[8];
+    struct held_index *held_index; /* made when a hint was wrong and there are many */
     uint32_t *frames; /* where each nested scope began in held and views: pairs */
     uint32_t frame_used, frame_size;
     struct object **views;
-    uint32_t view_used, view_size;
+    uint32_t view_used, view_size, view_cursor; /* cursor: where the search for a free place goes on */
     raympi_ctx *run; /* NULL for main and threads */
     void *lanes;     /* the actor room's: calls that wait for arguments */
 };
@@ -342,6 +344,7 @@ struct task_actor_hooks {
     void (*send)(void *arg, struct task *task);    /* on the submitter, arguments are there */
     void (*deliver)(void *arg, struct task *task); /* on the host */
     void (*handle_free)(void *arg, uint64_t handle); /* the last handle is gone (on the host) */
+    int (*unborn)(void *arg, uint64_t handle); /* the rank whose news of this actor is on its way to us; -1: none */
     void (*end)(void *arg);                         /* the job ends: destructors */
 };
 
@@ -367,7 +370,7 @@ struct task_room {
     _Atomic uint32_t *inflight; /* tasks sent to each rank that have not ended */
     struct kept_set kept;
     _Atomic int stealing;       /* a STEAL is on its way */
-    _Atomic uint64_t sent_away;
+    _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */
     _Atomic int ended;          /* phases of the end that were announced */
     _Atomic int deadlocks;
     struct sched_parker *finalize_parker;
@@ -437,6 +440,8 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
 
 struct raympi_waitset;
 void task_quiesce_report(struct task_room *room, const char *why);
+/** Tasks submitted by all threads of this rank so far. */
+uint64_t task_submitted(struct task_room *room);
 /** The collective end: returns when every rank is here and nothing is left to do. */
 int task_finalize(struct task_room *room);
 /** Leaks and unseen errors, printed. Returns UNSEEN when there were errors nobody looked at. */

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum end_phase { END_NOT = 0, END_DESTRUCTORS, END_ALL };
+enum end_phase { END_NOT = 0, END_DESTRUCTORS, END_ALL, END_LET_GO };
 
 static void tell_all(struct task_room *room, enum task_message_type type)
 {
@@ -20,7 +20,8 @@ void task_rest(void *arg, enum net_rest rest)
     tell_all(room, rest == NET_REST_DONE ? TASK_MESSAGE_END : TASK_MESSAGE_DEADLOCK);
 }
 
-/* The first rest ends the actors, whose destructors may still call others; the second ends the job. */
+/* The first rest ends the actors, whose destructors may still call others; the second ends the job; the third
+ * says that what the ranks let go of then has reached its owners. */
 void task_on_end(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
@@ -29,7 +30,7 @@ void task_on_end(void *arg, const struct net_message *message)
     if (phase == END_DESTRUCTORS)
         room->actor.end(room->actor.arg);
     base_spin_lock(&room->finalize_lock);
-    if (phase == END_ALL && room->finalize_parker)
+    if (phase >= END_ALL && room->finalize_parker)
         sched_unpark(room->finalize_parker);
     base_spin_unlock(&room->finalize_lock);
 }
@@ -37,11 +38,22 @@ void task_on_end(void *arg, const struct net_message *message)
 static uint64_t outstanding(struct task_room *room)
 {
     base_spin_lock(&room->thread_lock);
-    uint64_t left = room->ended_threads_submitted - __atomic_load_n(&room->ended_threads_ended, __ATOMIC_RELAXED);
+    uint64_t left =
+        room->ended_threads_submitted - __atomic_load_n(&room->ended_threads_ended, __ATOMIC_RELAXED);
     for (struct task_thread *thread = room->threads; thread; thread = thread->next)
         left += atomic_load(&thread->submitted) - atomic_load(&thread->ended);
     base_spin_unlock(&room->thread_lock);
     return left;
+}
+
+uint64_t task_submitted(struct task_room *room)
+{
+    base_spin_lock(&room->thread_lock);
+    uint64_t sum = room->ended_threads_submitted;
+    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+        sum += atomic_load(&thread->submitted);
+    base_spin_unlock(&room->thread_lock);
+    return sum;
 }
 
 static void describe_object(struct task_room *room, uint64_t handle, char *text, size_t size)
@@ -56,7 +68,8 @@ static void describe_object(struct task_room *room, uint64_t handle, char *text,
     } else if (!object->producer) {
         snprintf(text, size, "%s", object->label);
     } else if (object->producer->flags & TASK_SENT) {
-        snprintf(text, size, "the result of %s, which is on rank %d", object->label, object->producer->runner);
+        snprintf(text, size, "the result of %s, which is on rank %d", object->label,
+                 object->producer->runner);
     } else if (atomic_load(&object->producer->unresolved) > 0) {
         snprintf(text, size, "the result of %s, which waits for its arguments", object->label);
     } else {
@@ -93,26 +106,34 @@ void task_on_deadlock(void *arg, const struct net_message *message)
 void task_stalled(void *arg, double seconds)
 {
     char why[128];
-    snprintf(why, sizeof why, "watchdog: nothing has moved on this rank for %.0f s (RAYMPI_WATCHDOG)", seconds);
+    snprintf(why, sizeof why, "watchdog: nothing has moved on this rank for %.0f s (RAYMPI_WATCHDOG)",
+             seconds);
     task_quiesce_report(arg, why);
 }
 
-int task_finalize(struct task_room *room)
+/* Serves the job until its next rest is announced. No rest can come before this rank is parked here. */
+static int serve(struct task_room *room)
 {
-    struct net_board *board = net_board(room->net, room->config.rank);
     struct sched_parker parker;
     sched_parker_init(room->sched, &parker, (struct sched_reason){"main", "finalize", 0, true});
     base_spin_lock(&room->finalize_lock);
     room->finalize_parker = &parker;
     base_spin_unlock(&room->finalize_lock);
-    atomic_store(&board->finalizing, 1);
+    atomic_store(&net_board(room->net, room->config.rank)->finalizing, 1);
     int status = sched_park(&parker, UINT64_MAX);
     base_spin_lock(&room->finalize_lock);
     room->finalize_parker = NULL;
     base_spin_unlock(&room->finalize_lock);
+    return status;
+}
+
+int task_finalize(struct task_room *room)
+{
+    int status = serve(room);
     uint64_t left = outstanding(room);
     if (left > 0) {
-        base_log(BASE_LOG_ERROR, "task", "%llu tasks submitted here never ran: their arguments never became ready",
+        base_log(BASE_LOG_ERROR, "task",
+                 "%llu tasks submitted here never ran: their arguments never became ready",
                  (unsigned long long)left);
         atomic_fetch_add(&room->deadlocks, 1);
     }
@@ -158,12 +179,11 @@ static void leaks_print(struct leak *leaks)
     size_t used = 0;
     uint64_t sum = 0;
     struct leak *leak, *next;
-    HASH_ITER(hh, leaks, leak, next)
-    {
+    HASH_ITER (hh, leaks, leak, next) {
         sum += leak->count;
         if (used < sizeof text - 1)
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s x%u", used ? ", " : "", leak->label,
-                                     leak->count);
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s x%u", used ? ", " : "",
+                                     leak->label, leak->count);
         HASH_DEL(leaks, leak);
         free(leak);
     }
@@ -172,7 +192,23 @@ static void leaks_print(struct leak *leaks)
                  (unsigned long long)sum, text);
 }
 
-int task_report(struct task_room *room)
+/* Nothing may be left: for whoever tests or debugs this library. */
+static void report_held(struct task_room *room)
+{
+    uint64_t objects = 0;
+    for (uint32_t i = 0; i < room->slab_used; i++) {
+        const struct object *slab = atomic_load_explicit(&room->slabs[i], memory_order_acquire);
+        for (uint32_t j = 0; j < OBJECT_SLAB; j++)
+            objects += object_handle(&slab[j]) != 0;
+    }
+    struct store_counters store;
+    store_collect(room->store);
+    store_counters(room->store, &store);
+    base_log(BASE_LOG_INFO, "task", "%llu objects, %u borrowed refs, %llu store blocks still held",
+             (unsigned long long)objects, HASH_COUNT(room->borrowed), (unsigned long long)store.blocks);
+}
+
+static void let_go(struct task_room *room)
 {
     struct leak *leaks = NULL;
     struct kept *kept, *next;
@@ -180,13 +216,21 @@ int task_report(struct task_room *room)
         for (struct task_thread *thread = room->threads; thread; thread = thread->next)
             for (uint32_t i = 0; i < thread->root.held_used; i++)
                 leak_note(&leaks, room, thread->root.held[i]);
-        HASH_ITER(hh, room->kept.table, kept, next)
-        leak_note(&leaks, room, kept->handle);
+        HASH_ITER (hh, room->kept.table, kept, next)
+            leak_note(&leaks, room, kept->handle);
         leaks_print(leaks);
     }
     for (struct task_thread *thread = room->threads; thread; thread = thread->next)
         context_fini(&thread->root);
     kept_drop_all(room, &room->kept);
+}
+
+int task_report(struct task_room *room)
+{
+    let_go(room);
+    /* An error that only another rank had a ref to is found when that rank's release arrives. */
+    serve(room);
+    report_held(room);
     if (atomic_load(&room->deadlocks))
         return base_fail(RAYMPI_ERR_DEADLOCK, "the job was deadlocked (see the report on stderr)");
     if (atomic_load(&room->unseen))

@@ -59,6 +59,11 @@ struct object *object_alloc(struct task_room *room);
 void object_free(struct task_room *room, struct object *object);
 void object_init(struct object *object, uint64_t handle, uint32_t holds, const char *label);
 
+/* task_held.c */
+/** Lets go of the holds from position `first` on. */
+void held_drop_from(struct context *context, uint32_t first);
+void held_fini(struct context *context);
+
 /* task_ref.c */
 void object_zero(struct task_room *room, uint64_t handle);
 void object_drop_handle(struct task_room *room, uint64_t handle);

@@ -1,6 +1,6 @@
 /* Records of objects: type-stable slots for those owned here, a hash for those borrowed from other ranks.
- * A handle is rank (20 bits), actor flag, generation (19 bits), slot (24 bits); a slot whose generations are used up is
- * never used again. */
+ * A handle is rank (20 bits), actor flag, generation (19 bits), slot (24 bits); a slot whose generations are
+ * used up is never used again. */
 #include "task/task_internal.h"
 
 #include <stdlib.h>
@@ -8,7 +8,8 @@
 #define SLOT_BITS       24
 #define GENERATION_BITS 19
 #define GENERATION_LAST ((UINT64_C(1) << GENERATION_BITS) - 1)
-#define THREAD_SPARE    256 /* free records that a thread keeps; surplus goes to the room, half of it at a time */
+#define THREAD_SPARE                                                                                         \
+    256 /* free records that a thread keeps; surplus goes to the room, half of it at a time */
 
 static uint64_t handle_make(int rank, uint64_t generation, uint64_t slot)
 {
@@ -56,7 +57,8 @@ struct object *object_alloc(struct task_room *room)
     }
     object = slot_fresh(room);
     if (!object)
-        base_fail(RAYMPI_ERR_MEMORY, "no memory for another object record (16 million may live at once on a rank)");
+        base_fail(RAYMPI_ERR_MEMORY,
+                  "no memory for another object record (16 million may live at once on a rank)");
     return object;
 }
 
@@ -100,7 +102,7 @@ void object_init(struct object *object, uint64_t handle, uint32_t holds, const c
 {
     refcount_init(&object->count, handle, holds);
     object->status = RAYMPI_OK;
-    object->scope_index = 0;
+    atomic_store_explicit(&object->scope_index, 0, memory_order_relaxed);
     object->child = 0;
     object->result = 0;
     object->attempt = 0;
@@ -111,7 +113,6 @@ void object_init(struct object *object, uint64_t handle, uint32_t holds, const c
     object->label = label;
     object->producer = NULL;
     object->value.kind = VALUE_NONE;
-    object->value.type = 0;
     object->value.nested = 0;
     object->value.length = 0;
     atomic_store_explicit(&object->waiters, 0, memory_order_relaxed);
@@ -153,19 +154,22 @@ struct object *object_find(struct task_room *room, uint64_t handle)
 int object_check(struct task_room *room, uint64_t handle, struct object **object)
 {
     if (handle == 0)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "the ref is null: it was never set, or the call that made it failed");
+        return base_fail(RAYMPI_ERR_ARGUMENT,
+                         "the ref is null: it was never set, or the call that made it failed");
     *object = object_find(room, handle);
     if (!*object)
-        return base_fail(RAYMPI_ERR_RELEASED,
-                         "ref %#llx is not held here: it was released (a task's refs end with the task unless "
-                         "kept), or it is no ref of this job",
-                         (unsigned long long)handle);
+        return base_fail(
+            RAYMPI_ERR_RELEASED,
+            "ref %#llx is not held here: it was released (a task's refs end with the task unless "
+            "kept), or it is no ref of this job",
+            (unsigned long long)handle);
     return RAYMPI_OK;
 }
 
 struct task_id object_id(const struct object *object)
 {
-    return task_id_child(task_id_child(object->parent, object->child), (uint64_t)object->result + (UINT64_C(1) << 40));
+    return task_id_child(task_id_child(object->parent, object->child),
+                         (uint64_t)object->result + (UINT64_C(1) << 40));
 }
 
 void object_retain(struct object *object)
@@ -182,11 +186,21 @@ static void nested_drop(struct task_room *room, struct object *object)
         object_drop_handle(room, wires[i].handle);
 }
 
-/* The last hold is gone, and the record is in no table that others look into with a hold. */
-void object_destroy(struct task_room *room, struct object *object)
+/* Nobody can seal it any more. Whoever was promised the value (ranks that have let go of it since) is told.
+ */
+static void unsealed_end(struct task_room *room, struct object *object)
+{
+    value_drop(room, &object->value, true);
+    atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
+    object_fail(room, object, RAYMPI_ERR_RELEASED, object->label, "it was released before it was sealed");
+}
+
+static void destroy_one(struct task_room *room, struct object *object)
 {
     uint64_t handle = object_handle(object);
     bool owner = refcount_owner(handle) == room->config.rank;
+    if (object->unsealed)
+        unsealed_end(room, object);
     if (owner && object->status != RAYMPI_OK && !atomic_load_explicit(&object->seen, memory_order_relaxed))
         task_note_unseen(room, object);
     if (object->nested_held)
@@ -201,6 +215,25 @@ void object_destroy(struct task_room *room, struct object *object)
         room->actor.handle_free(room->actor.arg, handle);
 }
 
+/* The last hold is gone, and the record is in no table that others look into with a hold. What an object
+ * holds may go with it, and what that holds, and so on: a list that is as long as a user makes it, so not by
+ * recursion. */
+void object_destroy(struct task_room *room, struct object *object)
+{
+    static __thread struct object *doomed __attribute__((tls_model("initial-exec")));
+    static __thread bool destroying __attribute__((tls_model("initial-exec")));
+    object->next_free = doomed;
+    doomed = object;
+    if (destroying)
+        return;
+    destroying = true;
+    while ((object = doomed)) {
+        doomed = object->next_free;
+        destroy_one(room, object);
+    }
+    destroying = false;
+}
+
 void object_drop(struct task_room *room, struct object *object)
 {
     uint64_t handle = object_handle(object);
@@ -213,13 +246,11 @@ void object_drop(struct task_room *room, struct object *object)
         return;
     }
     /* An owner's count that has reached 0 stays there: nobody is left to pass a hold on. No lock is needed.
-     * Acquire: what the others did under their holds comes before the end; see refcount_drop(). */
-    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle)) {
-        atomic_load_explicit(&object->count.count, memory_order_acquire);
+     */
+    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle))
         object_destroy(room, object);
-    } else {
+    else
         object_zero(room, handle);
-    }
 }
 
 /* ---- waiters: a list whose head word also says "ready" and is its own lock */
@@ -268,9 +299,56 @@ bool object_wait_remove(struct object *object, struct waiter *waiter)
     return found;
 }
 
+static struct waiter *oldest_first(struct waiter *list)
+{
+    struct waiter *first = NULL;
+    while (list) {
+        struct waiter *next = list->next;
+        list->next = first;
+        first = list;
+        list = next;
+    }
+    return first;
+}
+
+static void fire_all(struct waiter *first, struct object *object)
+{
+    while (first) {
+        struct waiter *next = first->next;
+        first->fire(first, object);
+        first = next;
+    }
+}
+
+/* A waiter may complete the next object (an alias, a task whose argument failed), and so on along a chain
+ * that is as long as a user makes it: those wait here, with a hold, until the one that was first has fired
+ * all of its own. */
+static void wake(struct task_room *room, struct object *object, struct waiter *first)
+{
+    static __thread struct object *queue __attribute__((tls_model("initial-exec")));
+    static __thread struct object **queue_end __attribute__((tls_model("initial-exec")));
+    if (queue_end) {
+        object_retain(object);
+        object->waking = first;
+        object->next_free = NULL;
+        *queue_end = object;
+        queue_end = &object->next_free;
+        return;
+    }
+    queue_end = &queue;
+    fire_all(first, object);
+    while ((object = queue)) {
+        fire_all(object->waking, object);
+        queue = object->next_free;
+        if (!queue)
+            queue_end = &queue;
+        object_drop(room, object);
+    }
+    queue_end = NULL;
+}
+
 void object_complete(struct task_room *room, struct object *object)
 {
-    (void)room;
     uintptr_t word = waiters_lock(object);
     if (word == OBJECT_READY) {
         base_log(BASE_LOG_ERROR, "task", "object %#llx (%s) was completed twice",
@@ -279,21 +357,12 @@ void object_complete(struct task_room *room, struct object *object)
     }
     /* Release: the value comes before "ready". */
     atomic_store_explicit(&object->waiters, OBJECT_READY, memory_order_release);
-    struct waiter *list = (struct waiter *)word, *first = NULL;
-    while (list) { /* oldest first */
-        struct waiter *next = list->next;
-        list->next = first;
-        first = list;
-        list = next;
-    }
-    while (first) {
-        struct waiter *next = first->next;
-        first->fire(first, object);
-        first = next;
-    }
+    if (word)
+        wake(room, object, oldest_first((struct waiter *)word));
 }
 
-void object_fail(struct task_room *room, struct object *object, int code, const char *task, const char *message)
+void object_fail(struct task_room *room, struct object *object, int code, const char *task,
+                 const char *message)
 {
     object->status = code;
     value_error(&object->value, code, room->config.rank, task, message);

@@ -38,6 +38,35 @@ static struct object *hash_create(struct task_room *room, uint64_t handle, const
     return object;
 }
 
+/* Under the lock: the host's record of an actor. The maker has invented the handle and is its first holder, as if it had
+ * registered. */
+static struct object *actor_record(struct task_room *room, uint64_t handle, int maker, const char *label)
+{
+    struct refcount_output output = {0};
+    struct object *object = hash_create(room, handle, label);
+    if (!object || maker == room->config.rank)
+        return object;
+    struct refcount_message message = {REFCOUNT_REGISTER, handle, maker, handle, room->config.rank};
+    if (refcount_receive(&object->count, room->config.rank, maker, &message, &output) != REFCOUNT_OK) {
+        HASH_DEL(room->borrowed, object);
+        free(object);
+        return NULL;
+    }
+    refcount_drop(&object->count); /* the hold that hash_create() gave */
+    return object;
+}
+
+/* Under the lock: the record of a handle that came from another rank. The handle of an actor can be here before the
+ * maker's own news of it is: the maker told a third rank. */
+static struct object *hash_find_arrived(struct task_room *room, uint64_t handle)
+{
+    struct object *object = hash_find(room, handle);
+    if (object || !task_handle_is_actor(handle))
+        return object;
+    int maker = room->actor.unborn(room->actor.arg, handle);
+    return maker >= 0 ? actor_record(room, handle, maker, "actor") : NULL;
+}
+
 /* Carries out an output while locked; returns a record that has to be destroyed after unlocking. */
 static struct object *apply(struct task_room *room, struct object *object, const struct refcount_output *output)
 {
@@ -84,7 +113,7 @@ struct object *object_accept(struct task_room *room, uint64_t handle, int forwar
 {
     struct refcount_output output = {0};
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_find(room, handle);
+    struct object *object = hash_find_arrived(room, handle);
     int status = refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
     if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE)
         object = hash_create(room, handle, "borrowed ref");
@@ -124,20 +153,12 @@ struct object *object_actor_borrow(struct task_room *room, uint64_t handle, cons
 
 struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *label)
 {
-    struct refcount_output output = {0};
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_create(room, handle, label);
-    if (object && holder != room->config.rank) {
-        /* The maker invented the handle and is its first holder: as if it had registered. */
-        struct refcount_message message = {REFCOUNT_REGISTER, handle, holder, handle, room->config.rank};
-        if (refcount_receive(&object->count, room->config.rank, holder, &message, &output) != REFCOUNT_OK) {
-            HASH_DEL(room->borrowed, object);
-            free(object);
-            object = NULL;
-        } else {
-            refcount_drop(&object->count); /* the hold that hash_create() gave */
-        }
-    }
+    struct object *object = hash_find(room, handle); /* others may have been faster than this news */
+    if (object)
+        object->label = label;
+    else
+        object = actor_record(room, handle, holder, label);
     base_spin_unlock(&room->borrow_lock);
     return object;
 }
@@ -166,7 +187,7 @@ void ref_on_message(void *arg, const struct net_message *message)
     }
     struct object *gone = NULL;
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_find(room, decoded.handle);
+    struct object *object = hash_find_arrived(room, decoded.handle);
     int status =
         refcount_receive(object ? &object->count : NULL, room->config.rank, message->source, &decoded, &output);
     if (status == REFCOUNT_OK)

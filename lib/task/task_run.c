@@ -49,11 +49,19 @@ struct alias_waiter {
     struct object *object; /* takes the value; one hold */
 };
 
+/* The hold on the target is taken over. An alias of an alias goes straight to the value, so that a long chain of tasks
+ * that return each other's refs is neither kept nor walked. */
 static void alias_take(struct task_room *room, struct object *object, struct object *target)
 {
+    atomic_store_explicit(&target->seen, 1, memory_order_relaxed);
+    while (target->value.kind == VALUE_ALIAS) {
+        struct object *behind = target->value.u.alias;
+        object_retain(behind);
+        object_drop(room, target);
+        target = behind;
+    }
     object->status = target->status;
     object->value = (struct value){.kind = VALUE_ALIAS, .u.alias = target};
-    atomic_store_explicit(&target->seen, 1, memory_order_relaxed);
     object_complete(room, object);
 }
 
@@ -129,6 +137,7 @@ void task_complete_returns(struct task *task, struct result *results, const stru
 
 static void end_with_error(struct task *task, struct value *error)
 {
+    atomic_fetch_add_explicit(&task->room->failed, 1, memory_order_relaxed);
     if (task->flags & TASK_FOREIGN)
         task_send_failed(task, error);
     else

@@ -65,15 +65,19 @@ void task_on_steal(void *arg, const struct net_message *message)
     struct sched_item *items[STEAL_MOST];
     int half = (int)(sched_queued(room->sched) + 1) / 2;
     int taken = sched_take(room->sched, items, half < STEAL_MOST ? half : STEAL_MOST);
+    uint64_t given = 0;
     for (int i = 0; i < taken; i++) {
         struct task *task = base_container(items[i], struct task, item);
-        if (task->function && task_function_on(task->function, message->source))
+        if (task->function && task_function_on(task->function, message->source)) {
             task_send(room, task, message->source);
-        else
+            given++;
+        } else {
             sched_push_fifo(room->sched, &task->item);
+        }
     }
     show_load(room);
-    if (net_send(room->net, message->source, TASK_MESSAGE_NO_WORK, NULL, 0) != RAYMPI_OK)
+    struct net_piece piece = {&given, sizeof given};
+    if (net_send(room->net, message->source, TASK_MESSAGE_NO_WORK, &piece, 1) != RAYMPI_OK)
         base_log(BASE_LOG_WARN, "task", "rank %d got no answer to its wish for work: %s", message->source, base_detail());
 }
 
@@ -81,6 +85,9 @@ void task_on_steal(void *arg, const struct net_message *message)
 void task_on_no_work(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
-    (void)message;
+    uint64_t given = 0;
+    if (message->length == sizeof given)
+        memcpy(&given, message->data, sizeof given);
+    atomic_fetch_add_explicit(&room->stolen, given, memory_order_relaxed);
     atomic_store(&room->stealing, 0);
 }

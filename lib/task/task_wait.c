@@ -104,7 +104,7 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
 {
     struct task_thread *thread = task_self;
     size_t ready = count_ready(objects, count);
-    if (ready >= k || deadline == 0)
+    if (ready >= k)
         return RAYMPI_OK;
     struct member *members = calloc(count, sizeof *members);
     if (!members)

@@ -42,7 +42,7 @@ static void test_defaults(void)
     CU_ASSERT_EQUAL(config.watchdog, 60);
     CU_ASSERT_EQUAL(config.create_timeout, 30);
     CU_ASSERT_EQUAL(config.spin, -1);
-    CU_ASSERT_EQUAL(config.stack_bytes, 256 * 1024);
+    CU_ASSERT_EQUAL(config.stack_bytes, 1024 * 1024);
     CU_ASSERT_EQUAL(config.store_bytes, 0);
     CU_ASSERT_EQUAL(config.inline_bytes, 512);
     CU_ASSERT_EQUAL(config.trace_events, 16384);

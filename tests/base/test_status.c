@@ -77,8 +77,8 @@ static void test_log_lines(void)
 {
     struct child_result child;
     child_run(log_some, NULL, &child);
-    CU_ASSERT_STRING_EQUAL(child.text, "raympi: net: no rank 1\n"
-                                       "raympi: rank 3: net: gone\n"
+    CU_ASSERT_STRING_EQUAL(child.text, "raympi: net: warning: no rank 1\n"
+                                       "raympi: rank 3: net: error: gone\n"
                                        "raympi: rank 3: net: debug: shown\n");
 }
 
@@ -105,9 +105,9 @@ static void test_log_rank_of_threads(void)
 {
     struct child_result child;
     child_run(log_threads, NULL, &child);
-    CU_ASSERT_STRING_EQUAL(child.text, "raympi: rank 2: net: before\n"
-                                       "raympi: rank 5: net: after\n"
-                                       "raympi: rank 2: net: main\n");
+    CU_ASSERT_STRING_EQUAL(child.text, "raympi: rank 2: net: warning: before\n"
+                                       "raympi: rank 5: net: warning: after\n"
+                                       "raympi: rank 2: net: warning: main\n");
 }
 
 static void log_long(void *arg)

@@ -5,10 +5,13 @@
 #include "../unit.h"
 #include "store/store.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct host {
@@ -82,6 +85,29 @@ static inline int process_end(pid_t pid)
     if (waitpid(pid, &status, 0) != pid)
         return -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+static inline void interrupt_nap(int signal)
+{
+    struct timespec nap = {0, 30000};
+    (void)signal;
+    nanosleep(&nap, NULL);
+}
+
+/** Stops threads of this process for a moment at places nobody chose, to open the windows between two steps
+ * of a protocol that are a few instructions wide. */
+static inline void interrupts_start(void)
+{
+    struct sigaction action = {.sa_handler = interrupt_nap, .sa_flags = SA_RESTART};
+    struct itimerval often = {{0, 500}, {0, 500}};
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+}
+
+static inline void interrupts_stop(void)
+{
+    struct itimerval never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &never, NULL);
 }
 
 static inline uint64_t random_next(uint64_t *state)

@@ -3,6 +3,8 @@
  * was before. */
 #include "store_test.h"
 
+#include <signal.h>
+
 #define MIB (UINT64_C(1) << 20)
 
 static long calls_left = -1; /* before a refusal; negative: none */
@@ -177,11 +179,43 @@ static void test_free(void)
     host_end(&host);
 }
 
+static char *stray;
+static int write_stray(void *arg)
+{
+    (void)arg;
+    signal(SIGSEGV, SIG_DFL);
+    *(volatile char *)stray = 1;
+    return 2;
+}
+
+/* Extents that a refused create had opened already are closed to its rank again. */
+static void test_rollback(void)
+{
+    struct host host;
+    struct store_place place, large;
+    void *data;
+    CU_ASSERT_FATAL(host_make(&host, layout_of(1, 4 * MIB)));
+    struct store *store = host_open(&host, 0);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(store);
+    CU_ASSERT_EQUAL(store_create(store, 100, &place, &data), RAYMPI_OK);
+    stray = (char *)data + host.layout.extent_bytes;
+    CU_ASSERT_EQUAL(store_create(store, 1 * MIB, &large, &data), RAYMPI_OK);
+    CU_ASSERT_EQUAL(process_end(process_start(write_stray, NULL)), 2);
+    store_free(store, large);
+    refuse_after(6);
+    CU_ASSERT_EQUAL(store_create(store, 3 * MIB, &large, &data), RAYMPI_ERR_STORE_FULL);
+    CU_ASSERT(refuse_end());
+    CU_ASSERT_EQUAL(process_end(process_start(write_stray, NULL)), 256 + SIGSEGV);
+    store_close(store);
+    host_end(&host);
+}
+
 static const struct unit_test tests[] = {
     {"faults: open", test_open},
     {"faults: create leaves no trace", test_create},
     {"faults: a full /dev/shm is named", test_shm_text},
     {"faults: free", test_free},
+    {"faults: a refused create keeps no memory open", test_rollback},
 };
 
 int main(void)

@@ -8,8 +8,8 @@
 #define RANKS   3
 #define READERS 2 /* threads per rank, beside the one that makes and frees */
 #define SLOTS   8 /* per rank */
-#define STEPS   15000
-#define KNOWN   64
+#define STEPS   5000
+#define KNOWN   12
 #define CLOSED  -1
 #define BYTES   (UINT64_C(1) << 20)
 
@@ -97,14 +97,24 @@ static void stale_look(struct reader *reader)
         atomic_fetch_add(&node->board->stale, 1);
         return;
     }
+    /* Time for a holder that overlooked this pin to use the memory again. */
+    if (random_next(&reader->random) % 4 == 0)
+        sched_yield();
     content_check(node->board, place, data, length);
     store_unpin(node->store, place);
+}
+
+/* However the threads are scheduled, enough of everything has happened at the end. */
+static bool enough(struct board *board)
+{
+    return atomic_load(&board->created) > 300 && atomic_load(&board->seen) > 1000 &&
+           atomic_load(&board->stale) > 1000;
 }
 
 static void *reader_run(void *arg)
 {
     struct reader *reader = arg;
-    for (int step = 0; step < STEPS; step++)
+    for (int step = 0; step < STEPS || !enough(reader->node->board); step++)
         if (random_next(&reader->random) % 2)
             held_look(reader);
         else
@@ -207,9 +217,6 @@ static void board_check(struct board *board)
     CU_ASSERT_EQUAL(board->lost_held, 0);
     CU_ASSERT_EQUAL(board->reused, 0);
     CU_ASSERT_EQUAL(board->leaked, 0);
-    CU_ASSERT(board->created > 100);
-    CU_ASSERT(board->seen > 1000);
-    CU_ASSERT(board->stale > 1000);
     host_end(&board->host);
     munmap(board, sizeof *board);
 }
@@ -220,7 +227,9 @@ static int node_process(void *arg)
     node->store = host_open(&node->board->host, node->rank);
     if (!node->store)
         return 1;
+    interrupts_start();
     bool ran = node_run(node) != NULL;
+    interrupts_stop();
     store_close(node->store);
     return ran ? 0 : 2;
 }
@@ -250,12 +259,14 @@ static void test_threads(void)
         nodes[rank] = (struct node){board, host_open(&board->host, rank), rank};
         CU_ASSERT_PTR_NOT_NULL_FATAL(nodes[rank].store);
     }
+    interrupts_start();
     for (int rank = 0; rank < RANKS; rank++)
         CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[rank], NULL, node_run, &nodes[rank]), 0);
     for (int rank = 0; rank < RANKS; rank++) {
         CU_ASSERT_EQUAL(pthread_join(threads[rank], &ran), 0);
         CU_ASSERT_PTR_NOT_NULL(ran);
     }
+    interrupts_stop();
     for (int rank = 0; rank < RANKS; rank++)
         store_close(nodes[rank].store);
     board_check(board);
