@@ -113,6 +113,7 @@ void object_init(struct object *object, uint64_t handle, uint32_t holds, const c
     object->label = label;
     object->producer = NULL;
     object->value.kind = VALUE_NONE;
+    object->value.type = 0;
     object->value.nested = 0;
     object->value.length = 0;
     atomic_store_explicit(&object->waiters, 0, memory_order_relaxed);
@@ -246,11 +247,13 @@ void object_drop(struct task_room *room, struct object *object)
         return;
     }
     /* An owner's count that has reached 0 stays there: nobody is left to pass a hold on. No lock is needed.
-     */
-    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle))
+     * Acquire: what the others did under their holds comes before the end; see refcount_drop(). */
+    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle)) {
+        atomic_load_explicit(&object->count.count, memory_order_acquire);
         object_destroy(room, object);
-    else
+    } else {
         object_zero(room, handle);
+    }
 }
 
 /* ---- waiters: a list whose head word also says "ready" and is its own lock */
