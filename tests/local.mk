@@ -13,7 +13,7 @@ script_tests =
 unit_tests += %D%/base/test_version %D%/base/test_status %D%/base/test_config %D%/base/test_memory \
 	%D%/base/test_segment %D%/base/test_crash %D%/base/test_fiber
 unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim
-unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
+unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults %D%/store/test_steps
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
 	-Wl,--wrap=mprotect
@@ -69,6 +69,8 @@ mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/objects.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
+unit_tests += %D%/api/test_sim_hello
+EXTRA_DIST += %D%/api/sim_job.h
 mpi_programs += %D%/mpi/actors
 mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test

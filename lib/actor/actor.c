@@ -25,9 +25,9 @@ int actor_room_open(struct actor_room **out, struct task_room *tasks)
     room->destructor_hash = base_hash_name("~");
     room->ping_hash = base_hash_name(ACTOR_PING);
     room->next_start = (uint32_t)tasks->config.rank;
-    ck_spinlock_init(&room->lock);
-    ck_spinlock_init(&room->lane_lock);
-    ck_spinlock_init(&room->stub_lock);
+    base_spin_init(&room->lock);
+    base_spin_init(&room->lane_lock);
+    base_spin_init(&room->stub_lock);
     tasks->actor = (struct task_actor_hooks){.arg = room,
                                              .enter = lane_enter,
                                              .leave = lane_leave,
@@ -103,7 +103,7 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
     /* Counted here and not only where it will live, so that the next one is placed with this one in mind. */
     _Atomic uint32_t *actors = &net_board(tasks->net, host)->actors;
     atomic_fetch_add(actors, 1);
-    ck_spinlock_lock(&room->stub_lock);
+    base_spin_lock(&room->stub_lock);
     uint32_t number = ++room->next_number[host];
     uint64_t handle = (uint64_t)host << REFCOUNT_SEQUENCE_BITS | TASK_HANDLE_ACTOR |
                       (uint64_t)self << ACTOR_NUMBER_BITS | number;
@@ -119,7 +119,7 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
         if (object && net_send(tasks->net, host, TASK_MESSAGE_ACTOR_NEW, &piece, 1) != RAYMPI_OK)
             object = NULL;
     }
-    ck_spinlock_unlock(&room->stub_lock);
+    base_spin_unlock(&room->stub_lock);
     if (!object)
         atomic_fetch_sub(actors, 1);
     return object;
@@ -128,7 +128,7 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
 static struct task_function *method_stub(struct actor_room *room, const char *name, uint64_t hash)
 {
     struct method_stub *stub;
-    ck_spinlock_lock(&room->stub_lock);
+    base_spin_lock(&room->stub_lock);
     HASH_FIND(hh, room->stubs, &hash, sizeof hash, stub);
     if (!stub && (stub = calloc(1, sizeof *stub))) {
         char *copy = strdup(*name ? name : "constructor");
@@ -140,7 +140,7 @@ static struct task_function *method_stub(struct actor_room *room, const char *na
             stub = NULL;
         }
     }
-    ck_spinlock_unlock(&room->stub_lock);
+    base_spin_unlock(&room->stub_lock);
     if (!stub)
         base_fail(RAYMPI_ERR_MEMORY, "no memory for a method's name");
     return stub ? &stub->function : NULL;

@@ -23,8 +23,8 @@ static struct actor *table_add(struct actor_room *room, uint64_t handle)
     actor->item.run = actor_item_run;
     actor->room = room;
     actor->handle = handle;
-    ck_spinlock_init(&actor->lock);
-    ck_spinlock_init(&actor->kept.lock);
+    base_spin_init(&actor->lock);
+    base_spin_init(&actor->kept.lock);
     HASH_ADD(hh, room->table, handle, sizeof handle, actor);
     return actor;
 }
@@ -118,21 +118,21 @@ int actor_born(struct actor_room *room, uint64_t handle, uint64_t class_hash, in
     struct task_function *klass = task_function_find(class_hash);
     if (!object_actor_new(room->tasks, handle, creator, klass ? klass->name : "actor"))
         return RAYMPI_ERR_MEMORY;
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
     if (!actor)
         actor = table_add(room, handle);
     /* Release: who sees the number finds the record of the handle. */
     atomic_store_explicit(&room->born[creator], number_of(handle), memory_order_release);
     if (actor) {
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
         actor->born = true;
         take_class(actor, class_hash);
         if (actor->head || actor->ending != ACTOR_LIVES)
             schedule(actor);
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
     }
-    ck_spinlock_unlock(&room->lock);
+    base_spin_unlock(&room->lock);
     return actor ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for an actor");
 }
 
@@ -196,13 +196,13 @@ int actor_unborn(void *arg, uint64_t handle)
 /* Finds an actor, or makes a place for what comes before the news of it, and locks it. NULL: it is gone, or no memory. */
 static struct actor *actor_lock(struct actor_room *room, uint64_t handle)
 {
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
     if (!actor && actor_unborn(room, handle) >= 0)
         actor = table_add(room, handle);
     if (actor)
-        ck_spinlock_lock(&actor->lock);
-    ck_spinlock_unlock(&room->lock);
+        base_spin_lock(&actor->lock);
+    base_spin_unlock(&room->lock);
     return actor;
 }
 
@@ -243,7 +243,7 @@ void actor_deliver(void *arg, struct task *task)
         mailbox_append(actor, task);
         schedule(actor);
     }
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
     if (closed) /* its reason does not change any more, and the call's hold keeps the actor */
         fail_call(actor, task);
 }
@@ -263,7 +263,7 @@ void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending endin
         actor->head = actor->tail = NULL;
     }
     schedule(actor);
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
     fail_mailbox(actor, calls); /* their holds keep the actor */
 }
 
@@ -301,16 +301,16 @@ void actor_end_all(void *arg)
 {
     struct actor_room *room = arg;
     struct actor *actor, *next;
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     HASH_ITER(hh, room->table, actor, next)
     {
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
         note_unseen(actor);
         if (set_ending(actor, ACTOR_JOB_ENDS, 0, NULL))
             schedule(actor);
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
     }
-    ck_spinlock_unlock(&room->lock);
+    base_spin_unlock(&room->lock);
 }
 
 static void run_destructor(struct actor *actor)
@@ -346,10 +346,10 @@ static void bury(struct actor *actor)
     kept_drop_all(actor->room->tasks, &actor->kept);
     free(actor->state);
     actor->state = NULL;
-    ck_spinlock_lock(&actor->lock);
+    base_spin_lock(&actor->lock);
     set_ending(actor, ACTOR_ABANDONED, 0, NULL);
     actor->dead = true;
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
 }
 
 /* ---- running */
@@ -358,11 +358,11 @@ static void constructor_ran(struct actor *actor, const struct task_outcome *outc
 {
     char reason[sizeof actor->reason];
     snprintf(reason, sizeof reason, "its constructor failed: %.400s", outcome->text);
-    ck_spinlock_lock(&actor->lock);
+    base_spin_lock(&actor->lock);
     actor->constructed = outcome->status == RAYMPI_OK;
     if (outcome->status != RAYMPI_OK)
         set_ending(actor, ACTOR_FAILED, RAYMPI_ERR_ACTOR_DEAD, reason);
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
     if (outcome->status != RAYMPI_OK)
         base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made: %s", actor->klass->name, reason);
 }
@@ -390,9 +390,9 @@ static void run_call(struct actor *actor, struct task *task)
     if (constructor)
         constructor_ran(actor, &outcome);
     if (outcome.exit_actor) {
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
         set_ending(actor, ACTOR_EXITED, 0, NULL);
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
     }
 }
 
@@ -421,12 +421,12 @@ static enum turn next_turn(struct actor *actor, struct task **task)
 static void remove_actor(struct actor *actor)
 {
     struct actor_room *room = actor->room;
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     HASH_DEL(room->table, actor);
     /* Who found it before has its lock by now, and lets go of it without another look. */
-    ck_spinlock_lock(&actor->lock);
-    ck_spinlock_unlock(&actor->lock);
-    ck_spinlock_unlock(&room->lock);
+    base_spin_lock(&actor->lock);
+    base_spin_unlock(&actor->lock);
+    base_spin_unlock(&room->lock);
     note_unseen(actor);
     actor_delete(actor);
 }
@@ -434,11 +434,11 @@ static void remove_actor(struct actor *actor)
 static bool take_turn(struct actor *actor)
 {
     struct task *task;
-    ck_spinlock_lock(&actor->lock);
+    base_spin_lock(&actor->lock);
     enum turn turn = next_turn(actor, &task);
     if (turn == TURN_REST)
         actor->scheduled = false;
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
     switch (turn) {
     case TURN_CALL:
         run_call(actor, task);

@@ -14,7 +14,7 @@ struct actor {
     uint64_t handle;
     struct task_function *klass; /* NULL as long as it is not born, and for one that never could be */
     void *state;
-    ck_spinlock_t lock;
+    struct base_spin lock;
     struct task *head, *tail; /* mailbox */
     void *lanes;              /* of its methods' calls: the actor is one caller, whichever method calls */
     bool born;                /* the news of its making has come; calls may be faster */
@@ -47,13 +47,13 @@ struct method_stub {
 
 struct actor_room {
     struct task_room *tasks;
-    ck_spinlock_t lock; /* table */
+    struct base_spin lock; /* table */
     struct actor *table;
     _Atomic uint32_t *born; /* per creator: how many of its actors we have been told of */
     uint32_t *next_number;  /* per host: for actors we create there; under stub_lock */
     _Atomic uint32_t next_start;
-    ck_spinlock_t lane_lock;
-    ck_spinlock_t stub_lock;
+    struct base_spin lane_lock;
+    struct base_spin stub_lock;
     struct method_stub *stubs;
     uint64_t constructor_hash, destructor_hash, ping_hash;
 };

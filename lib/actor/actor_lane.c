@@ -62,7 +62,7 @@ void lane_enter(void *arg, struct task *task, struct context *context)
     /* Only this caller adds lanes. Acquire: when the last one is gone, what was in it was sent before. */
     if (!__atomic_load_n(caller, __ATOMIC_ACQUIRE) && task_ready(task))
         return; /* nothing of this caller waits: straight on */
-    ck_spinlock_lock(&room->lane_lock);
+    base_spin_lock(&room->lane_lock);
     struct lane *lane = lane_find(caller, task->actor);
     if (!lane && !task_ready(task))
         lane = lane_new(caller, task->actor);
@@ -75,7 +75,7 @@ void lane_enter(void *arg, struct task *task, struct context *context)
             lane->head = task;
         lane->tail = task;
     }
-    ck_spinlock_unlock(&room->lane_lock);
+    base_spin_unlock(&room->lane_lock);
 }
 
 static void lane_unlink(struct lane *lane)
@@ -95,11 +95,11 @@ static void lane_unlink(struct lane *lane)
 
 void lane_leave_list(struct actor_room *room, void **caller)
 {
-    ck_spinlock_lock(&room->lane_lock);
+    base_spin_lock(&room->lane_lock);
     for (struct lane *lane = *caller; lane; lane = lane->next)
         lane->caller = NULL;
     *caller = NULL;
-    ck_spinlock_unlock(&room->lane_lock);
+    base_spin_unlock(&room->lane_lock);
 }
 
 void lane_leave(void *arg, struct context *context)
@@ -132,23 +132,23 @@ void lane_send(void *arg, struct task *task)
         really_send(room, task);
         return;
     }
-    ck_spinlock_lock(&room->lane_lock);
+    base_spin_lock(&room->lane_lock);
     task->flags |= TASK_NEXT_IN_LANE;
     if (lane->sending) {
-        ck_spinlock_unlock(&room->lane_lock);
+        base_spin_unlock(&room->lane_lock);
         return;
     }
     lane->sending = true;
     struct task *first;
     while ((first = lane_take(lane))) {
-        ck_spinlock_unlock(&room->lane_lock);
+        base_spin_unlock(&room->lane_lock);
         really_send(room, first);
-        ck_spinlock_lock(&room->lane_lock);
+        base_spin_lock(&room->lane_lock);
     }
     lane->sending = false;
     if (!lane->head) {
         lane_unlink(lane);
         free(lane);
     }
-    ck_spinlock_unlock(&room->lane_lock);
+    base_spin_unlock(&room->lane_lock);
 }

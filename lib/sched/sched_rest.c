@@ -3,19 +3,19 @@
 
 void sched_active_add(struct sched *sched)
 {
-    ck_spinlock_lock(&sched->rest_lock);
+    base_spin_lock(&sched->rest_lock);
     if (sched->active++ == 0)
         net_idle_withdraw(sched->net);
-    ck_spinlock_unlock(&sched->rest_lock);
+    base_spin_unlock(&sched->rest_lock);
 }
 
 void sched_active_drop(struct sched *sched)
 {
     enum net_rest rest = NET_REST_NO;
-    ck_spinlock_lock(&sched->rest_lock);
+    base_spin_lock(&sched->rest_lock);
     if (--sched->active == 0)
         rest = net_idle_publish(sched->net);
-    ck_spinlock_unlock(&sched->rest_lock);
+    base_spin_unlock(&sched->rest_lock);
     if (rest == NET_REST_NO)
         return;
     /* We move again, by saying so; what was found out once must not be found out twice. */

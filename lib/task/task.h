@@ -10,7 +10,7 @@
 #include "task/task_refcount.h"
 #include "trace/trace.h"
 
-#include <ck_spinlock.h>
+#include "base/base_spin.h"
 #include <uthash.h>
 
 /* ---- identity */
@@ -262,7 +262,7 @@ struct kept {
     UT_hash_handle hh;
 };
 struct kept_set {
-    ck_spinlock_t lock;
+    struct base_spin lock;
     struct kept *table;
 };
 int kept_add(struct kept_set *set, uint64_t handle);
@@ -369,12 +369,12 @@ struct task_room {
     struct task_actor_hooks actor;
     void *node; /* whose room this is; the api room's */
     _Atomic(struct object *) slabs[OBJECT_SLABS];
-    ck_spinlock_t slab_lock;
+    struct base_spin slab_lock;
     uint32_t slab_used, slot_used; /* slots of the last slab that were given out */
     struct object *free_objects;   /* surplus of the threads */
-    ck_spinlock_t borrow_lock;     /* the hash, and every refcount call marked [locked] */
+    struct base_spin borrow_lock;     /* the hash, and every refcount call marked [locked] */
     struct object *borrowed;
-    ck_spinlock_t thread_lock;
+    struct base_spin thread_lock;
     struct task_thread *threads;
     uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
     _Atomic uint32_t *inflight; /* tasks sent to each rank that have not ended */
@@ -384,7 +384,7 @@ struct task_room {
     _Atomic int ended;          /* phases of the end that were announced */
     _Atomic int deadlocks;
     struct sched_parker *finalize_parker;
-    ck_spinlock_t finalize_lock;
+    struct base_spin finalize_lock;
     _Atomic int unseen; /* errors that nobody looked at */
 };
 

@@ -29,30 +29,30 @@ void task_on_end(void *arg, const struct net_message *message)
     int phase = atomic_fetch_add(&room->ended, 1) + 1;
     if (phase == END_DESTRUCTORS)
         room->actor.end(room->actor.arg);
-    ck_spinlock_lock(&room->finalize_lock);
+    base_spin_lock(&room->finalize_lock);
     if (phase >= END_ALL && room->finalize_parker)
         sched_unpark(room->finalize_parker);
-    ck_spinlock_unlock(&room->finalize_lock);
+    base_spin_unlock(&room->finalize_lock);
 }
 
 static uint64_t outstanding(struct task_room *room)
 {
-    ck_spinlock_lock(&room->thread_lock);
+    base_spin_lock(&room->thread_lock);
     uint64_t left =
         room->ended_threads_submitted - __atomic_load_n(&room->ended_threads_ended, __ATOMIC_RELAXED);
     for (struct task_thread *thread = room->threads; thread; thread = thread->next)
         left += atomic_load(&thread->submitted) - atomic_load(&thread->ended);
-    ck_spinlock_unlock(&room->thread_lock);
+    base_spin_unlock(&room->thread_lock);
     return left;
 }
 
 uint64_t task_submitted(struct task_room *room)
 {
-    ck_spinlock_lock(&room->thread_lock);
+    base_spin_lock(&room->thread_lock);
     uint64_t sum = room->ended_threads_submitted;
     for (struct task_thread *thread = room->threads; thread; thread = thread->next)
         sum += atomic_load(&thread->submitted);
-    ck_spinlock_unlock(&room->thread_lock);
+    base_spin_unlock(&room->thread_lock);
     return sum;
 }
 
@@ -116,14 +116,14 @@ static int serve(struct task_room *room)
 {
     struct sched_parker parker;
     sched_parker_init(room->sched, &parker, (struct sched_reason){"main", "finalize", 0, true});
-    ck_spinlock_lock(&room->finalize_lock);
+    base_spin_lock(&room->finalize_lock);
     room->finalize_parker = &parker;
-    ck_spinlock_unlock(&room->finalize_lock);
+    base_spin_unlock(&room->finalize_lock);
     atomic_store(&net_board(room->net, room->config.rank)->finalizing, 1);
     int status = sched_park(&parker, UINT64_MAX);
-    ck_spinlock_lock(&room->finalize_lock);
+    base_spin_lock(&room->finalize_lock);
     room->finalize_parker = NULL;
-    ck_spinlock_unlock(&room->finalize_lock);
+    base_spin_unlock(&room->finalize_lock);
     return status;
 }
 

@@ -91,11 +91,11 @@ void object_zero(struct task_room *room, uint64_t handle)
 {
     struct refcount_output output = {0};
     struct object *gone = NULL;
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find(room, handle);
     if (refcount_reached_zero(object ? &object->count : NULL, room->config.rank, &output) == REFCOUNT_OK)
         gone = apply(room, object, &output);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     finish(room, gone, output.drop);
 }
 
@@ -112,13 +112,13 @@ void object_drop_handle(struct task_room *room, uint64_t handle)
 struct object *object_accept(struct task_room *room, uint64_t handle, int forwarder, uint64_t token)
 {
     struct refcount_output output = {0};
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find_arrived(room, handle);
     int status = refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
     if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE)
         object = hash_create(room, handle, "borrowed ref");
     if (status != REFCOUNT_OK || !object) {
-        ck_spinlock_unlock(&room->borrow_lock);
+        base_spin_unlock(&room->borrow_lock);
         if (status != REFCOUNT_OK)
             base_fail(RAYMPI_ERR_RELEASED, "ref %#llx can not be taken over: %s", (unsigned long long)handle,
                       refcount_status_name(status));
@@ -126,7 +126,7 @@ struct object *object_accept(struct task_room *room, uint64_t handle, int forwar
     }
     if (output.has_message)
         ref_send(room, &output.message);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     finish(room, NULL, output.drop);
     return object;
 }
@@ -136,42 +136,42 @@ void ref_decline(struct task_room *room, uint64_t handle, int forwarder)
     struct refcount_output output = {0};
     if (refcount_decline(room->config.rank, forwarder, handle, &output) != REFCOUNT_OK)
         return;
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     if (output.has_message)
         ref_send(room, &output.message);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     finish(room, NULL, output.drop);
 }
 
 struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *label)
 {
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_create(room, handle, label);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     return object;
 }
 
 struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *label)
 {
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find(room, handle); /* others may have been faster than this news */
     if (object)
         object->label = label;
     else
         object = actor_record(room, handle, holder, label);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     return object;
 }
 
 struct object *object_retain_alive(struct task_room *room, uint64_t handle)
 {
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find(room, handle);
     uint32_t count = object ? atomic_load_explicit(&object->count.count, memory_order_relaxed) : 0;
     while (count > 0 && !atomic_compare_exchange_weak_explicit(&object->count.count, &count, count + 1,
                                                                memory_order_relaxed, memory_order_relaxed))
         continue;
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     return count > 0 ? object : NULL;
 }
 
@@ -186,13 +186,13 @@ void ref_on_message(void *arg, const struct net_message *message)
         return;
     }
     struct object *gone = NULL;
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find_arrived(room, decoded.handle);
     int status =
         refcount_receive(object ? &object->count : NULL, room->config.rank, message->source, &decoded, &output);
     if (status == REFCOUNT_OK)
         gone = apply(room, object, &output);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     if (status != REFCOUNT_OK)
         base_log(BASE_LOG_ERROR, "task", "%s from rank %d about %#llx: %s", refcount_kind_name(decoded.kind),
                  message->source, (unsigned long long)decoded.handle, refcount_status_name(status));
@@ -281,13 +281,13 @@ void ref_on_value(void *arg, const struct net_message *message)
         return;
     }
     /* The record may go at any moment: a hold of our own while we fill it. */
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find(room, handle);
     bool use = object && refcount_owner(handle) == message->source && message->source != room->config.rank &&
                !object_ready(object);
     if (use)
         object_retain(object);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     if (!use) {
         value_drop(room, &value, false); /* it was released meanwhile */
         return;

@@ -166,6 +166,7 @@ static void arg_init(struct arg *arg, struct task *task, int kind)
     arg->object = NULL;
     arg->list = NULL;
     arg->value.kind = VALUE_NONE;
+    arg->value.type = 0;
     arg->value.nested = 0;
     arg->value.length = 0;
 }
