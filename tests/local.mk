@@ -47,6 +47,15 @@ mpi_programs += %D%/mpi/tasks
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 
+# Wrong input and faults.
+mpi_programs += %D%/mpi/bad_input
+mpi_tests += %D%/mpi/bad_input.test
+sanitizer_tests += %D%/mpi/bad_input.test
+mpi_programs += %D%/mpi/faults
+mpi_programs += %D%/mpi/throws
+%C%_mpi_throws_SOURCES = %D%/mpi/throws.cc
+mpi_tests += %D%/mpi/faults.test
+mpi_tests += %D%/mpi/faults_recovery.test
 mpi_programs += %D%/mpi/objects
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
 mpi_programs += %D%/mpi/store_full
@@ -64,6 +73,9 @@ mpi_programs += %D%/mpi/actors
 mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 
+mpi_tests += %D%/mpi/trainers.test
+
+script_tests += %D%/script/examples-compile.test
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test
