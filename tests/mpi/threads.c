@@ -142,7 +142,8 @@ int main(int argc, char **argv)
             CHECK(raympi_create(0, &given[i].done) != NULL);
             CHECK(pthread_create(&threads[i], NULL, thread, &given[i]) == 0);
         }
-        /* Who waits for what a thread does that raympi has not seen yet is deadlocked, as far as raympi can tell. */
+        /* Who waits for what a thread does that raympi has not seen yet is deadlocked, as far as raympi can
+         * tell. */
         pthread_barrier_wait(&attached);
         for (int i = 0; i < 20; i++) {
             raympi_ref refs[3] = {raympi_call(add, i, 0), raympi_call(add, i, 1), raympi_call(add, i, 2)};
@@ -151,7 +152,8 @@ int main(int argc, char **argv)
         for (int i = 0; i < THREADS; i++) {
             int number = -1;
             raympi_view view;
-            /* Not in pthread_join: tasks that began on main's thread go on there, while main waits in raympi. */
+            /* Not in pthread_join: tasks that began on main's thread go on there, while main waits in raympi.
+             */
             CHECK_OK(raympi_get(given[i].done, &view));
             CHECK_OK(raympi_view_end(&view));
             CHECK_OK(raympi_release(given[i].done));
