@@ -146,7 +146,7 @@ static struct object *arg_record(raympi_ctx *ctx, struct arg *arg)
 {
     struct task *task = ctx->task;
     if (!arg->object && arg->handle) {
-        arg->object = object_accept(ctx->context.room, arg->handle, task->owner, arg->handle);
+        arg->object = object_accept(ctx->context.room, arg->handle, arg->id, task->owner, arg->handle);
         arg->accepted = arg->object != NULL;
     }
     return arg->object;
