@@ -371,19 +371,20 @@ static void run_call(struct actor *actor, struct task *task)
 {
     struct actor_room *room = actor->room;
     bool constructor = task->name_hash == room->constructor_hash;
-    task->function = task_method_find(actor->klass, task->name_hash);
-    if (!task->function && (constructor || task->name_hash == room->ping_hash)) {
+    struct task_function *method = task_method_find(actor->klass, task->name_hash);
+    if (!method && (constructor || task->name_hash == room->ping_hash)) {
         task_succeed(task);
         if (constructor)
             constructor_ran(actor, &(struct task_outcome){RAYMPI_OK, false, ""});
         return;
     }
-    if (!task->function) {
+    if (!method) {
         char text[160];
         snprintf(text, sizeof text, "class %s has no such method", actor->klass->name);
-        task_fail(task, RAYMPI_ERR_UNKNOWN, text);
+        task_fail(task, RAYMPI_ERR_UNKNOWN, text); /* the caller knows its name */
         return;
     }
+    task->function = method;
     struct task_outcome outcome = {RAYMPI_ERR_MEMORY, false, "no memory to run it"};
     task_run(task, actor->state, actor, &actor->kept, &outcome);
     if (constructor)

@@ -132,7 +132,9 @@ const char *raympi_arg_string(raympi_ctx *ctx, int i)
 {
     size_t len;
     const char *text = arg_bytes(ctx, i, 0, &len);
-    if (text && len && text[len - 1] == 0)
+    uint8_t type = text ? value_behind(arg_value(ctx->task, arg_at(ctx, i, 0)))->type : RAYMPI_KIND_NONE;
+    /* The bytes of a small number end with 0 too. */
+    if (text && len && text[len - 1] == 0 && type != RAYMPI_KIND_INT && type != RAYMPI_KIND_DOUBLE)
         return text;
     if (ctx)
         fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is no string", i));

@@ -241,7 +241,11 @@ static int open_shared(struct bootstrap *b)
 int bootstrap_open(struct bootstrap *b, int *argc, char ***argv, const void *comm)
 {
     *b = (struct bootstrap){.comm = MPI_COMM_NULL};
-    pthread_mutex_init(&b->mpi_lock, NULL);
+    pthread_mutexattr_t checked;
+    pthread_mutexattr_init(&checked);
+    pthread_mutexattr_settype(&checked, PTHREAD_MUTEX_ERRORCHECK);
+    pthread_mutex_init(&b->mpi_lock, &checked);
+    pthread_mutexattr_destroy(&checked);
     int status = open_mpi(b, argc, argv, comm);
     base_log_rank(b->rank);
     if (b->comm != MPI_COMM_NULL)
@@ -339,8 +343,9 @@ int bootstrap_mpi_lock(struct bootstrap *b)
 {
     if (b->thread_level == MPI_THREAD_MULTIPLE)
         return RAYMPI_OK;
-    pthread_mutex_lock(&b->mpi_lock);
-    atomic_store(&b->mpi_inside, 1);
+    if (pthread_mutex_lock(&b->mpi_lock) != 0)
+        return base_fail(RAYMPI_ERR_STATE, "raympi_mpi_enter twice on one thread: raympi_mpi_leave comes first (and no "
+                                           "blocking raympi call in between, it lets other tasks run)");
     return RAYMPI_OK;
 }
 
@@ -348,9 +353,7 @@ int bootstrap_mpi_unlock(struct bootstrap *b)
 {
     if (b->thread_level == MPI_THREAD_MULTIPLE)
         return RAYMPI_OK;
-    int inside = 1;
-    if (!atomic_compare_exchange_strong(&b->mpi_inside, &inside, 0))
-        return base_fail(RAYMPI_ERR_STATE, "raympi_mpi_leave without raympi_mpi_enter");
-    pthread_mutex_unlock(&b->mpi_lock);
+    if (pthread_mutex_unlock(&b->mpi_lock) != 0)
+        return base_fail(RAYMPI_ERR_STATE, "raympi_mpi_leave without raympi_mpi_enter on the same thread");
     return RAYMPI_OK;
 }

@@ -21,7 +21,6 @@ struct bootstrap {
     struct store_layout layout;
     uint64_t net_offset, store_offset, data_offset;
     pthread_mutex_t mpi_lock;
-    _Atomic int mpi_inside;
 };
 
 /** MPI, configuration, versions, names of tasks, host segment. On error nothing is open, on any rank. */

@@ -17,17 +17,29 @@ static struct {
 
 /* ---- death and departure */
 
+/* Names of what a rank runs: the task whose crash it has told, else what its workers show. */
+static void list_running(struct net_board *board, char *text, size_t size)
+{
+    uint64_t crashed = atomic_load_explicit(&board->crashed, memory_order_relaxed);
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; i < 4 && used < size; i++) {
+        uint64_t hash = crashed ? crashed : atomic_load_explicit(&board->task[i], memory_order_relaxed);
+        const char *name = hash ? task_function_shown(hash) : NULL;
+        if (name)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", name);
+        if (crashed)
+            return;
+    }
+}
+
 /* Async-signal-safe except for snprintf, which with these conversions allocates nothing in glibc. */
 static size_t describe_dead(int rank, char *text, size_t size)
 {
-    struct net_board *board = net_board(job.node.net, rank);
-    const char *name = NULL;
-    for (int i = 0; i < 4 && !name; i++) {
-        uint64_t hash = atomic_load_explicit(&board->task[i], memory_order_relaxed);
-        name = hash ? task_function_shown(hash) : NULL;
-    }
+    char names[256];
+    list_running(net_board(job.node.net, rank), names, sizeof names);
     int used = snprintf(text, size, "raympi: rank %d: rank %d has died %s%s; the job can not go on and this rank leaves\n",
-                        job.bootstrap.rank, rank, name ? "while it ran " : "outside of any task", name ? name : "");
+                        job.bootstrap.rank, rank, names[0] ? "while it ran " : "outside of any task", names);
     return used < 0 ? 0 : (size_t)used < size ? (size_t)used : size - 1;
 }
 
@@ -47,6 +59,7 @@ static void peer_died(void *arg, int rank)
 {
     char text[512];
     (void)arg;
+    net_leave(job.node.net);
     say(text, describe_dead(rank, text, sizeof text));
     if (ftrylockfile(stdout) == 0) /* what the program has printed so far is not lost */
         fflush_unlocked(stdout);
@@ -54,10 +67,21 @@ static void peer_died(void *arg, int rank)
     _exit(EXIT_FAILURE);
 }
 
+#define OUTSIDE UINT64_C(1) /* as a name hash: no task has it */
+
+/* What this thread does is what ends the rank: survivors are to name it. */
+static void show_crashed(const struct task_thread *thread)
+{
+    struct context *context = thread ? thread->context : NULL;
+    struct net_board *board = net_board(job.node.net, job.bootstrap.rank);
+    atomic_store(&board->crashed, context && context->run ? context->run->task->function->full_hash : OUTSIDE);
+}
+
 static size_t describe_task(char *text, size_t size)
 {
     struct task_thread *thread = task_self;
-    const char *name = !thread ? "no thread of raympi's" : thread->context->run ? thread->context->name : thread->context->name;
+    const char *name = thread ? thread->context->name : "a thread that raympi does not know";
+    show_crashed(thread);
     size_t length = strlen(name);
     length = length < size ? length : size - 1;
     memcpy(text, name, length);
@@ -78,12 +102,14 @@ static void terminated(int signal)
         return;
     int dead = net_dead_peer(job.node.net);
     if (dead >= 0) {
+        net_leave(job.node.net);
         say(text, describe_dead(dead, text, sizeof text));
         return;
     }
     if (signal)
         return;
     struct task_thread *thread = task_self;
+    show_crashed(thread);
     const char *name = thread && thread->context->run ? thread->context->name : NULL;
     int used = snprintf(text, sizeof text, "raympi: rank %d: %s%s called exit() inside the job, before raympi_finalize()\n",
                         job.bootstrap.rank, name ? "task " : "the program", name ? name : "");

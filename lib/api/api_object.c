@@ -304,6 +304,8 @@ int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, do
     if (status != RAYMPI_OK)
         return status;
     status = check_timeout(timeout);
+    if (status == RAYMPI_OK && count > INT32_MAX)
+        status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs: a negative count?", count);
     if (status == RAYMPI_OK && count && (!refs || !views))
         status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs with a null array", count);
     uint64_t deadline = status == RAYMPI_OK ? task_deadline(thread->room, timeout) : 0;
@@ -434,7 +436,7 @@ static void api_yield(struct task_thread *thread)
 {
     struct context *context = thread->context;
     sched_yield_fiber(thread->room->sched);
-    thread->context = context;
+    task_resumed(thread, context);
 }
 
 static int check_wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k,
@@ -577,6 +579,8 @@ int raympi_actor_release(raympi_actor actor)
 int raympi_release_all(const raympi_ref *refs, size_t count)
 {
     int first = RAYMPI_OK;
+    if (count > INT32_MAX)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "release of %zu refs: a negative count?", count);
     if (count && !refs)
         return base_fail(RAYMPI_ERR_ARGUMENT, "release of %zu refs in a null array", count);
     for (size_t i = 0; i < count; i++) {

@@ -142,7 +142,7 @@ static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_
         if ((*entry = take(set, &parker)))
             return RAYMPI_OK;
         status = sched_park(&parker, deadline);
-        thread->context = context;
+        task_resumed(thread, context);
         base_spin_lock(&set->lock);
         set->parker = NULL;
         base_spin_unlock(&set->lock);

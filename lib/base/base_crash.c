@@ -176,6 +176,17 @@ static void crash_frame(const void *address, unsigned number)
     line_put(&line);
 }
 
+/** A recursion that went too deep is one frame many times. */
+static void crash_repeated(unsigned times)
+{
+    struct crash_line line;
+    line_begin(&line);
+    line_text(&line, "  (the same ");
+    line_number(&line, times, 10);
+    line_text(&line, " more times)");
+    line_put(&line);
+}
+
 /** The frames of the interrupted code; those of the handler above it are left out where it can be told. */
 static void crash_backtrace(const ucontext_t *context)
 {
@@ -185,8 +196,15 @@ static void crash_backtrace(const ucontext_t *context)
     for (int i = 0; i < count; i++)
         if (frames[i] == crash_counter(context))
             first = i;
-    for (int i = first; i < count; i++)
+    for (int i = first; i < count; i++) {
+        int same = i;
+        while (same + 1 < count && frames[same + 1] == frames[i])
+            same++;
         crash_frame(frames[i], (unsigned)(i - first));
+        if (same > i)
+            crash_repeated((unsigned)(same - i));
+        i = same;
+    }
 }
 
 /* ---- handlers */

@@ -132,6 +132,12 @@ void net_wake_all(struct net *net)
     net->operations->wake_all(net);
 }
 
+void net_leave(struct net *net)
+{
+    if (net->operations->leave != NULL)
+        net->operations->leave(net);
+}
+
 int net_dead_peer(struct net *net)
 {
     return net->operations->dead_peer(net);

@@ -16,6 +16,7 @@ struct net_operations {
     void (*wake_all)(struct net *net);
     uint64_t (*now)(const struct net *net);
     int (*dead_peer)(struct net *net);
+    void (*leave)(struct net *net); /* may be NULL */
     void (*close)(struct net *net);
 };
 

@@ -48,13 +48,18 @@ static void life_own(struct net_life *life)
     *(struct robust_list *volatile *)&life->head.list.next = &words->slots[0].link;
 }
 
-/** Takes the words off the list; after this the end of the thread says nothing. */
-static void life_disown(struct net_life *life)
+void net_life_leave(struct net_life *life)
 {
     for (int slot = 0; slot < NET_LIFE_WORDS; slot++) {
         atomic_store(&life->words->slots[slot].word, LIFE_LEFT);
         net_futex_wake(&life->words->slots[slot].word, INT_MAX);
     }
+}
+
+/** Takes the words off the list; after this the end of the thread says nothing. */
+static void life_disown(struct net_life *life)
+{
+    net_life_leave(life);
     *(struct robust_list *volatile *)&life->head.list.next = &life->head.list;
 }
 

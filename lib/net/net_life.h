@@ -41,6 +41,8 @@ enum net_life_state { NET_LIFE_UNBORN = 0, NET_LIFE_ALIVE, NET_LIFE_LEFT, NET_LI
 int net_life_start(struct net_life *life, struct net_life_words *words);
 /** Says that the end of this process is no death, wakes the watchers and ends the thread. */
 void net_life_stop(struct net_life *life);
+/** Says only that the end of this process is no death. Async-signal-safe; any thread. */
+void net_life_leave(struct net_life *life);
 /** What a value of a life word means. */
 enum net_life_state net_life_state(uint32_t word);
 

@@ -126,6 +126,11 @@ static void shm_close(struct net *net)
     shm_free(shm);
 }
 
+static void shm_leave(struct net *net)
+{
+    net_life_leave(&shm_of(net)->life);
+}
+
 static const struct net_operations shm_operations = {
     .send = shm_send,
     .pending = shm_pending,
@@ -135,6 +140,7 @@ static const struct net_operations shm_operations = {
     .wake_all = shm_wake_all,
     .now = shm_now,
     .dead_peer = shm_dead_peer,
+    .leave = shm_leave,
     .close = shm_close,
 };
 

@@ -84,6 +84,7 @@ struct shm_net {
     int source_count;
     int turn; /* index in sources that is served next */
     uint32_t polls;
+    bool polled_nothing; /* the last time */
     uint32_t deaths_seen;
     /* messages to oneself */
     pthread_mutex_t self_lock;

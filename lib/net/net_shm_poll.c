@@ -220,8 +220,10 @@ int shm_poll(struct net *net, int budget)
 {
     struct shm_net *shm = shm_of(net);
     struct net_futex watched[NET_LIFE_WORDS];
-    if (base_unlikely(++shm->polls % SHM_WATCH_EACH == 0))
+    /* An empty poll has the time to look; and where main() computes, one every few milliseconds is all there is. */
+    if (shm->polled_nothing || base_unlikely(shm->polls % SHM_WATCH_EACH == 0))
         shm_watch(shm, watched);
+    shm->polls++;
     if (base_unlikely(shm_deaths_new(shm)))
         shm_deaths_handle(shm);
     /* Messages to oneself and those of others are first in turn, so that neither starves the other. */
@@ -234,5 +236,6 @@ int shm_poll(struct net *net, int budget)
         delivered += shm_poll_self(shm, budget - delivered);
     }
     shm_flush(shm);
+    shm->polled_nothing = delivered == 0;
     return delivered;
 }

@@ -89,7 +89,8 @@ struct task_room;
 /** Private memory for values that are too long for a record and too short for the store, and for errors. */
 struct value_blob {
     uint64_t size;
-    uint64_t unused; /* keeps bytes 16-byte aligned */
+    _Atomic uint32_t holders; /* values that share it: the results of one failed task have one error */
+    _Atomic uint32_t seen;    /* of an error: somebody has looked at one of them */
     char bytes[];
 };
 
@@ -113,6 +114,8 @@ struct value {
 /** Bytes with nested refs behind them. */
 static inline uint64_t value_extent(uint64_t length, uint32_t nested)
 {
+    if (length > (UINT64_C(1) << 48)) /* no store is that large; a sum must not wrap round */
+        return length;
     return nested ? base_align_up(length, 8) + nested * sizeof(raympi_wire_ref) : length;
 }
 
@@ -133,7 +136,14 @@ struct value *value_behind(struct value *value);
 int value_error(struct value *value, int code, int rank, const char *task, const char *message);
 /** The same error, one task further. */
 int value_error_chain(struct value *value, const struct value *error, const char *task);
+/** The same error, shared. */
 void value_error_copy(struct value *value, const struct value *error);
+/** Says which task failed where the rank that tells did not know its name. */
+void value_error_name(struct value *value, const char *task);
+/** Somebody has looked at the error, through this value or another that shares it. */
+void value_error_see(const struct value *value);
+bool value_error_seen(const struct value *value);
+void value_blob_drop(struct value_blob *blob);
 int value_error_code(const struct value *value);
 void value_error_text(const struct value *value, char *text, size_t size);
 
@@ -428,6 +438,9 @@ const struct value *task_failed_argument(struct task *task);
 const char *task_name(const struct task *task);
 /** Are all arguments there? */
 bool task_ready(const struct task *task);
+
+/** After sched_park(): others have run on this thread meanwhile, and it gets its context back. */
+void task_resumed(struct task_thread *thread, struct context *context);
 
 /** Waits for an object. OK (it is ready, perhaps with an error), TIMEOUT, DEADLOCK, MEMORY. */
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what);

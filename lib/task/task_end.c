@@ -145,7 +145,11 @@ int task_finalize(struct task_room *room)
 void task_note_unseen(struct task_room *room, struct object *object)
 {
     char text[768];
-    value_error_text(value_behind(&object->value), text, sizeof text);
+    const struct value *error = value_behind(&object->value);
+    if (value_error_seen(error))
+        return;
+    value_error_see(error); /* one report for all results of a task */
+    value_error_text(error, text, sizeof text);
     if (atomic_fetch_add(&room->unseen, 1) < 16)
         base_log(BASE_LOG_ERROR, "task", "error that nobody looked at: %s", text);
 }

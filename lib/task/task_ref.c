@@ -221,6 +221,7 @@ static void send_value(struct task_room *room, struct object *object, int rank)
     write_u32(&writer, (uint32_t)object->status);
     write_value(room, &writer, &object->value);
     atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
+    value_error_see(value_behind(&object->value));
     if (writer_send(room, &writer, rank, TASK_MESSAGE_VALUE) != RAYMPI_OK)
         base_log(BASE_LOG_ERROR, "task", "the value of %s could not be sent to rank %d: %s", object->label, rank,
                  base_detail());

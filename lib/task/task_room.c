@@ -145,7 +145,7 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
 static void value_forget(struct value *value)
 {
     if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
-        free(value->u.blob);
+        value_blob_drop(value->u.blob);
     value->kind = VALUE_NONE;
 }
 

@@ -253,6 +253,12 @@ static void show_running(struct task_room *room, const struct task_thread *threa
         atomic_store_explicit(&net_board(room->net, room->config.rank)->task[index], hash, memory_order_relaxed);
 }
 
+void task_resumed(struct task_thread *thread, struct context *context)
+{
+    thread->context = context;
+    show_running(context->room, thread, context->run ? context->run->task->function->full_hash : 0);
+}
+
 void task_run(struct task *task, void *self, void *actor, struct kept_set *kept, struct task_outcome *outcome)
 {
     struct task_room *room = task->room;

@@ -277,8 +277,10 @@ static int arg_set(struct task_room *room, struct arg *arg, const raympi_value *
 
 static int task_set_args(struct task *task, const raympi_value *args, size_t count)
 {
-    if (count > TASK_ARGS_MAX || (count && !args))
+    if (count > TASK_ARGS_MAX)
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu arguments: 0 to %d", count, TASK_ARGS_MAX);
+    if (count && !args)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "%zu arguments in a null array", count);
     if (count > TASK_ARGS_INLINE && !(task->args = malloc(count * sizeof *task->args))) {
         task->args = task->args_inline;
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for %zu arguments", count);
@@ -344,6 +346,7 @@ static const struct value *arg_error(const struct arg *arg)
 {
     if (arg->object && arg->kind != RAYMPI_KIND_ACTOR && arg->object->status != RAYMPI_OK) {
         atomic_store_explicit(&arg->object->seen, 1, memory_order_relaxed);
+        value_error_see(value_behind(&arg->object->value));
         return value_behind(&arg->object->value);
     }
     const struct value *error = NULL;
@@ -468,8 +471,9 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     status = task_prepare(task, request, returns);
     for (size_t i = 0; i < count && i < task->returns; i++)
         refs[i].handle = task_returns(task)[i];
-    /* What the caller has no ref for is not his to release. */
+    /* What the caller has no ref for is not his to release, and an error is told by the refs that he has. */
     for (int i = (int)count; i < task->returns; i++) {
+        atomic_store_explicit(&object_by_slot(room, task_returns(task)[i])->seen, 1, memory_order_relaxed);
         context_unhold(task_self->context, task_returns(task)[i]);
         object_drop_handle(room, task_returns(task)[i]);
     }

@@ -8,9 +8,19 @@
 static struct value_blob *blob_new(uint64_t size)
 {
     struct value_blob *blob = malloc(sizeof *blob + (size ? size : 1));
-    if (blob)
+    if (blob) {
         blob->size = size;
+        atomic_init(&blob->holders, 1);
+        atomic_init(&blob->seen, 0);
+    }
     return blob;
+}
+
+void value_blob_drop(struct value_blob *blob)
+{
+    /* Acquire-release: what the others did with it comes before the memory goes. */
+    if (atomic_fetch_sub_explicit(&blob->holders, 1, memory_order_acq_rel) == 1)
+        free(blob);
 }
 
 /* Waits for room in the store as long as RAYMPI_CREATE_TIMEOUT allows; other tasks run meanwhile, and messages (which
@@ -29,7 +39,7 @@ static int store_create_waiting(struct task_room *room, uint64_t bytes, struct s
         uint64_t next = now + ROOM_RETRY;
         struct context *context = task_self->context;
         int parked = sched_park(&parker, next < deadline ? next : deadline);
-        task_self->context = context;
+        task_resumed(task_self, context);
         if (parked != RAYMPI_OK && parked != RAYMPI_ERR_TIMEOUT)
             return status;
     }
@@ -145,7 +155,7 @@ static void store_release(struct task_room *room, struct store_place place)
 void value_drop(struct task_room *room, struct value *value, bool owner)
 {
     if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
-        free(value->u.blob);
+        value_blob_drop(value->u.blob);
     if (value->kind == VALUE_STORE) {
         if (atomic_load_explicit(&value->u.store.pinned, memory_order_acquire))
             store_unpin(room->store, value->u.store.place);
@@ -213,11 +223,36 @@ int value_error_chain(struct value *value, const struct value *error, const char
 void value_error_copy(struct value *value, const struct value *error)
 {
     *value = (struct value){.kind = VALUE_NONE};
-    if (error->kind != VALUE_ERROR || !(value->u.blob = blob_new(error->u.blob->size)))
+    if (error->kind != VALUE_ERROR)
         return; /* the code alone is left of it */
-    memcpy(value->u.blob->bytes, error->u.blob->bytes, error->u.blob->size);
+    value->u.blob = error->u.blob;
+    atomic_fetch_add_explicit(&value->u.blob->holders, 1, memory_order_relaxed);
     value->length = error->length;
     value->kind = VALUE_ERROR;
+}
+
+void value_error_name(struct value *value, const char *task)
+{
+    const char *unnamed, *message, *chain;
+    struct value named;
+    if (value->kind != VALUE_ERROR)
+        return;
+    const struct error_head *head = error_parts(value, &unnamed, &message, &chain);
+    if (strcmp(unnamed, "?") != 0 || error_make(&named, head->code, head->rank, task, message, chain) != RAYMPI_OK)
+        return;
+    value_blob_drop(value->u.blob);
+    *value = named;
+}
+
+void value_error_see(const struct value *value)
+{
+    if (value->kind == VALUE_ERROR)
+        atomic_store_explicit(&value->u.blob->seen, 1, memory_order_relaxed);
+}
+
+bool value_error_seen(const struct value *value)
+{
+    return value->kind == VALUE_ERROR && atomic_load_explicit(&value->u.blob->seen, memory_order_relaxed);
 }
 
 int value_error_code(const struct value *value)

@@ -39,7 +39,7 @@ static int park(struct task_thread *thread, struct sched_parker *parker, uint64_
     struct context *context = thread->context;
     trace_event(thread->trace, TRACE_TASK_BLOCK, parker->reason.handle, 0);
     int status = sched_park(parker, deadline);
-    thread->context = context;
+    task_resumed(thread, context);
     trace_event(thread->trace, TRACE_TASK_RESUME, parker->reason.handle, 0);
     return status;
 }
@@ -141,6 +141,7 @@ int task_object_error(struct object *object)
 {
     char text[768];
     atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
+    value_error_see(value_behind(&object->value));
     value_error_text(value_behind(&object->value), text, sizeof text);
     return base_fail(object->status, "%s", text);
 }

@@ -260,6 +260,7 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
     if (returns == UINT8_MAX) {
         if (!read_value(room, reader, &value) || value.kind != VALUE_ERROR)
             return false;
+        value_error_name(&value, task_name(task));
         task_complete_returns(task, NULL, &value);
         value_drop(room, &value, false);
         return true;

@@ -1,0 +1,2 @@
+/* A task that throws: as faults, built as C++. */
+#include "faults.c"
