@@ -250,13 +250,11 @@ void object_drop(struct task_room *room, struct object *object)
         return;
     }
     /* An owner's count that has reached 0 stays there: nobody is left to pass a hold on. No lock is needed.
-     * Acquire: what the others did under their holds comes before the end; see refcount_drop(). */
-    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle)) {
-        atomic_load_explicit(&object->count.count, memory_order_acquire);
+     */
+    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle))
         object_destroy(room, object);
-    } else {
+    else
         object_zero(room, handle);
-    }
 }
 
 /* ---- waiters: a list whose head word also says "ready" and is its own lock */
