@@ -1,5 +1,4 @@
 /* What all transports have in common: checks, handlers, counters. */
-#include "base/base_fiber_tools.h"
 #include "net/net_internal.h"
 
 #include <stdlib.h>
@@ -77,21 +76,16 @@ static size_t pieces_length(const struct net_piece *pieces, int count)
     return length;
 }
 
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-
 /* What was done before a message was sent comes before the handling of its answer. That order goes through another
  * process, where ThreadSanitizer does not see it: so it is told. */
 static inline void net_order_send(struct net *net)
 {
-    if (FIBER_TSAN)
-        __tsan_release(net);
+    base_tsan_release(net);
 }
 
 static inline void net_order_deliver(struct net *net)
 {
-    if (FIBER_TSAN)
-        __tsan_acquire(net);
+    base_tsan_acquire(net);
 }
 
 int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count)
