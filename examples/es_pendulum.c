@@ -1,5 +1,5 @@
 /*
- * Evolution strategies on many ranks: learns to swing up a pendulum, in a minute or less on two cores.
+ * Evolution strategies on many ranks: learns to swing up a pendulum, within seconds on two cores.
  *
  *     mpirun -np 4 ./es_pendulum --seed 1 --plot learning_curve.png
  *
@@ -15,6 +15,7 @@
 #include <raympi.h>
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -253,14 +254,16 @@ int main(int argc, char **argv)
 
     driver.options.seed = 1;
     driver.options.learning_rate = 1;
-    driver.options.generations = 600;
+    driver.options.generations = 3 * ES_PATIENCE;
     driver.options.plot = "learning_curve.png";
     if (raympi_init(&argc, &argv, NULL) != RAYMPI_OK) {
         fprintf(stderr, "es_pendulum: %s\n", raympi_detail());
         return 1;
     }
     if (raympi_rank() == 0) {
-        code = program_options_parse(argc, argv, &driver.options) ? drive(&driver) : 2;
+        code = program_options_parse(argc, argv, &driver.options);
+        if (code == PROGRAM_RUN)
+            code = drive(&driver);
         driver_close(&driver);
         fflush(stdout);
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +62,7 @@ static bool program_parse_one(int option, const char *text, struct program_optio
     }
 }
 
-bool program_options_parse(int argc, char **argv, struct program_options *options)
+int program_options_parse(int argc, char **argv, struct program_options *options)
 {
     static const struct option known[] = {{"seed", required_argument, NULL, 's'},
                                           {"learning-rate", required_argument, NULL, 'l'},
@@ -72,21 +73,22 @@ bool program_options_parse(int argc, char **argv, struct program_options *option
     int option;
 
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        if (option == '?' || option == 'h') {
+        if (option == 'h') {
             program_usage(argv[0]);
-            return false;
+            return PROGRAM_HELPED;
         }
+        if (option == '?') /* getopt_long has said why */
+            return PROGRAM_USAGE;
         if (!program_parse_one(option, optarg, options)) {
-            fprintf(stderr, "%s: '%s' is not a value for this option\n", argv[0], optarg);
-            program_usage(argv[0]);
-            return false;
+            fprintf(stderr, "%s: '%s' is no such value; see --help\n", argv[0], optarg);
+            return PROGRAM_USAGE;
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "%s: unexpected argument '%s'\n", argv[0], argv[optind]);
-        return false;
+        fprintf(stderr, "%s: unexpected argument '%s'; see --help\n", argv[0], argv[optind]);
+        return PROGRAM_USAGE;
     }
-    return true;
+    return PROGRAM_RUN;
 }
 
 double program_clock(void)

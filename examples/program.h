@@ -4,7 +4,6 @@
 #ifndef EXAMPLES_PROGRAM_H
 #define EXAMPLES_PROGRAM_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -18,9 +17,10 @@ struct program_options {
     const char *plot; /* --plot FILE: the curve as PNG, its numbers beside it as .csv; "" writes neither */
 };
 
-/* Overwrites the defaults in `options` by what the command line says. False after printing what is wrong, or
- * the help that was asked for. */
-bool program_options_parse(int argc, char **argv, struct program_options *options);
+/* Overwrites the defaults in `options` by what the command line says. PROGRAM_RUN, or, after printing the
+ * help that was asked for or what is wrong, the exit code. */
+enum { PROGRAM_RUN = -1, PROGRAM_HELPED = 0, PROGRAM_USAGE = 2 };
+int program_options_parse(int argc, char **argv, struct program_options *options);
 
 /* Seconds since some fixed moment. */
 double program_clock(void);

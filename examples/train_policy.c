@@ -14,6 +14,7 @@
 #include <raympi.h>
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 enum { ROLLOUT_STEPS = 4000, WINDOW = 10 };
@@ -177,7 +178,9 @@ int main(int argc, char **argv)
         return 1;
     }
     if (raympi_rank() == 0) {
-        code = program_options_parse(argc, argv, &options) ? drive(&options) : 2;
+        code = program_options_parse(argc, argv, &options);
+        if (code == PROGRAM_RUN)
+            code = drive(&options);
         fflush(stdout);
     }
     if (raympi_finalize() != RAYMPI_OK)

@@ -121,6 +121,13 @@ typedef struct raympi_wire_ref {
     uint64_t id[2]; /**< logical identity: the same in every attempt to compute the object */
 } raympi_wire_ref;
 
+/** The same for an actor handle; declare it as raympi_actor_as_nested(), read it back with raympi_view_actor() or
+ *  raympi_arg_nested_actor(). */
+typedef struct raympi_wire_actor {
+    uint64_t handle;
+    uint64_t id[2];
+} raympi_wire_actor;
+
 /** Explicitly none, where 0 means "the default": `.num_cpus = RAYMPI_NONE`. */
 #define RAYMPI_NONE (-1)
 
@@ -270,8 +277,17 @@ raympi_pointer raympi_create(size_t len, raympi_ref *ref);
 /** Makes a created object immutable and visible. Errors: ARGUMENT, RELEASED. */
 int raympi_seal(raympi_ref ref);
 
-/** The wire form of a ref. */
-raympi_wire_ref raympi_wire(raympi_ref ref);
+/** The wire form of a ref or an actor handle; raympi_wire(x) takes either. */
+raympi_wire_ref raympi_ref_wire(raympi_ref ref);
+raympi_wire_actor raympi_actor_wire(raympi_actor actor);
+
+/** An actor handle as a member of the list that raympi_put_nested() and raympi_return_nested() take, and as nothing
+ *  else: it is no ref that could be waited for. */
+static inline raympi_ref raympi_actor_as_nested(raympi_actor actor)
+{
+    raympi_ref nested = {actor.handle};
+    return nested;
+}
 
 /** Waits for the object and shows it. Blocking. Returns the error of the task (its own positive code, or a
  *  RAYMPI_ERR_*) when there is no object because that task, or one it depends on, failed: raympi_detail() tells the
@@ -293,6 +309,8 @@ int raympi_view_end(raympi_view *view);
 /** The ref behind a wire form found in an object that the caller is looking at. It belongs to the current scope.
  *  RELEASED (in the ref) when the object did not declare it. */
 raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire);
+/** The same for an actor handle; null (raympi_detail()) when the object did not declare it. */
+raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire);
 
 /**
  * Waits until k of count refs are ready (an error counts as ready) or time is up.
@@ -357,6 +375,8 @@ raympi_ref raympi_arg_ref_at(raympi_ctx *ctx, int i, int j);
 raympi_actor raympi_arg_actor(raympi_ctx *ctx, int i);
 /** The ref behind a wire form inside argument i. */
 raympi_ref raympi_arg_nested(raympi_ctx *ctx, int i, raympi_wire_ref wire);
+/** The actor behind a wire form inside argument i. */
+raympi_actor raympi_arg_nested_actor(raympi_ctx *ctx, int i, raympi_wire_actor wire);
 
 /** Memory for result i, len bytes, written straight into the store (zero copy); sealed when the body returns. NULL on
  *  error, and the task fails with it. */
@@ -489,6 +509,8 @@ inline raympi_ref raympi_keep(raympi_ref x) { return raympi_ref_keep(x); }
 inline raympi_actor raympi_keep(raympi_actor x) { return raympi_actor_keep(x); }
 inline raympi_ref raympi_retain(raympi_ref x) { return raympi_ref_retain(x); }
 inline raympi_actor raympi_retain(raympi_actor x) { return raympi_actor_retain(x); }
+inline raympi_wire_ref raympi_wire(raympi_ref x) { return raympi_ref_wire(x); }
+inline raympi_wire_actor raympi_wire(raympi_actor x) { return raympi_actor_wire(x); }
 struct raympi_values { /* a call's arguments live until the end of the full expression */
     raympi_value v[17];
     template <class... T> raympi_values(const T &...x) : v{raympi_value(x)..., raympi_value()} {}
@@ -525,6 +547,8 @@ struct raympi_values { /* a call's arguments live until the end of the full expr
 #define raympi_keep(x)    _Generic((x), raympi_ref: raympi_ref_keep, raympi_actor: raympi_actor_keep)(x)
 /** One more hold; see raympi_ref_retain(). */
 #define raympi_retain(x)  _Generic((x), raympi_ref: raympi_ref_retain, raympi_actor: raympi_actor_retain)(x)
+/** The form in which a ref or an actor handle travels inside an object's bytes; see raympi_ref_wire(). */
+#define raympi_wire(x)    _Generic((x), raympi_ref: raympi_ref_wire, raympi_actor: raympi_actor_wire)(x)
 #endif
 
 /* Counts 1..17 macro arguments and maps RAYMPI_VALUE over all but the first. */

@@ -13,7 +13,7 @@ script_tests =
 unit_tests += %D%/base/test_version %D%/base/test_status %D%/base/test_config %D%/base/test_memory \
 	%D%/base/test_segment %D%/base/test_crash %D%/base/test_fiber
 unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim
-unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
+unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults %D%/store/test_steps
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
 	-Wl,--wrap=mprotect
@@ -87,9 +87,28 @@ mpi_tests += %D%/mpi/mixed.test
 mpi_tests += %D%/mpi/faults_recovery.test
 mpi_programs += %D%/mpi/objects
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
+mpi_programs += %D%/mpi/store_full
+mpi_tests += %D%/mpi/store_full.test %D%/mpi/shm_small.test
+mpi_programs += %D%/mpi/threads
+%C%_mpi_threads_CFLAGS = $(AM_CFLAGS) -pthread
+mpi_tests += %D%/mpi/threads.test
+sanitizer_tests += %D%/mpi/threads.test
+mpi_programs += %D%/mpi/stress
+mpi_tests += %D%/mpi/stress.test
+sanitizer_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/objects.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
+unit_tests += %D%/api/test_sim_hello
+unit_tests += %D%/task/test_wire %D%/task/test_value %D%/task/test_id %D%/task/test_context
+EXTRA_DIST += %D%/task/task_node.h
+EXTRA_DIST += %D%/api/sim_job.h
+mpi_programs += %D%/mpi/actors
+mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
+sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 
+mpi_tests += %D%/mpi/trainers.test
+
+script_tests += %D%/script/examples-compile.test
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test

@@ -1,6 +1,7 @@
 /* Actors as callers see them. */
 #include "actor/actor_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 int actor_room_open(struct actor_room **out, struct task_room *tasks)
@@ -24,15 +25,16 @@ int actor_room_open(struct actor_room **out, struct task_room *tasks)
     room->destructor_hash = base_hash_name("~");
     room->ping_hash = base_hash_name(ACTOR_PING);
     room->next_start = (uint32_t)tasks->config.rank;
-    ck_spinlock_init(&room->lock);
-    ck_spinlock_init(&room->lane_lock);
-    ck_spinlock_init(&room->stub_lock);
+    base_spin_init(&room->lock);
+    base_spin_init(&room->lane_lock);
+    base_spin_init(&room->stub_lock);
     tasks->actor = (struct task_actor_hooks){.arg = room,
                                              .enter = lane_enter,
                                              .leave = lane_leave,
                                              .send = lane_send,
                                              .deliver = actor_deliver,
                                              .handle_free = actor_handle_free,
+                                             .unborn = actor_unborn,
                                              .end = actor_end_all};
     net_handle(tasks->net, TASK_MESSAGE_ACTOR_NEW, actor_on_new, room);
     net_handle(tasks->net, TASK_MESSAGE_ACTOR_KILL, actor_on_kill, room);
@@ -43,14 +45,12 @@ int actor_room_open(struct actor_room **out, struct task_room *tasks)
 void actor_room_close(struct actor_room *room)
 {
     struct actor *actor, *next;
-    HASH_ITER(hh, room->table, actor, next)
-    {
+    HASH_ITER (hh, room->table, actor, next) {
         HASH_DEL(room->table, actor);
         actor_delete(actor);
     }
     struct method_stub *stub, *next_stub;
-    HASH_ITER(hh, room->stubs, stub, next_stub)
-    {
+    HASH_ITER (hh, room->stubs, stub, next_stub) {
         HASH_DEL(room->stubs, stub);
         free((char *)stub->function.name);
         free(stub);
@@ -67,63 +67,71 @@ uint64_t actor_handle(const void *actor)
 
 /* ---- making */
 
-static int choose_host(struct actor_room *room, const struct task_function *klass, const raympi_options *options, int *host)
+static int choose_host(struct actor_room *room, const struct task_function *klass,
+                       const raympi_options *options, int *host)
 {
     struct task_room *tasks = room->tasks;
     int size = tasks->config.size;
     if (options->strategy == RAYMPI_STRATEGY_NODE) {
         *host = options->node;
         if (options->node < 0 || options->node >= size)
-            return base_fail(RAYMPI_ERR_INFEASIBLE, "node %d was asked for an actor, the job has ranks 0 to %d",
-                             options->node, size - 1);
+            return base_fail(RAYMPI_ERR_INFEASIBLE,
+                             "node %d was asked for an actor, the job has ranks 0 to %d", options->node,
+                             size - 1);
         if (!task_function_on(klass, options->node))
-            return base_fail(RAYMPI_ERR_INFEASIBLE, "class %s is not registered on rank %d, where its actor was to be",
-                             klass->name, options->node);
+            return base_fail(RAYMPI_ERR_INFEASIBLE,
+                             "class %s is not registered on rank %d, where its actor was to be", klass->name,
+                             options->node);
         return RAYMPI_OK;
     }
     struct place_node nodes[size];
     for (int rank = 0; rank < size; rank++) {
         struct net_board *board = net_board(tasks->net, rank);
-        uint32_t there = atomic_load_explicit(&board->actors, memory_order_relaxed);
-        uint32_t ours = room->next_number[rank];
-        nodes[rank] = (struct place_node){.actors = there > ours ? there : ours,
-                                          .available = rank == tasks->config.rank || atomic_load(&board->available),
-                                          .allowed = task_function_on(klass, rank)};
+        nodes[rank] =
+            (struct place_node){.actors = atomic_load_explicit(&board->actors, memory_order_relaxed),
+                                .available = rank == tasks->config.rank || atomic_load(&board->available),
+                                .allowed = task_function_on(klass, rank)};
     }
     *host = place_actor(nodes, size, (int)(atomic_fetch_add(&room->next_start, 1) % (uint32_t)size));
-    return *host >= 0 ? RAYMPI_OK : base_fail(RAYMPI_ERR_INFEASIBLE, "class %s is registered on no rank", klass->name);
+    return *host >= 0 ? RAYMPI_OK
+                      : base_fail(RAYMPI_ERR_INFEASIBLE, "class %s is registered on no rank", klass->name);
 }
 
 /* Invents a handle and tells the host. Numbers of one host reach it in order: the lock covers the message. */
-static struct object *make_known(struct actor_room *room, const struct task_function *klass, int host)
+static struct object *make_known(struct actor_room *room, uint64_t class_hash, const char *label, int host)
 {
     struct task_room *tasks = room->tasks;
     int self = tasks->config.rank;
     struct object *object = NULL;
-    ck_spinlock_lock(&room->stub_lock);
+    /* Counted here and not only where it will live, so that the next one is placed with this one in mind. */
+    _Atomic uint32_t *actors = &net_board(tasks->net, host)->actors;
+    atomic_fetch_add(actors, 1);
+    base_spin_lock(&room->stub_lock);
     uint32_t number = ++room->next_number[host];
     uint64_t handle = (uint64_t)host << REFCOUNT_SEQUENCE_BITS | TASK_HANDLE_ACTOR |
                       (uint64_t)self << ACTOR_NUMBER_BITS | number;
     if (number >> ACTOR_NUMBER_BITS) {
         base_fail(RAYMPI_ERR_MEMORY, "rank %d has made 8 million actors on rank %d", self, host);
     } else if (host == self) {
-        if (actor_born(room, handle, klass->hash, self) == RAYMPI_OK)
+        if (actor_born(room, handle, class_hash, self) == RAYMPI_OK)
             object = object_find(tasks, handle);
     } else {
-        uint64_t words[2] = {handle, klass->hash};
+        uint64_t words[2] = {handle, class_hash};
         struct net_piece piece = {words, sizeof words};
-        object = object_actor_borrow(tasks, handle, klass->name);
+        object = object_actor_borrow(tasks, handle, label);
         if (object && net_send(tasks->net, host, TASK_MESSAGE_ACTOR_NEW, &piece, 1) != RAYMPI_OK)
             object = NULL;
     }
-    ck_spinlock_unlock(&room->stub_lock);
+    base_spin_unlock(&room->stub_lock);
+    if (!object)
+        atomic_fetch_sub(actors, 1);
     return object;
 }
 
 static struct task_function *method_stub(struct actor_room *room, const char *name, uint64_t hash)
 {
     struct method_stub *stub;
-    ck_spinlock_lock(&room->stub_lock);
+    base_spin_lock(&room->stub_lock);
     HASH_FIND(hh, room->stubs, &hash, sizeof hash, stub);
     if (!stub && (stub = calloc(1, sizeof *stub))) {
         char *copy = strdup(*name ? name : "constructor");
@@ -135,7 +143,7 @@ static struct task_function *method_stub(struct actor_room *room, const char *na
             stub = NULL;
         }
     }
-    ck_spinlock_unlock(&room->stub_lock);
+    base_spin_unlock(&room->stub_lock);
     if (!stub)
         base_fail(RAYMPI_ERR_MEMORY, "no memory for a method's name");
     return stub ? &stub->function : NULL;
@@ -157,36 +165,66 @@ static int call(struct actor_room *room, struct object *object, const char *name
     return task_submit(room->tasks, &request, ref, ref ? 1 : 0);
 }
 
+/* The caller's scope holds the new handle. */
+static int hold_new(struct actor_room *room, struct object *object)
+{
+    struct context *context = task_self->context;
+    object->parent = context_id(context);
+    object->child = context->children++;
+    int status = context_hold(context, object);
+    if (status != RAYMPI_OK)
+        object_drop(room->tasks, object);
+    return status;
+}
+
+int actor_create_failed(struct actor_room *room, int code, raympi_actor *actor)
+{
+    char text[480];
+    snprintf(text, sizeof text, "%s", base_detail());
+    struct object *object = make_known(room, ACTOR_NO_CLASS, "actor", room->tasks->config.rank);
+    if (!object || hold_new(room, object) != RAYMPI_OK)
+        return RAYMPI_ERR_MEMORY;
+    actor_end(room, object_handle(object), ACTOR_FAILED, code, text);
+    actor->handle = object_handle(object);
+    return RAYMPI_OK;
+}
+
+/* Calls the constructor. Its failure is told by every later call, so its own ref is not kept. */
+static int construct(struct actor_room *room, struct object *object, const raympi_value *args, size_t count)
+{
+    raympi_options nothing = {.size = sizeof nothing, .num_returns = RAYMPI_NONE};
+    raympi_ref ended;
+    int status = call(room, object, "", room->constructor_hash, &nothing, args, count, &ended);
+    if (status != RAYMPI_OK)
+        return status;
+    struct object *result = object_find(room->tasks, ended.handle);
+    /* Arguments that are none make a ref that has failed already, and no call. */
+    status = object_ready(result) && result->status != RAYMPI_OK ? task_object_error(result) : RAYMPI_OK;
+    atomic_store(&result->seen, 1);
+    context_unhold(task_self->context, ended.handle);
+    object_drop(room->tasks, result);
+    return status;
+}
+
 int actor_create(struct actor_room *room, struct task_function *klass, const raympi_options *options,
                  const raympi_value *args, size_t count, raympi_actor *actor)
 {
     raympi_options merged;
     int host;
-    int status = task_options_merge(&merged, klass->definition ? &klass->definition->options : NULL, options, true);
+    int status =
+        task_options_merge(&merged, klass->definition ? &klass->definition->options : NULL, options, true);
     if (status != RAYMPI_OK || (status = choose_host(room, klass, &merged, &host)) != RAYMPI_OK)
-        return status;
-    struct object *object = make_known(room, klass, host);
-    if (!object)
+        return actor_create_failed(room, status, actor);
+    struct object *object = make_known(room, klass->hash, klass->name, host);
+    if (!object || hold_new(room, object) != RAYMPI_OK)
         return RAYMPI_ERR_MEMORY;
-    if (context_hold(task_self->context, object) != RAYMPI_OK) {
-        object_drop(room->tasks, object);
-        return RAYMPI_ERR_MEMORY;
-    }
-    /* Its failure is told by every later call, so its own ref is not kept. */
-    raympi_options nothing = {.size = sizeof nothing, .num_returns = RAYMPI_NONE};
-    raympi_ref ended;
-    status = call(room, object, "", room->constructor_hash, &nothing, args, count, &ended);
-    if (status != RAYMPI_OK) {
-        context_unhold(task_self->context, object_handle(object));
-        object_drop(room->tasks, object);
-        return status;
-    }
-    struct object *result = object_find(room->tasks, ended.handle);
-    atomic_store(&result->seen, 1);
-    context_unhold(task_self->context, ended.handle);
-    object_drop(room->tasks, result);
     actor->handle = object_handle(object);
-    return RAYMPI_OK;
+    status = construct(room, object, args, count);
+    if (status == RAYMPI_OK)
+        return RAYMPI_OK;
+    char text[480];
+    snprintf(text, sizeof text, "%s", base_detail());
+    return actor_tell_end(room, actor->handle, ACTOR_FAILED, status, text);
 }
 
 static int check_handle(struct actor_room *room, uint64_t handle, struct object **object)
@@ -196,13 +234,15 @@ static int check_handle(struct actor_room *room, uint64_t handle, struct object 
     return object_check(room->tasks, handle, object);
 }
 
-int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *method, const raympi_options *options,
-                 const raympi_value *args, size_t count, raympi_ref *ref)
+int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *method,
+                 const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *ref)
 {
     struct object *object;
     int status = check_handle(room, handle, &object);
     if (status != RAYMPI_OK)
         return status;
+    if (!method->name[0] || !strcmp(method->name, "~") || !strcmp(method->name, ACTOR_PING))
+        return base_fail(RAYMPI_ERR_UNKNOWN, "no method has the name \"%s\"", method->name);
     /* Relaxed: any thread works out the same hash. */
     uint64_t hash = __atomic_load_n(&method->hash, __ATOMIC_RELAXED);
     if (!hash) {
@@ -214,26 +254,34 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
 
 int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref)
 {
-    raympi_method_name ping = {ACTOR_PING, room->ping_hash};
     raympi_options nothing = {.size = sizeof nothing, .num_returns = RAYMPI_NONE};
-    return actor_submit(room, handle, &ping, &nothing, NULL, 0, ref);
+    struct object *object;
+    int status = check_handle(room, handle, &object);
+    if (status == RAYMPI_OK)
+        status = call(room, object, "raympi_actor_ready", room->ping_hash, &nothing, NULL, 0, ref);
+    if (status != RAYMPI_OK)
+        return status;
+    /* Who has stopped waiting does not want to know how it ended. */
+    atomic_store_explicit(&object_find(room->tasks, ref->handle)->seen, 1, memory_order_relaxed);
+    return RAYMPI_OK;
 }
 
-int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending ending)
+int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code,
+                   const char *reason)
 {
     int host = refcount_owner(handle);
     if (host == room->tasks->config.rank) {
-        actor_end(room, handle, ending);
+        actor_end(room, handle, ending, code, reason);
         return RAYMPI_OK;
     }
-    uint64_t words[2] = {handle, (uint64_t)ending};
-    struct net_piece piece = {words, sizeof words};
-    return net_send(room->tasks->net, host, TASK_MESSAGE_ACTOR_KILL, &piece, 1);
+    uint64_t words[3] = {handle, (uint64_t)ending, (uint64_t)(int64_t)code};
+    struct net_piece pieces[2] = {{words, sizeof words}, {reason, reason ? strlen(reason) : 0}};
+    return net_send(room->tasks->net, host, TASK_MESSAGE_ACTOR_KILL, pieces, reason ? 2 : 1);
 }
 
 int actor_kill(struct actor_room *room, uint64_t handle)
 {
     struct object *object;
     int status = check_handle(room, handle, &object);
-    return status == RAYMPI_OK ? actor_tell_end(room, handle, ACTOR_KILLED) : status;
+    return status == RAYMPI_OK ? actor_tell_end(room, handle, ACTOR_KILLED, 0, NULL) : status;
 }

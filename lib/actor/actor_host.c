@@ -23,8 +23,8 @@ static struct actor *table_add(struct actor_room *room, uint64_t handle)
     actor->item.run = actor_item_run;
     actor->room = room;
     actor->handle = handle;
-    ck_spinlock_init(&actor->lock);
-    ck_spinlock_init(&actor->kept.lock);
+    base_spin_init(&actor->lock);
+    base_spin_init(&actor->kept.lock);
     HASH_ADD(hh, room->table, handle, sizeof handle, actor);
     return actor;
 }
@@ -48,42 +48,69 @@ void actor_delete(struct actor *actor)
 /* Called with the actor's lock held. */
 static void schedule(struct actor *actor)
 {
-    if (actor->scheduled)
+    if (actor->scheduled || !actor->born)
         return;
     actor->scheduled = true;
     sched_push_pinned(actor->room->tasks->sched, &actor->item);
 }
 
-/* ---- making */
+/* ---- what its end is called */
 
-static void set_dead(struct actor *actor, const char *reason)
+static const char *ending_reason(enum actor_ending ending)
 {
-    actor->dead = true;
-    snprintf(actor->reason, sizeof actor->reason, "%s", reason);
+    switch (ending) {
+    case ACTOR_KILLED:
+        return "the actor was killed";
+    case ACTOR_EXITED:
+        return "the actor has exited";
+    case ACTOR_FAILED:
+        return "the actor could not be made";
+    case ACTOR_JOB_ENDS:
+        return "the job has ended";
+    default:
+        return "the actor's last handle was released";
+    }
 }
+
+/* The maker has counted it, so that others see at once where actors are. */
+static void uncount(struct actor_room *room)
+{
+    atomic_fetch_sub(&net_board(room->tasks->net, room->tasks->config.rank)->actors, 1);
+}
+
+/* Under the lock. The first ending counts. */
+static bool set_ending(struct actor *actor, enum actor_ending ending, int code, const char *reason)
+{
+    if (actor->dead || actor->ending != ACTOR_LIVES)
+        return false;
+    actor->ending = ending;
+    uncount(actor->room);
+    actor->code = code ? code : RAYMPI_ERR_ACTOR_DEAD;
+    snprintf(actor->reason, sizeof actor->reason, "%s", reason ? reason : ending_reason(ending));
+    atomic_store_explicit(&actor->unseen, ending == ACTOR_FAILED, memory_order_relaxed);
+    return true;
+}
+
+/* ---- making */
 
 /* Called with the actor's lock held. */
 static void take_class(struct actor *actor, uint64_t class_hash)
 {
     struct task_function *klass = task_function_find(class_hash);
+    if (class_hash == ACTOR_NO_CLASS)
+        return; /* a handle that only tells why there is no actor; that is said next */
     actor->klass = klass;
     if (!klass || !klass->definition || !klass->is_class) {
-        set_dead(actor, "its class is not registered on its rank");
+        set_ending(actor, ACTOR_FAILED, 0, "its class is not registered on its rank");
         return;
     }
     size_t size = base_align_up(klass->definition->state_size ? klass->definition->state_size : 1, 64);
     actor->state = aligned_alloc(64, size);
     if (!actor->state) {
-        set_dead(actor, "no memory for its state");
+        set_ending(actor, ACTOR_FAILED, 0, "no memory for its state");
         return;
     }
     memset(actor->state, 0, size);
-}
-
-static void count_actors(struct actor_room *room, int change)
-{
-    struct net_board *board = net_board(room->tasks->net, room->tasks->config.rank);
-    atomic_fetch_add(&board->actors, (uint32_t)change);
 }
 
 int actor_born(struct actor_room *room, uint64_t handle, uint64_t class_hash, int creator)
@@ -91,21 +118,21 @@ int actor_born(struct actor_room *room, uint64_t handle, uint64_t class_hash, in
     struct task_function *klass = task_function_find(class_hash);
     if (!object_actor_new(room->tasks, handle, creator, klass ? klass->name : "actor"))
         return RAYMPI_ERR_MEMORY;
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
     if (!actor)
         actor = table_add(room, handle);
-    room->born[creator] = number_of(handle);
+    /* Release: who sees the number finds the record of the handle. */
+    atomic_store_explicit(&room->born[creator], number_of(handle), memory_order_release);
     if (actor) {
-        ck_spinlock_lock(&actor->lock);
+        base_spin_lock(&actor->lock);
+        actor->born = true;
         take_class(actor, class_hash);
-        if (!actor->dead)
-            count_actors(room, 1);
-        if (actor->head || actor->dead)
+        if (actor->head || actor->ending != ACTOR_LIVES)
             schedule(actor);
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_unlock(&actor->lock);
     }
-    ck_spinlock_unlock(&room->lock);
+    base_spin_unlock(&room->lock);
     return actor ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for an actor");
 }
 
@@ -121,7 +148,8 @@ void actor_on_new(void *arg, const struct net_message *message)
         return;
     }
     if (actor_born(room, words[0], words[1], message->source) != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "actor", "an actor for rank %d could not be made: %s", message->source, base_detail());
+        base_log(BASE_LOG_ERROR, "actor", "an actor for rank %d could not be made: %s", message->source,
+                 base_detail());
 }
 
 /* ---- mailbox */
@@ -136,8 +164,8 @@ static void mailbox_append(struct actor *actor, struct task *task)
     actor->tail = task;
 }
 
-/* The next call to run. Before construction that is the constructor, wherever it stands: other ranks may have been
- * faster than the maker. */
+/* The next call to run. Before construction that is the constructor, wherever it stands: other ranks may have
+ * been faster than the maker. */
 static struct task *mailbox_next(struct actor *actor)
 {
     struct task **link = &actor->head, *before = NULL;
@@ -156,92 +184,145 @@ static struct task *mailbox_next(struct actor *actor)
     return task;
 }
 
-void actor_deliver(void *arg, struct task *task)
+/* The rank whose news of this actor is still on its way to us, -1: none. */
+int actor_unborn(void *arg, uint64_t handle)
 {
     struct actor_room *room = arg;
-    uint64_t handle = task->actor;
-    ck_spinlock_lock(&room->lock);
-    struct actor *actor = table_find(room, handle);
     int creator = creator_of(handle);
-    bool unborn = creator < room->tasks->config.size && number_of(handle) > room->born[creator];
-    if (!actor && unborn)
-        actor = table_add(room, handle);
-    if (!actor) {
-        ck_spinlock_unlock(&room->lock);
-        task_fail(task, RAYMPI_ERR_ACTOR_DEAD, "the actor has ended");
-        return;
-    }
-    ck_spinlock_lock(&actor->lock);
-    ck_spinlock_unlock(&room->lock);
-    mailbox_append(actor, task);
-    if (actor->klass)
-        schedule(actor);
-    ck_spinlock_unlock(&actor->lock);
+    if (refcount_owner(handle) != room->tasks->config.rank || creator >= room->tasks->config.size)
+        return -1;
+    return number_of(handle) > atomic_load_explicit(&room->born[creator], memory_order_acquire) ? creator
+                                                                                                : -1;
 }
 
-/* ---- end */
-
-void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending)
+/* Finds an actor, or makes a place for what comes before the news of it, and locks it. NULL: it is gone, or
+ * no memory. */
+static struct actor *actor_lock(struct actor_room *room, uint64_t handle)
 {
-    ck_spinlock_lock(&room->lock);
+    base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
-    if (actor) {
-        ck_spinlock_lock(&actor->lock);
-        if (ending == ACTOR_ABANDONED)
-            actor->unheld = true;
-        else if (!actor->dead && actor->ending == ACTOR_LIVES)
-            actor->ending = ending;
-        schedule(actor);
-        ck_spinlock_unlock(&actor->lock);
-    }
-    ck_spinlock_unlock(&room->lock);
+    if (!actor && actor_unborn(room, handle) >= 0)
+        actor = table_add(room, handle);
+    if (actor)
+        base_spin_lock(&actor->lock);
+    base_spin_unlock(&room->lock);
+    return actor;
 }
 
-void actor_handle_free(void *arg, uint64_t handle)
+/* These calls are not waited for; the others let those run that were made before the end. */
+static bool ending_at_once(enum actor_ending ending)
 {
-    actor_end(arg, handle, ACTOR_ABANDONED);
+    return ending == ACTOR_KILLED || ending == ACTOR_FAILED || ending == ACTOR_EXITED;
 }
 
-void actor_on_kill(void *arg, const struct net_message *message)
+static void fail_call(struct actor *actor, struct task *task)
 {
-    uint64_t words[2];
-    if (message->length != sizeof words)
-        return;
-    memcpy(words, message->data, sizeof words);
-    actor_end(arg, words[0], words[1] == ACTOR_FAILED ? ACTOR_FAILED : ACTOR_KILLED);
-}
-
-void actor_end_all(void *arg)
-{
-    struct actor_room *room = arg;
-    struct actor *actor, *next;
-    ck_spinlock_lock(&room->lock);
-    HASH_ITER(hh, room->table, actor, next)
-    {
-        ck_spinlock_lock(&actor->lock);
-        if (!actor->dead && actor->ending == ACTOR_LIVES) {
-            actor->ending = ACTOR_JOB_ENDS;
-            schedule(actor);
-        }
-        ck_spinlock_unlock(&actor->lock);
-    }
-    ck_spinlock_unlock(&room->lock);
+    if (!task->function && actor->klass)
+        task->function = task_method_find(actor->klass, task->name_hash);
+    atomic_store_explicit(&actor->unseen, false, memory_order_relaxed);
+    task_fail(task, actor->code, actor->reason);
 }
 
 static void fail_mailbox(struct actor *actor, struct task *head)
 {
     while (head) {
         struct task *next = head->next;
-        task_fail(head, RAYMPI_ERR_ACTOR_DEAD, actor->reason);
+        fail_call(actor, head);
         head = next;
     }
+}
+
+void actor_deliver(void *arg, struct task *task)
+{
+    struct actor_room *room = arg;
+    uint64_t handle = task->actor;
+    struct actor *actor = actor_lock(room, handle);
+    if (!actor) {
+        task_fail(task, RAYMPI_ERR_ACTOR_DEAD, "the actor has ended");
+        return;
+    }
+    bool closed = ending_at_once(actor->ending);
+    if (!closed) {
+        mailbox_append(actor, task);
+        schedule(actor);
+    }
+    base_spin_unlock(&actor->lock);
+    if (closed) /* its reason does not change any more, and the call's hold keeps the actor */
+        fail_call(actor, task);
+}
+
+/* ---- end */
+
+void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code,
+               const char *reason)
+{
+    struct task *calls = NULL;
+    struct actor *actor = actor_lock(room, handle);
+    if (!actor)
+        return;
+    if (ending == ACTOR_ABANDONED) {
+        actor->unheld = true;
+    } else if (set_ending(actor, ending, code, reason)) {
+        calls = actor->head; /* they need not wait for the running method, which may wait for one of them */
+        actor->head = actor->tail = NULL;
+    }
+    schedule(actor);
+    base_spin_unlock(&actor->lock);
+    fail_mailbox(actor, calls); /* their holds keep the actor */
+}
+
+void actor_handle_free(void *arg, uint64_t handle)
+{
+    actor_end(arg, handle, ACTOR_ABANDONED, 0, NULL);
+}
+
+/* Words handle, ending and code; then a text, for a failure. */
+void actor_on_kill(void *arg, const struct net_message *message)
+{
+    uint64_t words[3];
+    char text[512] = "";
+    if (message->length < sizeof words || message->length - sizeof words >= sizeof text)
+        return;
+    memcpy(words, message->data, sizeof words);
+    memcpy(text, (const char *)message->data + sizeof words, message->length - sizeof words);
+    if (words[1] == ACTOR_FAILED)
+        actor_end(arg, words[0], ACTOR_FAILED, (int)words[2], text);
+    else
+        actor_end(arg, words[0], ACTOR_KILLED, 0, NULL);
+}
+
+/* It could not be made, and no call was there to be told. */
+static void note_unseen(struct actor *actor)
+{
+    if (!atomic_exchange_explicit(&actor->unseen, false, memory_order_relaxed))
+        return;
+    atomic_fetch_add(&actor->room->tasks->unseen, 1);
+    base_log(BASE_LOG_ERROR, "actor",
+             "error that nobody looked at: an actor of class %s could not be made: %s",
+             actor->klass ? actor->klass->name : "?", actor->reason);
+}
+
+void actor_end_all(void *arg)
+{
+    struct actor_room *room = arg;
+    struct actor *actor, *next;
+    base_spin_lock(&room->lock);
+    HASH_ITER (hh, room->table, actor, next) {
+        base_spin_lock(&actor->lock);
+        note_unseen(actor);
+        if (set_ending(actor, ACTOR_JOB_ENDS, 0, NULL))
+            schedule(actor);
+        base_spin_unlock(&actor->lock);
+    }
+    base_spin_unlock(&room->lock);
 }
 
 static void run_destructor(struct actor *actor)
 {
     struct actor_room *room = actor->room;
-    struct task_function *destructor = task_method_find(actor->klass, room->destructor_hash);
-    struct task *task = destructor && actor->constructed ? task_new(room->tasks) : NULL;
+    struct task_function *destructor =
+        actor->constructed ? task_method_find(actor->klass, room->destructor_hash) : NULL;
+    struct task *task = destructor ? task_new(room->tasks) : NULL;
     if (!task)
         return;
     task->function = destructor;
@@ -253,38 +334,44 @@ static void run_destructor(struct actor *actor)
     task->flags = TASK_VOID;
     task->actor = actor->handle;
     atomic_fetch_add(&task_self->submitted, 1); /* its end is counted like any task's */
-    task_run(task, actor->state, actor, &actor->kept, NULL);
+    struct task_outcome outcome = {RAYMPI_OK, false, ""};
+    task_run(task, actor->state, actor, &actor->kept, &outcome);
+    if (outcome.status != RAYMPI_OK) {
+        if (actor->ending != ACTOR_JOB_ENDS)           /* what it calls may have ended first */
+            atomic_fetch_add(&room->tasks->unseen, 1); /* nobody has a ref that could tell */
+        base_log(BASE_LOG_ERROR, "actor", "the destructor of class %s failed: %s", actor->klass->name,
+                 outcome.text);
+    }
 }
 
 /* Ends the actor for good: destructor, kept refs, state. The item is ours: nobody else runs the actor. */
 static void bury(struct actor *actor)
 {
-    static const char *const reasons[] = {
-        [ACTOR_LIVES] = "the actor has ended",       [ACTOR_KILLED] = "the actor was killed",
-        [ACTOR_EXITED] = "the actor has exited",     [ACTOR_FAILED] = "an argument of the actor's constructor failed",
-        [ACTOR_ABANDONED] = "the actor's last handle was released", [ACTOR_JOB_ENDS] = "the job has ended"};
-    if (!actor->reason[0])
-        snprintf(actor->reason, sizeof actor->reason, "%s", reasons[actor->ending]);
     run_destructor(actor);
+    lane_leave_list(actor->room, &actor->lanes);
     kept_drop_all(actor->room->tasks, &actor->kept);
     free(actor->state);
     actor->state = NULL;
-    count_actors(actor->room, -1);
+    base_spin_lock(&actor->lock);
+    set_ending(actor, ACTOR_ABANDONED, 0, NULL);
+    actor->dead = true;
+    base_spin_unlock(&actor->lock);
 }
 
 /* ---- running */
 
-static void constructor_ran(struct actor *actor, int status, const char *text)
+static void constructor_ran(struct actor *actor, const struct task_outcome *outcome)
 {
-    ck_spinlock_lock(&actor->lock);
-    actor->constructed = status == RAYMPI_OK;
-    if (status != RAYMPI_OK) {
-        actor->ending = ACTOR_FAILED;
-        snprintf(actor->reason, sizeof actor->reason, "its constructor failed: %.200s", text);
-    }
-    ck_spinlock_unlock(&actor->lock);
-    if (status != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made, %s", actor->klass->name, text);
+    char reason[sizeof actor->reason];
+    snprintf(reason, sizeof reason, "its constructor failed: %.400s", outcome->text);
+    base_spin_lock(&actor->lock);
+    actor->constructed = outcome->status == RAYMPI_OK;
+    if (outcome->status != RAYMPI_OK)
+        set_ending(actor, ACTOR_FAILED, RAYMPI_ERR_ACTOR_DEAD, reason);
+    base_spin_unlock(&actor->lock);
+    if (outcome->status != RAYMPI_OK)
+        base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made: %s", actor->klass->name,
+                 reason);
 }
 
 static void run_call(struct actor *actor, struct task *task)
@@ -295,7 +382,7 @@ static void run_call(struct actor *actor, struct task *task)
     if (!method && (constructor || task->name_hash == room->ping_hash)) {
         task_succeed(task);
         if (constructor)
-            constructor_ran(actor, RAYMPI_OK, "");
+            constructor_ran(actor, &(struct task_outcome){RAYMPI_OK, false, ""});
         return;
     }
     if (!method) {
@@ -305,15 +392,14 @@ static void run_call(struct actor *actor, struct task *task)
         return;
     }
     task->function = method;
-    struct task_outcome outcome = {RAYMPI_OK, false, ""};
+    struct task_outcome outcome = {RAYMPI_ERR_MEMORY, false, "no memory to run it"};
     task_run(task, actor->state, actor, &actor->kept, &outcome);
     if (constructor)
-        constructor_ran(actor, outcome.status, outcome.text);
+        constructor_ran(actor, &outcome);
     if (outcome.exit_actor) {
-        ck_spinlock_lock(&actor->lock);
-        if (actor->ending == ACTOR_LIVES)
-            actor->ending = ACTOR_EXITED;
-        ck_spinlock_unlock(&actor->lock);
+        base_spin_lock(&actor->lock);
+        set_ending(actor, ACTOR_EXITED, 0, NULL);
+        base_spin_unlock(&actor->lock);
     }
 }
 
@@ -330,22 +416,36 @@ static enum turn next_turn(struct actor *actor, struct task **task)
             return TURN_FAIL;
         return actor->unheld ? TURN_DELETE : TURN_REST;
     }
-    if (actor->ending != ACTOR_LIVES && actor->ending != ACTOR_JOB_ENDS)
+    if (ending_at_once(actor->ending))
         return TURN_BURY;
     *task = mailbox_next(actor);
     if (*task)
         return TURN_CALL;
-    return actor->ending == ACTOR_JOB_ENDS || (actor->unheld && actor->klass && !actor->head) ? TURN_BURY : TURN_REST;
+    return actor->ending == ACTOR_JOB_ENDS || (actor->unheld && !actor->head) ? TURN_BURY : TURN_REST;
+}
+
+/* Nobody holds a handle, so nobody will ask for it any more. */
+static void remove_actor(struct actor *actor)
+{
+    struct actor_room *room = actor->room;
+    base_spin_lock(&room->lock);
+    HASH_DEL(room->table, actor);
+    /* Who found it before has its lock by now, and lets go of it without another look. */
+    base_spin_lock(&actor->lock);
+    base_spin_unlock(&actor->lock);
+    base_spin_unlock(&room->lock);
+    note_unseen(actor);
+    actor_delete(actor);
 }
 
 static bool take_turn(struct actor *actor)
 {
     struct task *task;
-    ck_spinlock_lock(&actor->lock);
+    base_spin_lock(&actor->lock);
     enum turn turn = next_turn(actor, &task);
     if (turn == TURN_REST)
         actor->scheduled = false;
-    ck_spinlock_unlock(&actor->lock);
+    base_spin_unlock(&actor->lock);
     switch (turn) {
     case TURN_CALL:
         run_call(actor, task);
@@ -355,20 +455,10 @@ static bool take_turn(struct actor *actor)
         return true;
     case TURN_BURY:
         bury(actor);
-        ck_spinlock_lock(&actor->lock);
-        actor->dead = true;
-        ck_spinlock_unlock(&actor->lock);
         return true;
-    case TURN_DELETE: {
-        struct actor_room *room = actor->room;
-        ck_spinlock_lock(&room->lock);
-        HASH_DEL(room->table, actor);
-        ck_spinlock_unlock(&room->lock);
-        struct task *late = actor->head; /* delivered between the two locks */
-        fail_mailbox(actor, late);
-        actor_delete(actor);
+    case TURN_DELETE:
+        remove_actor(actor);
         return false;
-    }
     default:
         return false;
     }

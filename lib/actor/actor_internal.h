@@ -5,23 +5,34 @@
 
 #include <string.h>
 
-enum actor_ending { ACTOR_LIVES = 0, ACTOR_KILLED, ACTOR_EXITED, ACTOR_FAILED, ACTOR_ABANDONED, ACTOR_JOB_ENDS };
+enum actor_ending {
+    ACTOR_LIVES = 0,
+    ACTOR_KILLED,
+    ACTOR_EXITED,
+    ACTOR_FAILED,
+    ACTOR_ABANDONED,
+    ACTOR_JOB_ENDS
+};
 
 /** One actor on its host. */
 struct actor {
     struct sched_item item;
     struct actor_room *room;
     uint64_t handle;
-    struct task_function *klass; /* NULL: a call came before the news of its making */
+    struct task_function *klass; /* NULL as long as it is not born, and for one that never could be */
     void *state;
-    ck_spinlock_t lock;
+    struct base_spin lock;
     struct task *head, *tail; /* mailbox */
+    void *lanes;              /* of its methods' calls: the actor is one caller, whichever method calls */
+    bool born;                /* the news of its making has come; calls may be faster */
     bool scheduled;           /* in a queue or running */
     bool constructed;
-    bool dead;                /* ended: calls fail */
-    bool unheld;              /* no handle is left anywhere */
+    bool dead;           /* ended: calls fail */
+    bool unheld;         /* no handle is left anywhere */
+    _Atomic bool unseen; /* could not be made, and nobody has been told yet */
     enum actor_ending ending;
-    char reason[256];
+    int code; /* what calls answer once it has ended, with the reason */
+    char reason[512];
     struct kept_set kept;
     UT_hash_handle hh;
 };
@@ -29,8 +40,9 @@ struct actor {
 /** Calls of one caller to one actor that can not be sent yet, in order. */
 struct lane {
     uint64_t actor;
-    struct context *context; /* NULL once the caller has ended */
+    void **caller; /* the list that the lane is in; NULL once the caller has ended */
     struct task *head, *tail;
+    bool sending; /* a thread is at it; it will come to what others make ready meanwhile */
     struct lane *next;
 };
 
@@ -42,23 +54,26 @@ struct method_stub {
 
 struct actor_room {
     struct task_room *tasks;
-    ck_spinlock_t lock; /* table, born, next_number */
+    struct base_spin lock; /* table */
     struct actor *table;
-    uint32_t *born;        /* per creator: how many of its actors we have been told of */
-    uint32_t *next_number; /* per host: for actors we create there */
+    _Atomic uint32_t *born; /* per creator: how many of its actors we have been told of */
+    uint32_t *next_number;  /* per host: for actors we create there; under stub_lock */
     _Atomic uint32_t next_start;
-    ck_spinlock_t lane_lock;
-    ck_spinlock_t stub_lock;
+    struct base_spin lane_lock;
+    struct base_spin stub_lock;
     struct method_stub *stubs;
     uint64_t constructor_hash, destructor_hash, ping_hash;
 };
 
 #define ACTOR_NUMBER_BITS 23
 #define ACTOR_PING        "?"
+#define ACTOR_NO_CLASS    0
 
 /* actor_lane.c */
 void lane_enter(void *arg, struct task *task, struct context *context);
 void lane_leave(void *arg, struct context *context);
+/** The caller whose list this is has ended; what it has sent goes on. */
+void lane_leave_list(struct actor_room *room, void **caller);
 void lane_send(void *arg, struct task *task);
 
 /* actor_host.c */
@@ -68,10 +83,14 @@ void actor_end_all(void *arg);
 void actor_on_new(void *arg, const struct net_message *message);
 void actor_on_kill(void *arg, const struct net_message *message);
 int actor_born(struct actor_room *room, uint64_t handle, uint64_t class_hash, int creator);
-void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending);
+/** `code` and `reason` are what calls answer from now on; 0 and NULL: the usual ones of this ending. */
+void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code,
+               const char *reason);
+int actor_unborn(void *arg, uint64_t handle);
 void actor_delete(struct actor *actor);
 
 /* actor.c */
-int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending ending);
+int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code,
+                   const char *reason);
 
 #endif

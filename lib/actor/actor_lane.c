@@ -1,8 +1,19 @@
-/* The order of one caller's calls: a call whose arguments are not there yet holds back the caller's later calls to that
- * actor. Callers are contexts (task attempts, methods, main, threads), so that nobody waits for somebody else's call. */
+/* The order of one caller's calls: a call whose arguments are not there yet holds back the caller's later
+ * calls to that actor. Callers are task attempts, actors, main and threads, so that nobody waits for somebody
+ * else's call. */
 #include "actor/actor_internal.h"
 
 #include <stdlib.h>
+
+static void constructor_failed(struct actor_room *room, struct task *task, const struct value *error)
+{
+    char text[480];
+    value_error_text(error, text, sizeof text);
+    if (actor_tell_end(room, task->actor, ACTOR_FAILED, RAYMPI_ERR_ACTOR_DEAD, text) != RAYMPI_OK)
+        base_log(BASE_LOG_ERROR, "actor",
+                 "rank %d could not be told that an actor has no constructor's arguments: %s",
+                 refcount_owner(task->actor), base_detail());
+}
 
 static void really_send(struct actor_room *room, struct task *task)
 {
@@ -10,7 +21,7 @@ static void really_send(struct actor_room *room, struct task *task)
     int host = refcount_owner(task->actor);
     const struct value *error = task_failed_argument(task);
     if (error && task->name_hash == room->constructor_hash)
-        actor_tell_end(room, task->actor, ACTOR_FAILED);
+        constructor_failed(room, task, error);
     if (error)
         task_propagate(task, error);
     else if (host == tasks->config.rank)
@@ -19,36 +30,44 @@ static void really_send(struct actor_room *room, struct task *task)
         task_send(tasks, task, host);
 }
 
-static struct lane *lane_find(struct context *context, uint64_t actor)
+/* Where the lanes of this caller hang: an actor's methods run one after the other and are one caller. */
+static void **caller_of(struct context *context)
 {
-    struct lane *lane = context->lanes;
+    struct actor *actor = context->run ? context->run->actor : NULL;
+    return actor ? &actor->lanes : &context->lanes;
+}
+
+static struct lane *lane_find(void **caller, uint64_t actor)
+{
+    struct lane *lane = *caller;
     while (lane && lane->actor != actor)
         lane = lane->next;
     return lane;
 }
 
-static struct lane *lane_new(struct context *context, uint64_t actor)
+static struct lane *lane_new(void **caller, uint64_t actor)
 {
     struct lane *lane = calloc(1, sizeof *lane);
     if (!lane)
         return NULL;
     lane->actor = actor;
-    lane->context = context;
-    lane->next = context->lanes;
-    __atomic_store_n(&context->lanes, lane, __ATOMIC_RELAXED);
+    lane->caller = caller;
+    lane->next = *caller;
+    __atomic_store_n(caller, lane, __ATOMIC_RELAXED);
     return lane;
 }
 
 void lane_enter(void *arg, struct task *task, struct context *context)
 {
     struct actor_room *room = arg;
-    /* Only this thread adds lanes; one that is just going away is seen under the lock. */
-    if (!__atomic_load_n(&context->lanes, __ATOMIC_RELAXED) && task_ready(task))
+    void **caller = caller_of(context);
+    /* Only this caller adds lanes. Acquire: when the last one is gone, what was in it was sent before. */
+    if (!__atomic_load_n(caller, __ATOMIC_ACQUIRE) && task_ready(task))
         return; /* nothing of this caller waits: straight on */
-    ck_spinlock_lock(&room->lane_lock);
-    struct lane *lane = lane_find(context, task->actor);
+    base_spin_lock(&room->lane_lock);
+    struct lane *lane = lane_find(caller, task->actor);
     if (!lane && !task_ready(task))
-        lane = lane_new(context, task->actor);
+        lane = lane_new(caller, task->actor);
     if (lane) {
         task->lane = lane;
         task->next = NULL;
@@ -58,16 +77,17 @@ void lane_enter(void *arg, struct task *task, struct context *context)
             lane->head = task;
         lane->tail = task;
     }
-    ck_spinlock_unlock(&room->lane_lock);
+    base_spin_unlock(&room->lane_lock);
 }
 
 static void lane_unlink(struct lane *lane)
 {
-    if (!lane->context)
+    if (!lane->caller)
         return;
-    struct lane *before = lane->context->lanes;
+    struct lane *before = *lane->caller;
     if (before == lane) {
-        __atomic_store_n(&lane->context->lanes, lane->next, __ATOMIC_RELAXED);
+        /* Release: the caller's next calls come after those that went through the lane. */
+        __atomic_store_n(lane->caller, lane->next, __ATOMIC_RELEASE);
         return;
     }
     while (before->next != lane)
@@ -75,18 +95,38 @@ static void lane_unlink(struct lane *lane)
     before->next = lane->next;
 }
 
-void lane_leave(void *arg, struct context *context)
+void lane_leave_list(struct actor_room *room, void **caller)
 {
-    struct actor_room *room = arg;
-    ck_spinlock_lock(&room->lane_lock);
-    for (struct lane *lane = context->lanes; lane; lane = lane->next)
-        lane->context = NULL;
-    context->lanes = NULL;
-    ck_spinlock_unlock(&room->lane_lock);
+    base_spin_lock(&room->lane_lock);
+    for (struct lane *lane = *caller; lane; lane = lane->next)
+        lane->caller = NULL;
+    *caller = NULL;
+    base_spin_unlock(&room->lane_lock);
 }
 
-/* Arguments are there: sends the call, and those behind it that were waiting for it only. Sent under the lock, so that
- * nobody overtakes. */
+void lane_leave(void *arg, struct context *context)
+{
+    lane_leave_list(arg, &context->lanes);
+}
+
+/* Takes the first call of the lane, if it may go. Under the lock. */
+static struct task *lane_take(struct lane *lane)
+{
+    struct task *first = lane->head;
+    if (!first || !(first->flags & TASK_NEXT_IN_LANE))
+        return NULL;
+    lane->head = first->next;
+    if (!lane->head)
+        lane->tail = NULL;
+    first->lane = NULL;
+    first->next = NULL;
+    first->flags &= (uint8_t)~TASK_NEXT_IN_LANE;
+    return first;
+}
+
+/* Arguments are there: sends the call, and those behind it that were waiting for it only. One thread at a
+ * time sends, so that nobody overtakes, and without the lock, because a call that fails wakes others which
+ * may come here. */
 void lane_send(void *arg, struct task *task)
 {
     struct actor_room *room = arg;
@@ -95,30 +135,23 @@ void lane_send(void *arg, struct task *task)
         really_send(room, task);
         return;
     }
-    struct task *failed = NULL, **failed_tail = &failed;
-    ck_spinlock_lock(&room->lane_lock);
+    base_spin_lock(&room->lane_lock);
     task->flags |= TASK_NEXT_IN_LANE;
-    while (lane->head && lane->head->flags & TASK_NEXT_IN_LANE) {
-        struct task *first = lane->head;
-        lane->head = first->next;
-        first->lane = NULL;
-        first->next = NULL;
-        first->flags &= (uint8_t)~TASK_NEXT_IN_LANE;
-        if (task_failed_argument(first)) { /* ends here; waking those who wait for it needs no lock of ours */
-            *failed_tail = first;
-            failed_tail = &first->next;
-        } else {
-            really_send(room, first);
-        }
+    if (lane->sending) {
+        base_spin_unlock(&room->lane_lock);
+        return;
     }
+    lane->sending = true;
+    struct task *first;
+    while ((first = lane_take(lane))) {
+        base_spin_unlock(&room->lane_lock);
+        really_send(room, first);
+        base_spin_lock(&room->lane_lock);
+    }
+    lane->sending = false;
     if (!lane->head) {
         lane_unlink(lane);
         free(lane);
     }
-    ck_spinlock_unlock(&room->lane_lock);
-    while (failed) {
-        struct task *next = failed->next;
-        really_send(room, failed);
-        failed = next;
-    }
+    base_spin_unlock(&room->lane_lock);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire);
+int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor);
 
 /* The first failure of a call inside a body fails the task, with this text. */
 static void fail_body(raympi_ctx *ctx, int status)
@@ -150,7 +151,7 @@ static struct object *arg_record(raympi_ctx *ctx, struct arg *arg)
 {
     struct task *task = ctx->task;
     if (!arg->object && arg->handle) {
-        arg->object = object_accept(ctx->context.room, arg->handle, task->owner, arg->handle);
+        arg->object = object_accept(ctx->context.room, arg->handle, arg->id, task->owner, arg->handle);
         arg->accepted = arg->object != NULL;
     }
     return arg->object;
@@ -201,25 +202,50 @@ raympi_actor raympi_arg_actor(raympi_ctx *ctx, int i)
     return actor;
 }
 
+/* The record of the object whose bytes argument i is, with its value. */
+static struct object *arg_container(struct task_thread *thread, raympi_ctx *ctx, int i)
+{
+    struct arg *arg = arg_at(ctx, i, 0);
+    struct object *container = arg && arg->kind == RAYMPI_KIND_REF ? arg_record(ctx, arg) : NULL;
+    if (arg && !container)
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is no ref, it can not contain any", i));
+    if (!container || object_ready(container))
+        return container;
+    /* We have its value, the record has not: it was made just now. */
+    object_want(thread->room, container);
+    int status = task_await(thread->room, container, UINT64_MAX, "nested ref");
+    if (status != RAYMPI_OK)
+        fail_body(ctx, status);
+    return status == RAYMPI_OK ? container : NULL;
+}
+
 raympi_ref raympi_arg_nested(raympi_ctx *ctx, int i, raympi_wire_ref wire)
 {
     struct task_thread *thread;
     raympi_ref ref = {0};
     if (api_enter(&thread) != RAYMPI_OK)
         return ref;
-    struct arg *arg = arg_at(ctx, i, 0);
-    struct object *container = arg && arg->kind == RAYMPI_KIND_REF ? arg_record(ctx, arg) : NULL;
-    if (container && !object_ready(container)) {
-        /* We have its value, the record has not: it was made just now. */
-        object_want(thread->room, container);
-        task_await(thread->room, container, UINT64_MAX, "nested ref");
-    }
+    struct object *container = arg_container(thread, ctx, i);
     if (container)
         ref = api_nested_ref(thread, container, wire);
-    else if (ctx)
-        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is no ref, it can not contain any", i));
     api_leave(thread);
     return ref;
+}
+
+raympi_actor raympi_arg_nested_actor(raympi_ctx *ctx, int i, raympi_wire_actor wire)
+{
+    struct task_thread *thread;
+    raympi_actor actor = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return actor;
+    struct object *container = arg_container(thread, ctx, i);
+    int status = container ? api_nested_hold(thread, container, wire.handle, true) : RAYMPI_ERR_TYPE;
+    if (status == RAYMPI_OK)
+        actor.handle = wire.handle;
+    else if (ctx)
+        fail_body(ctx, status);
+    api_leave(thread);
+    return actor;
 }
 
 /* ---- results */
@@ -341,8 +367,9 @@ static int return_ref(struct task_thread *thread, raympi_ctx *ctx, int i, uint64
     struct result *result = result_at(ctx, i);
     if (!result)
         return RAYMPI_ERR_ARGUMENT;
-    int status = task_handle_is_actor(handle) ? base_fail(RAYMPI_ERR_TYPE, "result %d is to be an actor handle, no ref", i)
-                                              : object_check(thread->room, handle, &object);
+    int status = task_handle_is_actor(handle)
+                     ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref: return it by raympi_return_nested()")
+                     : object_check(thread->room, handle, &object);
     if (status != RAYMPI_OK) {
         fail_body(ctx, status);
         return status;

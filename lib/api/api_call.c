@@ -73,6 +73,8 @@ raympi_actor raympi_actor_create(const raympi_definition *definition, const char
     int status = function_of(definition, name, true, &klass);
     if (status == RAYMPI_OK)
         status = actor_create(api_node_of(thread->room)->actors, klass, options, args, count, &actor);
+    else
+        status = actor_create_failed(api_node_of(thread->room)->actors, status, &actor);
     if (status == RAYMPI_OK)
         trace_count(thread->trace, TRACE_COUNT_ACTORS, 1);
     else

@@ -174,17 +174,30 @@ int raympi_seal(raympi_ref ref)
     return status;
 }
 
-raympi_wire_ref raympi_wire(raympi_ref ref)
+static raympi_wire_ref wire(uint64_t handle, bool actor)
 {
     struct task_thread *thread;
     struct object *object;
     raympi_wire_ref wire = {0, {0, 0}};
     if (api_enter(&thread) != RAYMPI_OK)
         return wire;
-    if (object_check(thread->room, ref.handle, &object) == RAYMPI_OK)
+    if (handle && task_handle_is_actor(handle) != actor)
+        base_fail(RAYMPI_ERR_TYPE, actor ? "a ref is no actor handle" : "an actor handle is no ref");
+    else if (object_check(thread->room, handle, &object) == RAYMPI_OK)
         wire = wire_of(object);
     api_leave(thread);
     return wire;
+}
+
+raympi_wire_ref raympi_ref_wire(raympi_ref ref)
+{
+    return wire(ref.handle, false);
+}
+
+raympi_wire_actor raympi_actor_wire(raympi_actor actor)
+{
+    raympi_wire_ref w = wire(actor.handle, true);
+    return (raympi_wire_actor){w.handle, {w.id[0], w.id[1]}};
 }
 
 /* ---- get */
@@ -344,28 +357,53 @@ int raympi_view_end(raympi_view *view)
     return status;
 }
 
-/* A ref that the bytes of `container` declare becomes one of this scope: the container is held until the
- * owner of the ref knows of us. */
-raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire)
+static const raympi_wire_ref *declared(struct task_room *room, struct object *container, uint64_t handle)
+{
+    uint32_t count;
+    const raympi_wire_ref *wires = value_nested(room, &container->value, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (wires[i].handle == handle)
+            return &wires[i];
+    return NULL;
+}
+
+/* A handle that the bytes of `container` declare becomes one of this scope: the container is held until the owner knows
+ * of us. */
+int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor)
 {
     struct task_room *room = thread->room;
-    uint32_t count;
-    const raympi_wire_ref *declared = value_nested(room, &container->value, &count);
-    for (uint32_t i = 0; i < count; i++)
-        if (declared[i].handle == wire.handle) {
-            object_retain(container);
-            struct object *object =
-                object_accept(room, wire.handle, room->config.rank, object_handle(container));
-            if (object && context_hold(thread->context, object) == RAYMPI_OK)
-                return (raympi_ref){wire.handle};
-            if (object)
-                object_drop(room, object);
-            return error_ref(thread, object ? RAYMPI_ERR_MEMORY : RAYMPI_ERR_RELEASED, "nested ref");
-        }
-    base_fail(RAYMPI_ERR_RELEASED,
-              "the object does not declare ref %#llx: use raympi_put_nested() or raympi_return_nested()",
-              (unsigned long long)wire.handle);
-    return error_ref(thread, RAYMPI_ERR_RELEASED, "nested ref");
+    if (handle && task_handle_is_actor(handle) != actor)
+        return base_fail(RAYMPI_ERR_TYPE, "the wire form is one of %s", actor ? "a ref, not of an actor" : "an actor, not of a ref");
+    const raympi_wire_ref *wire = handle ? declared(room, container, handle) : NULL;
+    if (!wire)
+        return base_fail(RAYMPI_ERR_RELEASED,
+                         "the object does not declare %#llx: use raympi_put_nested() or raympi_return_nested()",
+                         (unsigned long long)handle);
+    object_retain(container);
+    struct object *object = object_accept(room, handle, (struct task_id){{wire->id[0], wire->id[1]}}, room->config.rank,
+                                          object_handle(container));
+    if (!object) {
+        object_drop(room, container);
+        return RAYMPI_ERR_RELEASED;
+    }
+    int status = context_hold(thread->context, object);
+    if (status != RAYMPI_OK)
+        object_drop(room, object);
+    return status;
+}
+
+raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire)
+{
+    int status = api_nested_hold(thread, container, wire.handle, false);
+    return status == RAYMPI_OK ? (raympi_ref){wire.handle} : error_ref(thread, status, "nested ref");
+}
+
+static struct object *view_container(struct task_thread *thread, const raympi_view *view)
+{
+    struct object *container = view && view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
+    if (!container)
+        base_fail(RAYMPI_ERR_ARGUMENT, "the view is not open");
+    return container;
 }
 
 raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire)
@@ -374,16 +412,23 @@ raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire)
     raympi_ref ref = {0};
     if (api_enter(&thread) != RAYMPI_OK)
         return ref;
-    struct object *container =
-        view && view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
-    if (container) {
-        ref = api_nested_ref(thread, container, wire);
-    } else {
-        base_fail(RAYMPI_ERR_ARGUMENT, "the view is not open");
-        ref = error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
-    }
+    struct object *container = view_container(thread, view);
+    ref = container ? api_nested_ref(thread, container, wire) : error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
     api_leave(thread);
     return ref;
+}
+
+raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire)
+{
+    struct task_thread *thread;
+    raympi_actor actor = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return actor;
+    struct object *container = view_container(thread, view);
+    if (container && api_nested_hold(thread, container, wire.handle, true) == RAYMPI_OK)
+        actor.handle = wire.handle;
+    api_leave(thread);
+    return actor;
 }
 
 /* ---- wait */

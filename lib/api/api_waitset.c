@@ -1,7 +1,6 @@
 /* Wait sets: every member reports itself once, so that waiting costs the same whatever the size of the set. */
 #include "api/api.h"
 
-#include <ck_spinlock.h>
 #include <stdlib.h>
 
 struct entry {
@@ -17,7 +16,7 @@ struct entry {
 
 struct raympi_waitset {
     struct task_room *room;
-    ck_spinlock_t lock;
+    struct base_spin lock;
     struct entry *all;
     struct entry *ready_head, *ready_tail;
     size_t count;
@@ -40,11 +39,11 @@ static void entry_fire(struct waiter *waiter, struct object *object)
     (void)object;
     struct entry *entry = base_container(waiter, struct entry, waiter);
     struct raympi_waitset *set = entry->set;
-    ck_spinlock_lock(&set->lock);
+    base_spin_lock(&set->lock);
     ready_append(set, entry);
     if (set->parker)
         sched_unpark(set->parker); /* under the lock: the parker can not go away */
-    ck_spinlock_unlock(&set->lock);
+    base_spin_unlock(&set->lock);
     /* Release: the last touch of entry and set. */
     atomic_store_explicit(&entry->fired, 1, memory_order_release);
 }
@@ -61,7 +60,7 @@ int raympi_waitset_create(raympi_waitset **set)
                      : base_fail(RAYMPI_ERR_ARGUMENT, "raympi_waitset_create needs a place for the set");
     } else {
         made->room = thread->room;
-        ck_spinlock_init(&made->lock);
+        base_spin_init(&made->lock);
         *set = made;
     }
     api_leave(thread);
@@ -71,7 +70,8 @@ int raympi_waitset_create(raympi_waitset **set)
 static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle, uint64_t tag)
 {
     struct object *object;
-    int status = object_check(thread->room, handle, &object);
+    int status = task_handle_is_actor(handle) ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref")
+                                              : object_check(thread->room, handle, &object);
     if (status != RAYMPI_OK)
         return status;
     struct entry *entry = calloc(1, sizeof *entry);
@@ -79,13 +79,13 @@ static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle,
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a member of a wait set");
     *entry = (struct entry){.waiter = {NULL, entry_fire}, .set = set, .object = object, .tag = tag};
     object_retain(object);
-    ck_spinlock_lock(&set->lock);
+    base_spin_lock(&set->lock);
     entry->next = set->all;
     if (set->all)
         set->all->prev = entry;
     set->all = entry;
     set->count++;
-    ck_spinlock_unlock(&set->lock);
+    base_spin_unlock(&set->lock);
     if (object_wait_add(object, &entry->waiter))
         object_want(thread->room, object);
     else
@@ -118,7 +118,7 @@ static void unlink_entry(raympi_waitset *set, struct entry *entry)
 /* Takes the oldest ready member out. */
 static struct entry *take(raympi_waitset *set, struct sched_parker *parker)
 {
-    ck_spinlock_lock(&set->lock);
+    base_spin_lock(&set->lock);
     struct entry *entry = set->ready_head;
     if (entry) {
         set->ready_head = entry->ready_next;
@@ -127,7 +127,7 @@ static struct entry *take(raympi_waitset *set, struct sched_parker *parker)
         unlink_entry(set, entry);
     }
     set->parker = entry ? NULL : parker;
-    ck_spinlock_unlock(&set->lock);
+    base_spin_unlock(&set->lock);
     return entry;
 }
 
@@ -142,9 +142,9 @@ static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_
             return RAYMPI_OK;
         status = sched_park(&parker, deadline);
         task_resumed(thread, context);
-        ck_spinlock_lock(&set->lock);
+        base_spin_lock(&set->lock);
         set->parker = NULL;
-        ck_spinlock_unlock(&set->lock);
+        base_spin_unlock(&set->lock);
     }
     if (*entry)
         return RAYMPI_OK;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/base_fiber.h"
+#include "base/base_spin.h"
 
 #define BASE_CACHE_LINE 64
 #define base_likely(x)   __builtin_expect(!!(x), 1)

@@ -11,6 +11,8 @@ libraympi_sources += \
 	%D%/base_log.c \
 	%D%/base_memory.c \
 	%D%/base_segment.c \
+	%D%/base_spin.c \
+	%D%/base_spin.h \
 	%D%/base_status.c \
 	%D%/base_version.c
 

@@ -9,7 +9,7 @@ static struct worker *worker_new(struct sched *sched, int index)
     if (!worker)
         return NULL;
     *worker = (struct worker){.sched = sched, .index = index, .next_deadline = UINT64_MAX};
-    ck_spinlock_init(&worker->parked_lock);
+    base_spin_init(&worker->parked_lock);
     unsigned most = sched->config.max_fibers;
     worker->fibers = fiber_pool_create(sched->config.stack_bytes, most);
     if (!worker->fibers || sched_deque_init(&worker->deque) != RAYMPI_OK) {
@@ -36,10 +36,10 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the scheduler");
     *sched = (struct sched){.net = net, .config = *config, .worker_count = config->workers, .active = 1};
     atomic_init(&sched->poller, POLLER_NONE);
-    ck_spinlock_init(&sched->rest_lock);
-    ck_spinlock_init(&sched->threads_lock);
-    ck_spinlock_init(&sched->inject.lock);
-    ck_spinlock_init(&sched->pinned.lock);
+    base_spin_init(&sched->rest_lock);
+    base_spin_init(&sched->threads_lock);
+    base_spin_init(&sched->inject.lock);
+    base_spin_init(&sched->pinned.lock);
     sched->workers = calloc((size_t)config->workers + 1, sizeof(struct worker *));
     bool made = sched->workers != NULL;
     /* One more than asked for: with a single worker, the spare for a main() that computes. */
@@ -70,6 +70,7 @@ int sched_start(struct sched *sched)
         status = worker_thread_start(sched, i);
     if (status == RAYMPI_OK && !sched->config.cooperative)
         status = progress_start(sched);
+    sched_threads_known(sched);
     if (status != RAYMPI_OK)
         sched_stop(sched);
     return status;
@@ -77,7 +78,8 @@ int sched_start(struct sched *sched)
 
 void sched_stop(struct sched *sched)
 {
-    atomic_store_explicit(&sched->stop, 1, memory_order_relaxed);
+    /* Release: what came before the end is seen by the threads that find it. */
+    atomic_store_explicit(&sched->stop, 1, memory_order_release);
     /* Full fence: "stop" before the looks at who sleeps; a sleeper says so, fences, and looks at "stop". */
     atomic_thread_fence(memory_order_seq_cst);
     progress_stop(sched); /* first: it may be about to start the spare */

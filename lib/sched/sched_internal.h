@@ -4,7 +4,6 @@
 #include "sched/sched.h"
 #include "sched/sched_deque.h"
 
-#include <ck_spinlock.h>
 #include <pthread.h>
 
 enum worker_sleep { WORKER_AWAKE = 0, WORKER_ASLEEP, WORKER_ASLEEP_IN_NET };
@@ -26,13 +25,13 @@ struct worker {
     struct sched_deque deque;
     _Alignas(BASE_CACHE_LINE) _Atomic(struct sched_parker *) remote_ready; /* pushed by other threads */
     _Atomic uint32_t asleep;                                               /* enum worker_sleep; futex word */
-    ck_spinlock_t parked_lock;
+    struct base_spin parked_lock;
     struct sched_parker *parked;
 };
 
 /** A first-in-first-out queue that any thread may use. */
 struct sched_queue {
-    _Alignas(BASE_CACHE_LINE) ck_spinlock_t lock;
+    _Alignas(BASE_CACHE_LINE) struct base_spin lock;
     struct sched_item *head, *tail;
     _Atomic uint32_t count;
 };
@@ -50,9 +49,10 @@ struct sched {
     _Alignas(BASE_CACHE_LINE) _Atomic int poller; /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
     _Atomic uint64_t polls;
     _Alignas(BASE_CACHE_LINE) _Atomic int sleepers; /* workers asleep */
-    ck_spinlock_t rest_lock;
+    struct base_spin rest_lock;
+    int threads_known;         /* of the process: those there were at start, and the user's that have called; under rest_lock */
     int active;                /* under rest_lock: workers awake, workers with timers, user threads running */
-    ck_spinlock_t threads_lock;
+    struct base_spin threads_lock;
     struct sched_parker *threads_parked;
     pthread_t progress;
     bool progress_started;
@@ -98,6 +98,7 @@ void sched_expire(struct worker *worker, uint64_t now);
 /* sched_rest.c */
 void sched_active_add(struct sched *sched);
 void sched_active_drop(struct sched *sched);
+void sched_threads_known(struct sched *sched);
 
 /* sched_progress.c */
 int progress_start(struct sched *sched);

@@ -17,27 +17,27 @@ void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct 
     parker->reason = reason;
 }
 
-static void list_add(ck_spinlock_t *lock, struct sched_parker **head, struct sched_parker *parker)
+static void list_add(struct base_spin *lock, struct sched_parker **head, struct sched_parker *parker)
 {
-    ck_spinlock_lock(lock);
+    base_spin_lock(lock);
     parker->prev = NULL;
     parker->next = *head;
     if (*head)
         (*head)->prev = parker;
     *head = parker;
-    ck_spinlock_unlock(lock);
+    base_spin_unlock(lock);
 }
 
-static void list_remove(ck_spinlock_t *lock, struct sched_parker **head, struct sched_parker *parker)
+static void list_remove(struct base_spin *lock, struct sched_parker **head, struct sched_parker *parker)
 {
-    ck_spinlock_lock(lock);
+    base_spin_lock(lock);
     if (parker->prev)
         parker->prev->next = parker->next;
     else
         *head = parker->next;
     if (parker->next)
         parker->next->prev = parker->prev;
-    ck_spinlock_unlock(lock);
+    base_spin_unlock(lock);
 }
 
 static bool park_begin(struct sched_parker *parker)
@@ -174,13 +174,13 @@ void sched_yield_fiber(struct sched *sched)
     sched_park(&parker, net_now(sched->net));
 }
 
-static void each_of(ck_spinlock_t *lock, struct sched_parker *const *head,
+static void each_of(struct base_spin *lock, struct sched_parker *const *head,
                     void (*visit)(void *arg, const struct sched_parker *parker), void *arg)
 {
-    ck_spinlock_lock(lock);
+    base_spin_lock(lock);
     for (struct sched_parker *parker = *head; parker; parker = parker->next)
         visit(arg, parker);
-    ck_spinlock_unlock(lock);
+    base_spin_unlock(lock);
 }
 
 void sched_each_parked(struct sched *sched, void (*visit)(void *arg, const struct sched_parker *parker), void *arg)
@@ -191,9 +191,9 @@ void sched_each_parked(struct sched *sched, void (*visit)(void *arg, const struc
     each_of(&sched->threads_lock, &sched->threads_parked, visit, arg);
 }
 
-static void fail_of(ck_spinlock_t *lock, struct sched_parker *const *head, int status)
+static void fail_of(struct base_spin *lock, struct sched_parker *const *head, int status)
 {
-    ck_spinlock_lock(lock);
+    base_spin_lock(lock);
     for (struct sched_parker *parker = *head; parker; parker = parker->next) {
         uint32_t parked = PARKER_PARKED;
         /* Only who is still waiting fails: a wait that has just ended keeps its result. Who was woken reads the status
@@ -205,7 +205,7 @@ static void fail_of(ck_spinlock_t *lock, struct sched_parker *const *head, int s
             parker_wake(parker);
         }
     }
-    ck_spinlock_unlock(lock);
+    base_spin_unlock(lock);
 }
 
 void sched_fail_parked(struct sched *sched, int status)

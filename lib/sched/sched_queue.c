@@ -4,21 +4,21 @@
 void queue_push(struct sched_queue *queue, struct sched_item *item)
 {
     item->next = NULL;
-    ck_spinlock_lock(&queue->lock);
+    base_spin_lock(&queue->lock);
     if (queue->tail)
         queue->tail->next = item;
     else
         queue->head = item;
     queue->tail = item;
     atomic_fetch_add_explicit(&queue->count, 1, memory_order_relaxed);
-    ck_spinlock_unlock(&queue->lock);
+    base_spin_unlock(&queue->lock);
 }
 
 struct sched_item *queue_pop(struct sched_queue *queue)
 {
     if (queue_empty(queue))
         return NULL;
-    ck_spinlock_lock(&queue->lock);
+    base_spin_lock(&queue->lock);
     struct sched_item *item = queue->head;
     if (item) {
         queue->head = item->next;
@@ -26,7 +26,7 @@ struct sched_item *queue_pop(struct sched_queue *queue)
             queue->tail = NULL;
         atomic_fetch_sub_explicit(&queue->count, 1, memory_order_relaxed);
     }
-    ck_spinlock_unlock(&queue->lock);
+    base_spin_unlock(&queue->lock);
     return item;
 }
 

@@ -103,7 +103,7 @@ void sched_expire(struct worker *worker, uint64_t now)
     if (now < worker->next_deadline)
         return;
     uint64_t next = UINT64_MAX;
-    ck_spinlock_lock(&worker->parked_lock);
+    base_spin_lock(&worker->parked_lock);
     for (struct sched_parker *parker = worker->parked; parker; parker = parker->next) {
         uint32_t parked = PARKER_PARKED;
         if (parker->deadline > now) {
@@ -114,7 +114,7 @@ void sched_expire(struct worker *worker, uint64_t now)
             ready_append(worker, parker);
         }
     }
-    ck_spinlock_unlock(&worker->parked_lock);
+    base_spin_unlock(&worker->parked_lock);
     worker->next_deadline = next;
 }
 

@@ -10,7 +10,6 @@
 #include "task/task_refcount.h"
 #include "trace/trace.h"
 
-#include <ck_spinlock.h>
 #include <uthash.h>
 
 /* ---- identity */
@@ -174,6 +173,7 @@ struct object {
     _Atomic uint8_t wanted; /* borrower: the owner was asked */
     uint8_t unsealed;       /* raympi_create without raympi_seal yet */
     uint8_t nested_held;    /* the owner holds the nested refs */
+    uint8_t borrowed;       /* `parent` is the object's own identity, as it was told */
     struct task_id parent;
     const char *label; /* task name, "put": static or the function's */
     struct task *producer;
@@ -212,7 +212,7 @@ bool object_wait_remove(struct object *object, struct waiter *waiter);
 /** A borrower asks the owner for the value, once. */
 void object_want(struct task_room *room, struct object *object);
 /** A ref arrived and is kept here; see refcount_accept(). Gives one hold. NULL: out of memory or released (detail). */
-struct object *object_accept(struct task_room *room, uint64_t handle, int forwarder, uint64_t token);
+struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder, uint64_t token);
 /** One more hold on a record that may just be going: NULL when nobody holds it any more. */
 struct object *object_retain_alive(struct task_room *room, uint64_t handle);
 struct task_id object_id(const struct object *object);
@@ -262,7 +262,7 @@ struct kept {
     UT_hash_handle hh;
 };
 struct kept_set {
-    ck_spinlock_t lock;
+    struct base_spin lock;
     struct kept *table;
 };
 int kept_add(struct kept_set *set, uint64_t handle);
@@ -295,6 +295,7 @@ struct arg {
     uint32_t count;   /* members of a list */
     struct task *task;
     uint64_t handle;       /* of a ref or actor */
+    struct task_id id;     /* its identity, where it came from another rank */
     struct object *object; /* submitter: its record, one hold; runner: its record once accepted */
     struct arg *list;
     struct waiter waiter;
@@ -354,6 +355,7 @@ struct task_actor_hooks {
     void (*send)(void *arg, struct task *task);    /* on the submitter, arguments are there */
     void (*deliver)(void *arg, struct task *task); /* on the host */
     void (*handle_free)(void *arg, uint64_t handle); /* the last handle is gone (on the host) */
+    int (*unborn)(void *arg, uint64_t handle); /* the rank whose news of this actor is on its way to us; -1: none */
     void (*end)(void *arg);                         /* the job ends: destructors */
 };
 
@@ -368,12 +370,12 @@ struct task_room {
     struct task_actor_hooks actor;
     void *node; /* whose room this is; the api room's */
     _Atomic(struct object *) slabs[OBJECT_SLABS];
-    ck_spinlock_t slab_lock;
+    struct base_spin slab_lock;
     uint32_t slab_used, slot_used; /* slots of the last slab that were given out */
     struct object *free_objects;   /* surplus of the threads */
-    ck_spinlock_t borrow_lock;     /* the hash, and every refcount call marked [locked] */
+    struct base_spin borrow_lock;     /* the hash, and every refcount call marked [locked] */
     struct object *borrowed;
-    ck_spinlock_t thread_lock;
+    struct base_spin thread_lock;
     struct task_thread *threads;
     uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
     _Atomic uint32_t *inflight; /* tasks sent to each rank that have not ended */
@@ -383,7 +385,7 @@ struct task_room {
     _Atomic int ended;          /* phases of the end that were announced */
     _Atomic int deadlocks;
     struct sched_parker *finalize_parker;
-    ck_spinlock_t finalize_lock;
+    struct base_spin finalize_lock;
     _Atomic int unseen; /* errors that nobody looked at */
 };
 

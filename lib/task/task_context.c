@@ -133,7 +133,7 @@ int context_view_end(struct context *context, struct object *object, uint64_t po
 int kept_add(struct kept_set *set, uint64_t handle)
 {
     struct kept *kept;
-    ck_spinlock_lock(&set->lock);
+    base_spin_lock(&set->lock);
     HASH_FIND(hh, set->table, &handle, sizeof handle, kept);
     if (!kept && (kept = calloc(1, sizeof *kept))) {
         kept->handle = handle;
@@ -141,20 +141,20 @@ int kept_add(struct kept_set *set, uint64_t handle)
     }
     if (kept)
         kept->holds++;
-    ck_spinlock_unlock(&set->lock);
+    base_spin_unlock(&set->lock);
     return kept ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory to keep a ref");
 }
 
 bool kept_remove(struct kept_set *set, uint64_t handle)
 {
     struct kept *kept;
-    ck_spinlock_lock(&set->lock);
+    base_spin_lock(&set->lock);
     HASH_FIND(hh, set->table, &handle, sizeof handle, kept);
     if (kept && --kept->holds == 0) {
         HASH_DEL(set->table, kept);
         free(kept);
     }
-    ck_spinlock_unlock(&set->lock);
+    base_spin_unlock(&set->lock);
     return kept != NULL;
 }
 

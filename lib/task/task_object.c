@@ -19,12 +19,12 @@ static uint64_t handle_make(int rank, uint64_t generation, uint64_t slot)
 /* While a slot is free, its `child` word remembers the slot and `parent.word[0]` the generation. */
 static struct object *slot_fresh(struct task_room *room)
 {
-    ck_spinlock_lock(&room->slab_lock);
+    base_spin_lock(&room->slab_lock);
     struct object *object = NULL;
     if (room->free_objects) {
         object = room->free_objects;
         room->free_objects = object->next_free;
-        ck_spinlock_unlock(&room->slab_lock);
+        base_spin_unlock(&room->slab_lock);
         return object;
     }
     if (room->slot_used == OBJECT_SLAB && room->slab_used < OBJECT_SLABS) {
@@ -42,7 +42,7 @@ static struct object *slot_fresh(struct task_room *room)
         object->child = slab * OBJECT_SLAB + room->slot_used++;
         object->parent.word[0] = 0;
     }
-    ck_spinlock_unlock(&room->slab_lock);
+    base_spin_unlock(&room->slab_lock);
     return object;
 }
 
@@ -64,14 +64,14 @@ struct object *object_alloc(struct task_room *room)
 
 static void spare_give_back(struct task_room *room, struct task_thread *thread)
 {
-    ck_spinlock_lock(&room->slab_lock);
+    base_spin_lock(&room->slab_lock);
     for (int i = 0; i < THREAD_SPARE / 2; i++) {
         struct object *object = thread->free_objects;
         thread->free_objects = object->next_free;
         object->next_free = room->free_objects;
         room->free_objects = object;
     }
-    ck_spinlock_unlock(&room->slab_lock);
+    base_spin_unlock(&room->slab_lock);
     thread->free_object_count -= THREAD_SPARE / 2;
 }
 
@@ -86,10 +86,10 @@ void object_free(struct task_room *room, struct object *object)
     object->parent.word[0] = generation + 1;
     struct task_thread *thread = task_self;
     if (!thread || thread->room != room) {
-        ck_spinlock_lock(&room->slab_lock);
+        base_spin_lock(&room->slab_lock);
         object->next_free = room->free_objects;
         room->free_objects = object;
-        ck_spinlock_unlock(&room->slab_lock);
+        base_spin_unlock(&room->slab_lock);
         return;
     }
     object->next_free = thread->free_objects;
@@ -110,9 +110,11 @@ void object_init(struct object *object, uint64_t handle, uint32_t holds, const c
     atomic_store_explicit(&object->wanted, 0, memory_order_relaxed);
     object->unsealed = 0;
     object->nested_held = 0;
+    object->borrowed = 0;
     object->label = label;
     object->producer = NULL;
     object->value.kind = VALUE_NONE;
+    object->value.type = 0;
     object->value.nested = 0;
     object->value.length = 0;
     atomic_store_explicit(&object->waiters, 0, memory_order_relaxed);
@@ -145,9 +147,9 @@ struct object *object_find(struct task_room *room, uint64_t handle)
     if (!task_handle_is_actor(handle) && refcount_owner(handle) == room->config.rank)
         return object_by_slot(room, handle);
     struct object *object;
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     HASH_FIND(hh, room->borrowed, &handle, sizeof handle, object);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     return object;
 }
 
@@ -168,6 +170,8 @@ int object_check(struct task_room *room, uint64_t handle, struct object **object
 
 struct task_id object_id(const struct object *object)
 {
+    if (object->borrowed)
+        return object->parent;
     return task_id_child(task_id_child(object->parent, object->child),
                          (uint64_t)object->result + (UINT64_C(1) << 40));
 }

@@ -38,6 +38,35 @@ static struct object *hash_create(struct task_room *room, uint64_t handle, const
     return object;
 }
 
+/* Under the lock: the host's record of an actor. The maker has invented the handle and is its first holder, as if it had
+ * registered. */
+static struct object *actor_record(struct task_room *room, uint64_t handle, int maker, const char *label)
+{
+    struct refcount_output output = {0};
+    struct object *object = hash_create(room, handle, label);
+    if (!object || maker == room->config.rank)
+        return object;
+    struct refcount_message message = {REFCOUNT_REGISTER, handle, maker, handle, room->config.rank};
+    if (refcount_receive(&object->count, room->config.rank, maker, &message, &output) != REFCOUNT_OK) {
+        HASH_DEL(room->borrowed, object);
+        free(object);
+        return NULL;
+    }
+    refcount_drop(&object->count); /* the hold that hash_create() gave */
+    return object;
+}
+
+/* Under the lock: the record of a handle that came from another rank. The handle of an actor can be here before the
+ * maker's own news of it is: the maker told a third rank. */
+static struct object *hash_find_arrived(struct task_room *room, uint64_t handle)
+{
+    struct object *object = hash_find(room, handle);
+    if (object || !task_handle_is_actor(handle))
+        return object;
+    int maker = room->actor.unborn(room->actor.arg, handle);
+    return maker >= 0 ? actor_record(room, handle, maker, "actor") : NULL;
+}
+
 /* Carries out an output while locked; returns a record that has to be destroyed after unlocking. */
 static struct object *apply(struct task_room *room, struct object *object, const struct refcount_output *output)
 {
@@ -62,11 +91,11 @@ void object_zero(struct task_room *room, uint64_t handle)
 {
     struct refcount_output output = {0};
     struct object *gone = NULL;
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find(room, handle);
     if (refcount_reached_zero(object ? &object->count : NULL, room->config.rank, &output) == REFCOUNT_OK)
         gone = apply(room, object, &output);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     finish(room, gone, output.drop);
 }
 
@@ -80,16 +109,19 @@ void object_drop_handle(struct task_room *room, uint64_t handle)
                  (unsigned long long)handle);
 }
 
-struct object *object_accept(struct task_room *room, uint64_t handle, int forwarder, uint64_t token)
+struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder, uint64_t token)
 {
     struct refcount_output output = {0};
-    ck_spinlock_lock(&room->borrow_lock);
-    struct object *object = hash_find(room, handle);
+    base_spin_lock(&room->borrow_lock);
+    struct object *object = hash_find_arrived(room, handle);
     int status = refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
-    if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE)
-        object = hash_create(room, handle, "borrowed ref");
+    if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE &&
+        (object = hash_create(room, handle, "borrowed ref"))) {
+        object->borrowed = 1;
+        object->parent = id;
+    }
     if (status != REFCOUNT_OK || !object) {
-        ck_spinlock_unlock(&room->borrow_lock);
+        base_spin_unlock(&room->borrow_lock);
         if (status != REFCOUNT_OK)
             base_fail(RAYMPI_ERR_RELEASED, "ref %#llx can not be taken over: %s", (unsigned long long)handle,
                       refcount_status_name(status));
@@ -97,7 +129,7 @@ struct object *object_accept(struct task_room *room, uint64_t handle, int forwar
     }
     if (output.has_message)
         ref_send(room, &output.message);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     finish(room, NULL, output.drop);
     return object;
 }
@@ -107,50 +139,42 @@ void ref_decline(struct task_room *room, uint64_t handle, int forwarder)
     struct refcount_output output = {0};
     if (refcount_decline(room->config.rank, forwarder, handle, &output) != REFCOUNT_OK)
         return;
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     if (output.has_message)
         ref_send(room, &output.message);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     finish(room, NULL, output.drop);
 }
 
 struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *label)
 {
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_create(room, handle, label);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     return object;
 }
 
 struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *label)
 {
-    struct refcount_output output = {0};
-    ck_spinlock_lock(&room->borrow_lock);
-    struct object *object = hash_create(room, handle, label);
-    if (object && holder != room->config.rank) {
-        /* The maker invented the handle and is its first holder: as if it had registered. */
-        struct refcount_message message = {REFCOUNT_REGISTER, handle, holder, handle, room->config.rank};
-        if (refcount_receive(&object->count, room->config.rank, holder, &message, &output) != REFCOUNT_OK) {
-            HASH_DEL(room->borrowed, object);
-            free(object);
-            object = NULL;
-        } else {
-            refcount_drop(&object->count); /* the hold that hash_create() gave */
-        }
-    }
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
+    struct object *object = hash_find(room, handle); /* others may have been faster than this news */
+    if (object)
+        object->label = label;
+    else
+        object = actor_record(room, handle, holder, label);
+    base_spin_unlock(&room->borrow_lock);
     return object;
 }
 
 struct object *object_retain_alive(struct task_room *room, uint64_t handle)
 {
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find(room, handle);
     uint32_t count = object ? atomic_load_explicit(&object->count.count, memory_order_relaxed) : 0;
     while (count > 0 && !atomic_compare_exchange_weak_explicit(&object->count.count, &count, count + 1,
                                                                memory_order_relaxed, memory_order_relaxed))
         continue;
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     return count > 0 ? object : NULL;
 }
 
@@ -165,13 +189,13 @@ void ref_on_message(void *arg, const struct net_message *message)
         return;
     }
     struct object *gone = NULL;
-    ck_spinlock_lock(&room->borrow_lock);
-    struct object *object = hash_find(room, decoded.handle);
+    base_spin_lock(&room->borrow_lock);
+    struct object *object = hash_find_arrived(room, decoded.handle);
     int status =
         refcount_receive(object ? &object->count : NULL, room->config.rank, message->source, &decoded, &output);
     if (status == REFCOUNT_OK)
         gone = apply(room, object, &output);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     if (status != REFCOUNT_OK)
         base_log(BASE_LOG_ERROR, "task", "%s from rank %d about %#llx: %s", refcount_kind_name(decoded.kind),
                  message->source, (unsigned long long)decoded.handle, refcount_status_name(status));
@@ -260,13 +284,13 @@ void ref_on_value(void *arg, const struct net_message *message)
         return;
     }
     /* The record may go at any moment: a hold of our own while we fill it. */
-    ck_spinlock_lock(&room->borrow_lock);
+    base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find(room, handle);
     bool use = object && refcount_owner(handle) == message->source && message->source != room->config.rank &&
                !object_ready(object);
     if (use)
         object_retain(object);
-    ck_spinlock_unlock(&room->borrow_lock);
+    base_spin_unlock(&room->borrow_lock);
     if (!use) {
         value_drop(room, &value, false); /* it was released meanwhile */
         return;

@@ -91,8 +91,9 @@ int refcount_drop(struct refcount *record)
      * release: whatever this thread did under its hold happens before the count is seen at 0. Later
      * increments and decrements are read-modify-writes and so continue the release sequence: the one acquire
      * load in refcount_reached_zero sees the work of every holder.
+     * acquire: the owner's last drop, which destroys the record without that function, sees it too.
      */
-    uint32_t before = atomic_fetch_sub_explicit(&record->count, 1, memory_order_release);
+    uint32_t before = atomic_fetch_sub_explicit(&record->count, 1, memory_order_acq_rel);
 
     if (before > 1)
         return 0;

@@ -16,11 +16,11 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
     thread->room = room;
     thread->worker = worker;
     thread->trace = trace_thread_open(room->config.trace, name);
-    ck_spinlock_lock(&room->thread_lock);
+    base_spin_lock(&room->thread_lock);
     uint64_t number = ++room->thread_number;
     thread->next = room->threads;
     room->threads = thread;
-    ck_spinlock_unlock(&room->thread_lock);
+    base_spin_unlock(&room->thread_lock);
     bool main = worker && sched_worker_index(worker) == 0;
     context_init(&thread->root, room, main ? "main" : worker ? "worker" : "thread");
     /* Parents that are no tasks: (rank, driver), or (rank, thread), which is not the same in another run. */
@@ -33,14 +33,14 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
 
 static void free_lists_return(struct task_room *room, struct task_thread *thread)
 {
-    ck_spinlock_lock(&room->slab_lock);
+    base_spin_lock(&room->slab_lock);
     while (thread->free_objects) {
         struct object *object = thread->free_objects;
         thread->free_objects = object->next_free;
         object->next_free = room->free_objects;
         room->free_objects = object;
     }
-    ck_spinlock_unlock(&room->slab_lock);
+    base_spin_unlock(&room->slab_lock);
     while (thread->free_tasks) {
         struct task *task = thread->free_tasks;
         thread->free_tasks = task->next;
@@ -54,7 +54,7 @@ void task_thread_close(struct task_thread *thread)
     context_fini(&thread->root);
     free_lists_return(room, thread);
     trace_thread_close(room->config.trace, thread->trace);
-    ck_spinlock_lock(&room->thread_lock);
+    base_spin_lock(&room->thread_lock);
     struct task_thread **link = &room->threads;
     while (*link && *link != thread)
         link = &(*link)->next;
@@ -62,7 +62,7 @@ void task_thread_close(struct task_thread *thread)
         *link = thread->next;
     room->ended_threads_submitted += atomic_load(&thread->submitted);
     __atomic_fetch_add(&room->ended_threads_ended, atomic_load(&thread->ended), __ATOMIC_RELAXED);
-    ck_spinlock_unlock(&room->thread_lock);
+    base_spin_unlock(&room->thread_lock);
     if (task_self == thread)
         task_self = NULL;
     free(thread);
@@ -126,11 +126,11 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     room->store = store;
     room->config = *config;
     room->slot_used = OBJECT_SLAB;
-    ck_spinlock_init(&room->slab_lock);
-    ck_spinlock_init(&room->borrow_lock);
-    ck_spinlock_init(&room->thread_lock);
-    ck_spinlock_init(&room->finalize_lock);
-    ck_spinlock_init(&room->kept.lock);
+    base_spin_init(&room->slab_lock);
+    base_spin_init(&room->borrow_lock);
+    base_spin_init(&room->thread_lock);
+    base_spin_init(&room->finalize_lock);
+    base_spin_init(&room->kept.lock);
     room->inflight = calloc((size_t)config->size, sizeof *room->inflight);
     if (!room->inflight) {
         free(room);

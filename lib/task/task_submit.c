@@ -79,6 +79,8 @@ int task_options_merge(raympi_options *merged, const raympi_options *definition,
     return RAYMPI_OK;
 }
 
+#define TASK_SPARE 8192 /* free tasks that a thread keeps */
+
 /* ---- tasks */
 
 struct task *task_new(struct task_room *room)
@@ -143,7 +145,7 @@ void task_free(struct task *task)
         object_drop(room, task->actor_object);
     free(task->returns_more);
     struct task_thread *thread = task_self;
-    if (thread && thread->free_task_count < 256) {
+    if (thread && thread->free_task_count < TASK_SPARE) {
         task->next = thread->free_tasks;
         thread->free_tasks = task;
         thread->free_task_count++;
@@ -164,6 +166,7 @@ static void arg_init(struct arg *arg, struct task *task, int kind)
     arg->object = NULL;
     arg->list = NULL;
     arg->value.kind = VALUE_NONE;
+    arg->value.type = 0;
     arg->value.nested = 0;
     arg->value.length = 0;
 }

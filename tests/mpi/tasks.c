@@ -1,7 +1,10 @@
 /* Tasks: many, nested, with dependencies, lists, several results, errors, aliases; on every rank at once. */
 #include "mpi_test.h"
 
-RAYMPI_TASK(empty, .num_returns = RAYMPI_NONE) { return RAYMPI_OK; }
+RAYMPI_TASK(empty, .num_returns = RAYMPI_NONE)
+{
+    return RAYMPI_OK;
+}
 
 RAYMPI_TASK(add)
 {
@@ -32,7 +35,10 @@ RAYMPI_TASK(sum_list)
     return raympi_return_int(ctx, 0, sum);
 }
 
-RAYMPI_TASK(where) { return raympi_return_int(ctx, 0, raympi_rank()); }
+RAYMPI_TASK(where)
+{
+    return raympi_return_int(ctx, 0, raympi_rank());
+}
 
 RAYMPI_TASK(divide, .num_returns = 2)
 {
@@ -63,7 +69,10 @@ RAYMPI_TASK(check_fill)
     return raympi_return_int(ctx, 0, (int64_t)len);
 }
 
-RAYMPI_TASK(forward) { return raympi_return_ref(ctx, 0, raympi_call(add, raympi_arg_ref(ctx, 0), 1)); }
+RAYMPI_TASK(forward)
+{
+    return raympi_return_ref(ctx, 0, raympi_call(add, raympi_arg_ref(ctx, 0), 1));
+}
 
 static int64_t value_of(raympi_ref ref)
 {
@@ -119,7 +128,8 @@ static void everywhere(void)
 {
     raympi_scope_begin();
     for (int rank = 0; rank < raympi_size(); rank++)
-        CHECK(value_of(raympi_call_opts(RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = rank), where)) == rank);
+        CHECK(value_of(raympi_call_opts(RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = rank),
+                                        where)) == rank);
     raympi_scope_end();
 }
 
@@ -151,7 +161,8 @@ static void large(void)
         }
         raympi_view view;
         CHECK_OK(raympi_get(data, &view));
-        CHECK(view.len == 160000 && *(const uint64_t *)view.data == (uint64_t)rank * UINT64_C(0x9e3779b97f4a7c15));
+        CHECK(view.len == 160000 &&
+              *(const uint64_t *)view.data == (uint64_t)rank * UINT64_C(0x9e3779b97f4a7c15));
     }
     raympi_scope_end();
 }

@@ -1,0 +1,53 @@
+/* A lock for a few instructions' time. Unlike a plain spin lock it gives the processor away when its holder seems to
+ * have lost his: hosts with more workers than cores are common. */
+#ifndef BASE_SPIN_H
+#define BASE_SPIN_H
+
+#include <ck_pr.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct base_spin {
+    _Atomic uint32_t held;
+};
+
+void base_spin_wait(struct base_spin *spin);
+
+static inline void base_spin_init(struct base_spin *spin)
+{
+    atomic_init(&spin->held, 0);
+}
+
+static inline void base_spin_lock(struct base_spin *spin)
+{
+    /* Acquire: what the last holder did is seen. */
+    if (__builtin_expect(atomic_exchange_explicit(&spin->held, 1, memory_order_acquire) != 0, 0))
+        base_spin_wait(spin);
+}
+
+static inline void base_spin_unlock(struct base_spin *spin)
+{
+    /* Release: what was done under the lock comes before its end. */
+    atomic_store_explicit(&spin->held, 0, memory_order_release);
+}
+
+/* Tells ThreadSanitizer of an order that it can not see; nothing in other builds. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BASE_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(BASE_TSAN)
+#define BASE_TSAN 1
+#endif
+#ifdef BASE_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define base_tsan_acquire(address) __tsan_acquire(address)
+#define base_tsan_release(address) __tsan_release(address)
+#else
+#define base_tsan_acquire(address) ((void)(address))
+#define base_tsan_release(address) ((void)(address))
+#endif
+
+#endif

@@ -1,0 +1,103 @@
+/* Rank 0 of a job of two: a whole node, over the sim transport. Rank 1 is a net only, whose messages the test reads. */
+#ifndef TESTS_TASK_NODE_H
+#define TESTS_TASK_NODE_H
+
+#include "../unit.h"
+#include "api/api.h"
+#include "task/task_internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define NODE_PAGE 4096
+
+struct task_node {
+    struct net_sim *sim;
+    struct base_segment segment;
+    struct net *net[2];
+    struct store *other_store;
+    struct api_node api;
+    struct task_room *room;
+    /* the last message that rank 1 got of each type */
+    struct {
+        char bytes[1024];
+        size_t length;
+        int count;
+    } got[NET_HANDLERS];
+};
+
+static inline void node_other_got(void *arg, const struct net_message *message)
+{
+    struct task_node *node = arg;
+    CU_ASSERT_FATAL(message->length <= sizeof node->got[0].bytes);
+    memcpy(node->got[message->type].bytes, message->data, message->length);
+    node->got[message->type].length = message->length;
+    node->got[message->type].count++;
+}
+
+static inline void node_open(struct task_node *node)
+{
+    static uint64_t serial;
+    const uint64_t cookie[2] = {(uint64_t)getpid(), ++serial};
+    struct store_layout layout;
+    struct base_config config;
+    struct store *store;
+    memset(node, 0, sizeof *node);
+    CU_ASSERT_FATAL(base_config_read(&config) == RAYMPI_OK);
+    store_layout_make(&layout, 2, 2 << 20);
+    uint64_t control = base_align_up(NODE_PAGE + layout.control_bytes, NODE_PAGE);
+    uint64_t size = control + layout.extents * layout.extent_bytes;
+    CU_ASSERT_FATAL(base_segment_create(&node->segment, size, control, cookie) == RAYMPI_OK);
+    base_segment_unlink(&node->segment);
+    CU_ASSERT_FATAL(net_sim_create(&node->sim, 2, 1) == RAYMPI_OK);
+    CU_ASSERT_FATAL(net_sim_open(&node->net[0], node->sim, 0) == RAYMPI_OK);
+    CU_ASSERT_FATAL(net_sim_open(&node->net[1], node->sim, 1) == RAYMPI_OK);
+    CU_ASSERT_FATAL(store_open(&store, &node->segment, &layout, NODE_PAGE, control, 0, 1.0) == RAYMPI_OK);
+    CU_ASSERT_FATAL(store_open(&node->other_store, &node->segment, &layout, NODE_PAGE, control, 1, 1.0) == RAYMPI_OK);
+    for (uint16_t type = 0; type < NET_HANDLERS; type++)
+        net_handle(node->net[1], type, node_other_got, node);
+    CU_ASSERT_FATAL(api_node_open(&node->api, &config, node->net[0], store, 1, 0, true) == RAYMPI_OK);
+    node->room = node->api.tasks;
+}
+
+static inline void node_close(struct task_node *node)
+{
+    api_node_stop(&node->api);
+    api_node_close(&node->api);
+    store_close(node->other_store);
+    net_close(node->net[1]);
+    net_sim_destroy(node->sim);
+    base_segment_close(&node->segment);
+}
+
+static inline void node_step(void *arg, int rank)
+{
+    struct task_node *node = arg;
+    while (net_poll(node->net[rank], 64) > 0)
+        ;
+    if (rank == 0)
+        sched_yield_fiber(node->api.sched);
+    net_sleep(node->net[rank], UINT64_MAX, NULL, NULL);
+}
+
+/** Until nothing moves: messages arrive, tasks of rank 0 run. */
+static inline void node_settle(struct task_node *node)
+{
+    task_self->in_call = 1; /* tasks run inside of a call */
+    sched_yield_fiber(node->api.sched);
+    net_sim_run(node->sim, node_step, NULL, node);
+    task_self->in_call = 0;
+}
+
+/** As if rank 1 had sent it. */
+static inline void node_receive(struct task_node *node, net_handler *handler, const void *bytes, size_t length)
+{
+    /* Of its own, and exactly that long, so that a sanitizer sees a read past its end. */
+    char *copy = malloc(length ? length : 1);
+    memcpy(copy, bytes, length);
+    struct net_message message = {.source = 1, .data = copy, .length = length};
+    handler(node->room, &message);
+    free(copy);
+}
+
+#endif
