@@ -1,18 +1,18 @@
-/* Waits that can never end are reported at once and end with DEADLOCK; those that only take long are not. The first
- * argument says which. */
+/* Waits that can never end are reported at once and end with DEADLOCK; those that only take long are not. The
+ * first argument says which. */
 #include "mpi_test.h"
 
 #include <pthread.h>
 #include <time.h>
 
-#define DEADLOCK(call)                                                                                                \
-    do {                                                                                                              \
-        int status_ = (call);                                                                                         \
-        if (status_ != RAYMPI_ERR_DEADLOCK) {                                                                         \
-            fprintf(stderr, "%s:%d: rank %d: %s gave %s (%s)\n", __FILE__, __LINE__, raympi_rank(), #call,            \
-                    raympi_strerror(status_), raympi_detail());                                                       \
-            test_failures++;                                                                                          \
-        }                                                                                                             \
+#define DEADLOCK(call)                                                                                       \
+    do {                                                                                                     \
+        int status_ = (call);                                                                                \
+        if (status_ != RAYMPI_ERR_DEADLOCK) {                                                                \
+            fprintf(stderr, "%s:%d: rank %d: %s gave %s (%s)\n", __FILE__, __LINE__, raympi_rank(), #call,   \
+                    raympi_strerror(status_), raympi_detail());                                              \
+            test_failures++;                                                                                 \
+        }                                                                                                    \
     } while (0)
 
 static raympi_options on(int rank)
@@ -32,7 +32,10 @@ static void compute(double seconds)
     while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
 }
 
-RAYMPI_TASK(same) { return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0)); }
+RAYMPI_TASK(same)
+{
+    return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0));
+}
 
 /* ---- deadlocks */
 
@@ -55,7 +58,10 @@ RAYMPI_METHOD(peer, know)
     *(raympi_actor *)(void *)raympi_self(ctx) = raympi_keep(raympi_arg_actor(ctx, 0));
     return RAYMPI_OK;
 }
-RAYMPI_METHOD(peer, nothing) { return RAYMPI_OK; }
+RAYMPI_METHOD(peer, nothing)
+{
+    return RAYMPI_OK;
+}
 /* Asks the other, who does the same. */
 RAYMPI_METHOD(peer, ask)
 {
@@ -76,7 +82,8 @@ RAYMPI_METHOD(peer, await)
 static void actors(void)
 {
     raympi_view view;
-    raympi_actor a = raympi_actor_new_opts(on(0), peer), b = raympi_actor_new_opts(on(raympi_size() - 1), peer);
+    raympi_actor a = raympi_actor_new_opts(on(0), peer),
+                 b = raympi_actor_new_opts(on(raympi_size() - 1), peer);
     raympi_ref known[2] = {raympi_actor_call(a, know, b), raympi_actor_call(b, know, a)};
     CHECK(raympi_wait(known, 2, 2, -1, NULL) == 2);
     /* Either may be through before the other begins: then both are. */
@@ -96,7 +103,8 @@ RAYMPI_TASK(through)
     raympi_view view;
     raympi_actor actor = raympi_arg_actor(ctx, 0);
     /* Until the method that waits for us is in the actor's hands. */
-    while (raympi_arg_int(ctx, 1) && raympi_get_timeout(raympi_actor_call(actor, nothing), &view, 0.05) == RAYMPI_OK)
+    while (raympi_arg_int(ctx, 1) &&
+           raympi_get_timeout(raympi_actor_call(actor, nothing), &view, 0.05) == RAYMPI_OK)
         continue;
     int status = raympi_get(raympi_actor_call(actor, nothing), &view);
     return status == RAYMPI_OK ? raympi_return_int(ctx, 0, 1) : status;

@@ -1,6 +1,6 @@
-/* One fault, named by the first argument: it strikes the last rank, or the one that the third argument names. The others
- * are meanwhile where the second says: idle, busy, task (in a long one) or compute (in main). None of them may hang, or
- * come to an end as if nothing had happened: that would print "survived". */
+/* One fault, named by the first argument: it strikes the last rank, or the one that the third argument names.
+ * The others are meanwhile where the second says: idle, busy, task (in a long one) or compute (in main). None
+ * of them may hang, or come to an end as if nothing had happened: that would print "survived". */
 #include "mpi_test.h"
 
 #include <signal.h>
@@ -45,7 +45,10 @@ RAYMPI_TASK(victim)
     return raympi_return_int(ctx, 0, 1);
 }
 
-RAYMPI_TASK(answer) { return raympi_return_int(ctx, 0, 42); }
+RAYMPI_TASK(answer)
+{
+    return raympi_return_int(ctx, 0, 42);
+}
 
 /* Has blocked, and others have run on its worker meanwhile, before it is struck. */
 RAYMPI_TASK(late_victim)
@@ -79,7 +82,10 @@ RAYMPI_TASK(long_one)
     return raympi_return_int(ctx, 0, 1);
 }
 
-RAYMPI_TASK(quick) { return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0)); }
+RAYMPI_TASK(quick)
+{
+    return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0));
+}
 
 static void bystand(const char *how)
 {

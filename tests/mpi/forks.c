@@ -1,5 +1,5 @@
-/* fork() and system() inside a task, a method and main(): the child may do anything but call raympi, and whatever becomes
- * of it, the rank goes on. */
+/* fork() and system() inside a task, a method and main(): the child may do anything but call raympi, and
+ * whatever becomes of it, the rank goes on. */
 #include "mpi_test.h"
 
 #include <signal.h>
@@ -70,7 +70,10 @@ static int expected(enum child kind)
     return kind == CHILD_CRASHES ? 1000 + SIGSEGV : kind == CHILD_ABORTS ? 1000 + SIGABRT : 0;
 }
 
-RAYMPI_TASK(one) { return raympi_return_int(ctx, 0, 1); }
+RAYMPI_TASK(one)
+{
+    return raympi_return_int(ctx, 0, 1);
+}
 
 RAYMPI_TASK(forker)
 {
@@ -84,7 +87,10 @@ RAYMPI_TASK(forker)
     return raympi_return_int(ctx, 0, ended);
 }
 
-RAYMPI_TASK(shell) { return raympi_return_int(ctx, 0, WEXITSTATUS(system("exit 7"))); }
+RAYMPI_TASK(shell)
+{
+    return raympi_return_int(ctx, 0, WEXITSTATUS(system("exit 7")));
+}
 
 RAYMPI_ACTOR(parent, int)
 RAYMPI_METHOD(parent, forks)

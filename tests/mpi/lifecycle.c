@@ -1,25 +1,25 @@
-/* Start and end: calls before init and after finalize, settings, MPI that the program has initialised itself, a
- * communicator of the program's. The first argument says what. */
+/* Start and end: calls before init and after finalize, settings, MPI that the program has initialised itself,
+ * a communicator of the program's. The first argument says what. */
 #include "mpi_test.h"
 
 #include <mpi.h>
 #include <pthread.h>
 
-#define IS(status, text, call)                                                                                        \
-    do {                                                                                                              \
-        int status_ = (call);                                                                                         \
-        if (status_ != (status) || !strstr(raympi_detail(), (text))) {                                                \
-            fprintf(stderr, "%s:%d: %s gave %s (%s), not %s (%s)\n", __FILE__, __LINE__, #call,                       \
-                    raympi_strerror(status_), raympi_detail(), #status, (text));                                      \
-            test_failures++;                                                                                          \
-        }                                                                                                             \
+#define IS(status, text, call)                                                                               \
+    do {                                                                                                     \
+        int status_ = (call);                                                                                \
+        if (status_ != (status) || !strstr(raympi_detail(), (text))) {                                       \
+            fprintf(stderr, "%s:%d: %s gave %s (%s), not %s (%s)\n", __FILE__, __LINE__, #call,              \
+                    raympi_strerror(status_), raympi_detail(), #status, (text));                             \
+            test_failures++;                                                                                 \
+        }                                                                                                    \
     } while (0)
 #define IS_STATE(call) IS(RAYMPI_ERR_STATE, "raympi is not running", call)
-#define IS_NULL(call)                                                                                                 \
-    do {                                                                                                              \
-        raympi_fail(NULL, 1, "%s", ""); /* another text */                                                                                        \
-        CHECK((call) == 0);                                                                                           \
-        CHECK(strstr(raympi_detail(), "raympi is not running"));                                                      \
+#define IS_NULL(call)                                                                                        \
+    do {                                                                                                     \
+        raympi_fail(NULL, 1, "%s", ""); /* another text */                                                   \
+        CHECK((call) == 0);                                                                                  \
+        CHECK(strstr(raympi_detail(), "raympi is not running"));                                             \
     } while (0)
 
 RAYMPI_TASK(sum)
@@ -28,7 +28,10 @@ RAYMPI_TASK(sum)
 }
 
 RAYMPI_ACTOR(thing, int)
-RAYMPI_METHOD(thing, method) { return RAYMPI_OK; }
+RAYMPI_METHOD(thing, method)
+{
+    return RAYMPI_OK;
+}
 
 static void nothing_runs(void)
 {
@@ -73,7 +76,8 @@ static void nothing_runs(void)
     IS_NULL(raympi_keep(actor).handle);
     IS_NULL(raympi_actor_new(thing).handle);
     IS_NULL(raympi_actor_call(actor, method).handle);
-    CHECK(strcmp(raympi_version(), RAYMPI_VERSION) == 0 && strstr(raympi_strerror(RAYMPI_ERR_STATE), "STATE"));
+    CHECK(strcmp(raympi_version(), RAYMPI_VERSION) == 0 &&
+          strstr(raympi_strerror(RAYMPI_ERR_STATE), "STATE"));
 }
 
 static void work(void)
@@ -102,7 +106,8 @@ static int order(int *argc, char ***argv)
     IS_STATE(raympi_finalize());
     CHECK_OK(raympi_init(argc, argv, NULL));
     IS(RAYMPI_ERR_STATE, "called twice", raympi_init(argc, argv, NULL));
-    CHECK(raympi_initialized() && raympi_rank() >= 0 && raympi_size() > raympi_rank() && raympi_workers() > 0);
+    CHECK(raympi_initialized() && raympi_rank() >= 0 && raympi_size() > raympi_rank() &&
+          raympi_workers() > 0);
     work();
     CHECK_OK(raympi_finalize());
     nothing_runs();

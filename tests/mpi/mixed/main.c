@@ -1,5 +1,5 @@
-/* Tasks of several source files and libraries, in two different binaries of one job. Built twice: SECOND has what FIRST
- * has not. */
+/* Tasks of several source files and libraries, in two different binaries of one job. Built twice: SECOND has
+ * what FIRST has not. */
 #include "../mpi_test.h"
 
 RAYMPI_TASK_DECLARE(from_file);
@@ -10,11 +10,20 @@ RAYMPI_TASK_DECLARE(only_second);
 RAYMPI_ACTOR_DECLARE(second_actor);
 
 #ifdef SECOND
-RAYMPI_TASK(only_second) { return raympi_return_int(ctx, 0, 1000 + raympi_rank()); }
+RAYMPI_TASK(only_second)
+{
+    return raympi_return_int(ctx, 0, 1000 + raympi_rank());
+}
 RAYMPI_ACTOR(second_actor, int)
-RAYMPI_METHOD(second_actor, where) { return raympi_return_int(ctx, 0, 2000 + raympi_rank()); }
+RAYMPI_METHOD(second_actor, where)
+{
+    return raympi_return_int(ctx, 0, 2000 + raympi_rank());
+}
 #else
-RAYMPI_TASK(only_first) { return raympi_return_int(ctx, 0, 3000 + raympi_rank()); }
+RAYMPI_TASK(only_first)
+{
+    return raympi_return_int(ctx, 0, 3000 + raympi_rank());
+}
 #endif
 
 static int64_t value_of(raympi_ref ref)
@@ -29,7 +38,8 @@ static void two_binaries(int seconds)
 {
     raympi_view view;
     for (int i = 0; i < 50; i++) {
-        int64_t second = value_of(raympi_call(only_second)) - 1000, named = value_of(raympi_call_name("only_second")) - 1000;
+        int64_t second = value_of(raympi_call(only_second)) - 1000,
+                named = value_of(raympi_call_name("only_second")) - 1000;
         CHECK(second >= seconds && second < raympi_size() && named >= seconds && named < raympi_size());
         int64_t first = value_of(raympi_call(only_first)) - 3000;
         CHECK(first >= 0 && first < seconds);
@@ -38,7 +48,8 @@ static void two_binaries(int seconds)
     raympi_options wrong = RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = 0);
     CHECK(raympi_get(raympi_call_opts(wrong, only_second), &view) == RAYMPI_ERR_INFEASIBLE);
     CHECK(strstr(raympi_detail(), "only_second is not registered on rank 0"));
-    CHECK(raympi_actor_new_opts(wrong, second_actor).handle == 0 && strstr(raympi_detail(), "not registered on rank 0"));
+    CHECK(raympi_actor_ready(raympi_actor_new_opts(wrong, second_actor), -1) == RAYMPI_ERR_INFEASIBLE);
+    CHECK(strstr(raympi_detail(), "not registered on rank 0"));
 }
 
 int main(int argc, char **argv)

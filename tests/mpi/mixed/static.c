@@ -4,4 +4,7 @@
 extern int mixed_static_linked;
 int mixed_static_linked = 1;
 
-RAYMPI_TASK(from_static) { return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0) + 3); }
+RAYMPI_TASK(from_static)
+{
+    return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0) + 3);
+}

@@ -2,7 +2,10 @@
 #include <raympi.h>
 #include <stdio.h>
 
-RAYMPI_TASK(from_shared) { return raympi_return_int(ctx, 0, 0); }
+RAYMPI_TASK(from_shared)
+{
+    return raympi_return_int(ctx, 0, 0);
+}
 RAYMPI_TASK_DECLARE(from_file);
 
 int main(int argc, char **argv)
