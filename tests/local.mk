@@ -62,6 +62,28 @@ mpi_programs += %D%/mpi/forks
 mpi_tests += %D%/mpi/forks.test
 mpi_programs += %D%/mpi/deadlock
 mpi_tests += %D%/mpi/deadlock.test
+mpi_tests += %D%/mpi/observe.test
+mpi_tests += %D%/mpi/containers.test
+
+# Tasks of several files, libraries and binaries.
+check_LTLIBRARIES = %D%/mpi/libmixed_shared.la %D%/mpi/libmixed_static.la
+%C%_mpi_libmixed_shared_la_SOURCES = %D%/mpi/mixed/shared.c
+%C%_mpi_libmixed_shared_la_LDFLAGS = -rpath $(abs_builddir)/tests/mpi -avoid-version
+%C%_mpi_libmixed_shared_la_LIBADD = libraympi.la
+%C%_mpi_libmixed_static_la_SOURCES = %D%/mpi/mixed/static.c
+mixed_libraries = %D%/mpi/libmixed_shared.la %D%/mpi/libmixed_static.la $(public_library)
+mpi_programs += %D%/mpi/mixed_first %D%/mpi/mixed_second %D%/mpi/mixed_twice
+%C%_mpi_mixed_first_SOURCES = %D%/mpi/mixed/main.c %D%/mpi/mixed/file.c
+%C%_mpi_mixed_first_LDADD = $(mixed_libraries)
+%C%_mpi_mixed_first_LDFLAGS = -no-install -Wl,--no-as-needed -Wl,--undefined=mixed_static_linked
+%C%_mpi_mixed_second_SOURCES = $(%C%_mpi_mixed_first_SOURCES)
+%C%_mpi_mixed_second_CPPFLAGS = $(AM_CPPFLAGS) -DSECOND
+%C%_mpi_mixed_second_LDADD = $(mixed_libraries)
+%C%_mpi_mixed_second_LDFLAGS = $(%C%_mpi_mixed_first_LDFLAGS)
+%C%_mpi_mixed_twice_SOURCES = %D%/mpi/mixed/twice.c %D%/mpi/mixed/file.c
+%C%_mpi_mixed_twice_LDADD = $(mixed_libraries)
+%C%_mpi_mixed_twice_LDFLAGS = $(%C%_mpi_mixed_first_LDFLAGS)
+mpi_tests += %D%/mpi/mixed.test
 mpi_tests += %D%/mpi/faults_recovery.test
 mpi_programs += %D%/mpi/objects
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test

@@ -1,12 +1,15 @@
 /* The tasks and classes of this process, registered by constructors when it was loaded, and who else has which. */
 #include "task/task_internal.h"
 
+#include <dlfcn.h>
 #include <stdlib.h>
 
 /* What the constructors have left; no memory is allocated then. */
 static raympi_definition *registered_definitions;
 static raympi_method_definition *registered_methods;
-static const char *registered_twice, *registered_twice_where;
+static const raympi_definition *registered_twice;
+static const char *registered_twice_file; /* of a class: where the other one is */
+static raympi_body *registered_twice_body; /* of a task: the other one's */
 
 static struct task_function *functions; /* by hash; read-only after start */
 
@@ -14,8 +17,9 @@ void raympi_register_task(raympi_definition *definition, raympi_body *body)
 {
     /* Two libraries may export one symbol: then the second constructor brings another body. */
     if (definition->internal[0] || definition->body != body) {
-        registered_twice = definition->name;
-        registered_twice_where = definition->file;
+        registered_twice = definition;
+        if (definition->body != body || !registered_twice_body)
+            registered_twice_body = body;
         return;
     }
     definition->internal[0] = definition;
@@ -26,8 +30,8 @@ void raympi_register_task(raympi_definition *definition, raympi_body *body)
 void raympi_register_class(raympi_definition *definition, const char *file)
 {
     if (definition->internal[0]) {
-        registered_twice = definition->name;
-        registered_twice_where = file;
+        registered_twice = definition;
+        registered_twice_file = file;
         return;
     }
     definition->internal[0] = definition;
@@ -118,12 +122,29 @@ static int add_method(raympi_method_definition *method)
     return RAYMPI_OK;
 }
 
+/* The program or library that an address belongs to. */
+static const char *module_of(const void *address)
+{
+    Dl_info module;
+    return dladdr(address, &module) && module.dli_fname ? module.dli_fname : "?";
+}
+
+/* One symbol of two modules: which one the loader has taken is chance. */
+static int defined_twice(void)
+{
+    const raympi_definition *definition = registered_twice;
+    const char *other = registered_twice_file
+                            ? registered_twice_file
+                            : module_of(__extension__(const void *)(uintptr_t)registered_twice_body);
+    return base_fail(RAYMPI_ERR_ARGUMENT,
+                     "%s is defined twice (in %s of %s and in %s): names of tasks and classes are global to the job",
+                     definition->name, definition->file, module_of(definition), other);
+}
+
 int task_functions_build(void)
 {
     if (registered_twice)
-        return base_fail(RAYMPI_ERR_ARGUMENT,
-                         "%s is defined twice (once in %s): names of tasks and classes are global to the job",
-                         registered_twice, registered_twice_where);
+        return defined_twice();
     int status = RAYMPI_OK;
     for (raympi_definition *d = registered_definitions; d && status == RAYMPI_OK; d = d->internal[1])
         status = add_definition(d);

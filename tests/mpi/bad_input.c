@@ -647,30 +647,52 @@ static void wrong_place(void)
     FAILS(RAYMPI_ERR_STATE, "without raympi_mpi_enter", raympi_mpi_leave());
 }
 
+static void wrong_arguments(void)
+{
+    for (int rank = 0; rank < raympi_size(); rank++)
+        wrong_arguments_on(rank);
+}
+
+static void wrong_results(void)
+{
+    for (int rank = 0; rank < raympi_size(); rank++)
+        wrong_results_on(rank);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} cases[] = {
+    {"null pointers", null_pointers},
+    {"null pointers in calls", null_calls},
+    {"null contexts", null_context},
+    {"null handles", null_handles},
+    {"unknown and unregistered tasks", unknown_names},
+    {"wrong number or kind of argument", wrong_arguments},
+    {"arguments that are none", wrong_kinds},
+    {"results not set, set twice, or wrong", wrong_results},
+    {"getting one's own result", own_results},
+    {"released refs", released_refs},
+    {"foreign refs", foreign_refs},
+    {"sealed twice", sealed_twice},
+    {"negative counts, k > n", counts},
+    {"oversize arguments", oversize},
+    {"timeouts that are no numbers", timeouts},
+    {"options that are not built yet, or wrong", options},
+    {"re-entry from a signal handler", reentry},
+    {"init twice, finalize in a task", wrong_place},
+};
+
 int main(int argc, char **argv)
 {
     setenv("RAYMPI_STORE_BYTES", "64m", 1);
     if (raympi_init(&argc, &argv, NULL) != RAYMPI_OK)
         return EXIT_FAILURE;
-    null_pointers();
-    null_calls();
-    null_context();
-    null_handles();
-    unknown_names();
-    for (int rank = 0; rank < raympi_size(); rank++) {
-        wrong_arguments_on(rank);
-        wrong_results_on(rank);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int before = test_failures;
+        cases[i].run();
+        if (raympi_rank() == 0 || test_failures != before)
+            printf("  Test: %s ...%s\n", cases[i].name, test_failures == before ? "passed" : "FAILED");
     }
-    wrong_kinds();
-    own_results();
-    released_refs();
-    foreign_refs();
-    sealed_twice();
-    counts();
-    oversize();
-    timeouts();
-    options();
-    reentry();
-    wrong_place();
     return test_end(raympi_finalize());
 }
