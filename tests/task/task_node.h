@@ -60,16 +60,6 @@ static inline void node_open(struct task_node *node)
     node->room = node->api.tasks;
 }
 
-static inline void node_close(struct task_node *node)
-{
-    api_node_stop(&node->api);
-    api_node_close(&node->api);
-    store_close(node->other_store);
-    net_close(node->net[1]);
-    net_sim_destroy(node->sim);
-    base_segment_close(&node->segment);
-}
-
 static inline void node_step(void *arg, int rank)
 {
     struct task_node *node = arg;
@@ -87,6 +77,18 @@ static inline void node_settle(struct task_node *node)
     sched_yield_fiber(node->api.sched);
     net_sim_run(node->sim, node_step, NULL, node);
     task_self->in_call = 0;
+}
+
+static inline void node_close(struct task_node *node)
+{
+    context_fini(&task_self->root);
+    node_settle(node);
+    api_node_stop(&node->api);
+    api_node_close(&node->api);
+    store_close(node->other_store);
+    net_close(node->net[1]);
+    net_sim_destroy(node->sim);
+    base_segment_close(&node->segment);
 }
 
 /** As if rank 1 had sent it. */
