@@ -45,8 +45,7 @@ int actor_room_open(struct actor_room **out, struct task_room *tasks)
 void actor_room_close(struct actor_room *room)
 {
     struct actor *actor, *next;
-    HASH_ITER(hh, room->table, actor, next)
-    {
+    HASH_ITER (hh, room->table, actor, next) {
         HASH_DEL(room->table, actor);
         for (struct task *task = actor->head, *behind; task; task = behind) { /* calls of one never born */
             behind = task->next;
@@ -56,8 +55,7 @@ void actor_room_close(struct actor_room *room)
         actor_delete(actor);
     }
     struct method_stub *stub, *next_stub;
-    HASH_ITER(hh, room->stubs, stub, next_stub)
-    {
+    HASH_ITER (hh, room->stubs, stub, next_stub) {
         HASH_DEL(room->stubs, stub);
         free((char *)stub->function.name);
         free(stub);
@@ -74,29 +72,34 @@ uint64_t actor_handle(const void *actor)
 
 /* ---- making */
 
-static int choose_host(struct actor_room *room, const struct task_function *klass, const raympi_options *options, int *host)
+static int choose_host(struct actor_room *room, const struct task_function *klass,
+                       const raympi_options *options, int *host)
 {
     struct task_room *tasks = room->tasks;
     int size = tasks->config.size;
     if (options->strategy == RAYMPI_STRATEGY_NODE) {
         *host = options->node;
         if (options->node < 0 || options->node >= size)
-            return base_fail(RAYMPI_ERR_INFEASIBLE, "node %d was asked for an actor, the job has ranks 0 to %d",
-                             options->node, size - 1);
+            return base_fail(RAYMPI_ERR_INFEASIBLE,
+                             "node %d was asked for an actor, the job has ranks 0 to %d", options->node,
+                             size - 1);
         if (!task_function_on(klass, options->node))
-            return base_fail(RAYMPI_ERR_INFEASIBLE, "class %s is not registered on rank %d, where its actor was to be",
-                             klass->name, options->node);
+            return base_fail(RAYMPI_ERR_INFEASIBLE,
+                             "class %s is not registered on rank %d, where its actor was to be", klass->name,
+                             options->node);
         return RAYMPI_OK;
     }
     struct place_node nodes[size];
     for (int rank = 0; rank < size; rank++) {
         struct net_board *board = net_board(tasks->net, rank);
-        nodes[rank] = (struct place_node){.actors = atomic_load_explicit(&board->actors, memory_order_relaxed),
-                                          .available = rank == tasks->config.rank || atomic_load(&board->available),
-                                          .allowed = task_function_on(klass, rank)};
+        nodes[rank] =
+            (struct place_node){.actors = atomic_load_explicit(&board->actors, memory_order_relaxed),
+                                .available = rank == tasks->config.rank || atomic_load(&board->available),
+                                .allowed = task_function_on(klass, rank)};
     }
     *host = place_actor(nodes, size, (int)(atomic_fetch_add(&room->next_start, 1) % (uint32_t)size));
-    return *host >= 0 ? RAYMPI_OK : base_fail(RAYMPI_ERR_INFEASIBLE, "class %s is registered on no rank", klass->name);
+    return *host >= 0 ? RAYMPI_OK
+                      : base_fail(RAYMPI_ERR_INFEASIBLE, "class %s is registered on no rank", klass->name);
 }
 
 /* Invents a handle and tells the host. Numbers of one host reach it in order: the lock covers the message. */
@@ -213,7 +216,8 @@ int actor_create(struct actor_room *room, struct task_function *klass, const ray
 {
     raympi_options merged;
     int host;
-    int status = task_options_merge(&merged, klass->definition ? &klass->definition->options : NULL, options, true);
+    int status =
+        task_options_merge(&merged, klass->definition ? &klass->definition->options : NULL, options, true);
     if (status != RAYMPI_OK || (status = choose_host(room, klass, &merged, &host)) != RAYMPI_OK)
         return actor_create_failed(room, status, actor);
     struct object *object = make_known(room, klass->hash, klass->name, host);
@@ -235,8 +239,8 @@ static int check_handle(struct actor_room *room, uint64_t handle, struct object 
     return object_check(room->tasks, handle, object);
 }
 
-int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *method, const raympi_options *options,
-                 const raympi_value *args, size_t count, raympi_ref *ref)
+int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *method,
+                 const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *ref)
 {
     struct object *object;
     int status = check_handle(room, handle, &object);
@@ -267,7 +271,8 @@ int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref)
     return RAYMPI_OK;
 }
 
-int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code, const char *reason)
+int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code,
+                   const char *reason)
 {
     int host = refcount_owner(handle);
     if (host == room->tasks->config.rank) {

@@ -10,16 +10,16 @@ int actor_room_open(struct actor_room **room, struct task_room *tasks);
 /** The scheduler has stopped. */
 void actor_room_close(struct actor_room *room);
 
-/** Creates an actor of class `klass` somewhere; the handle belongs to the current scope. Its constructor is called with
- *  args before anything else. What goes wrong (INFEASIBLE, UNSUPPORTED, an argument) is what calls on the handle answer;
- *  only MEMORY leaves no handle. */
+/** Creates an actor of class `klass` somewhere; the handle belongs to the current scope. Its constructor is
+ * called with args before anything else. What goes wrong (INFEASIBLE, UNSUPPORTED, an argument) is what calls
+ * on the handle answer; only MEMORY leaves no handle. */
 int actor_create(struct actor_room *room, struct task_function *klass, const raympi_options *options,
                  const raympi_value *args, size_t count, raympi_actor *actor);
 /** A handle that holds an error: every call on it answers with `code` and the detail text. MEMORY. */
 int actor_create_failed(struct actor_room *room, int code, raympi_actor *actor);
 /** Calls a method by name. */
-int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *method, const raympi_options *options,
-                 const raympi_value *args, size_t count, raympi_ref *ref);
+int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *method,
+                 const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *ref);
 /** A call that ends when all calls before it have, without an effect. */
 int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref);
 /** Ends an actor as soon as its running method has returned. */

@@ -148,7 +148,8 @@ void actor_on_new(void *arg, const struct net_message *message)
         return;
     }
     if (actor_born(room, words[0], words[1], message->source) != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "actor", "an actor for rank %d could not be made: %s", message->source, base_detail());
+        base_log(BASE_LOG_ERROR, "actor", "an actor for rank %d could not be made: %s", message->source,
+                 base_detail());
 }
 
 /* ---- mailbox */
@@ -163,8 +164,8 @@ static void mailbox_append(struct actor *actor, struct task *task)
     actor->tail = task;
 }
 
-/* The next call to run. Before construction that is the constructor, wherever it stands: other ranks may have been
- * faster than the maker. */
+/* The next call to run. Before construction that is the constructor, wherever it stands: other ranks may have
+ * been faster than the maker. */
 static struct task *mailbox_next(struct actor *actor)
 {
     struct task **link = &actor->head, *before = NULL;
@@ -190,10 +191,12 @@ int actor_unborn(void *arg, uint64_t handle)
     int creator = creator_of(handle);
     if (refcount_owner(handle) != room->tasks->config.rank || creator >= room->tasks->config.size)
         return -1;
-    return number_of(handle) > atomic_load_explicit(&room->born[creator], memory_order_acquire) ? creator : -1;
+    return number_of(handle) > atomic_load_explicit(&room->born[creator], memory_order_acquire) ? creator
+                                                                                                : -1;
 }
 
-/* Finds an actor, or makes a place for what comes before the news of it, and locks it. NULL: it is gone, or no memory. */
+/* Finds an actor, or makes a place for what comes before the news of it, and locks it. NULL: it is gone, or
+ * no memory. */
 static struct actor *actor_lock(struct actor_room *room, uint64_t handle)
 {
     base_spin_lock(&room->lock);
@@ -250,7 +253,8 @@ void actor_deliver(void *arg, struct task *task)
 
 /* ---- end */
 
-void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code, const char *reason)
+void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code,
+               const char *reason)
 {
     struct task *calls = NULL;
     struct actor *actor = actor_lock(room, handle);
@@ -293,7 +297,8 @@ static void note_unseen(struct actor *actor)
     if (!atomic_exchange_explicit(&actor->unseen, false, memory_order_relaxed))
         return;
     atomic_fetch_add(&actor->room->tasks->unseen, 1);
-    base_log(BASE_LOG_ERROR, "actor", "error that nobody looked at: an actor of class %s could not be made: %s",
+    base_log(BASE_LOG_ERROR, "actor",
+             "error that nobody looked at: an actor of class %s could not be made: %s",
              actor->klass ? actor->klass->name : "?", actor->reason);
 }
 
@@ -302,8 +307,7 @@ void actor_end_all(void *arg)
     struct actor_room *room = arg;
     struct actor *actor, *next;
     base_spin_lock(&room->lock);
-    HASH_ITER(hh, room->table, actor, next)
-    {
+    HASH_ITER (hh, room->table, actor, next) {
         base_spin_lock(&actor->lock);
         note_unseen(actor);
         if (set_ending(actor, ACTOR_JOB_ENDS, 0, NULL))
@@ -333,8 +337,10 @@ static void run_destructor(struct actor *actor)
     struct task_outcome outcome = {RAYMPI_OK, false, ""};
     task_run(task, actor->state, actor, &actor->kept, &outcome);
     if (outcome.status != RAYMPI_OK) {
-        atomic_fetch_add(&room->tasks->unseen, 1); /* nobody has a ref that could tell */
-        base_log(BASE_LOG_ERROR, "actor", "the destructor of class %s failed: %s", actor->klass->name, outcome.text);
+        if (actor->ending != ACTOR_JOB_ENDS)           /* what it calls may have ended first */
+            atomic_fetch_add(&room->tasks->unseen, 1); /* nobody has a ref that could tell */
+        base_log(BASE_LOG_ERROR, "actor", "the destructor of class %s failed: %s", actor->klass->name,
+                 outcome.text);
     }
 }
 
@@ -364,7 +370,8 @@ static void constructor_ran(struct actor *actor, const struct task_outcome *outc
         set_ending(actor, ACTOR_FAILED, RAYMPI_ERR_ACTOR_DEAD, reason);
     base_spin_unlock(&actor->lock);
     if (outcome->status != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made: %s", actor->klass->name, reason);
+        base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made: %s", actor->klass->name,
+                 reason);
 }
 
 static void run_call(struct actor *actor, struct task *task)

@@ -5,7 +5,14 @@
 
 #include <string.h>
 
-enum actor_ending { ACTOR_LIVES = 0, ACTOR_KILLED, ACTOR_EXITED, ACTOR_FAILED, ACTOR_ABANDONED, ACTOR_JOB_ENDS };
+enum actor_ending {
+    ACTOR_LIVES = 0,
+    ACTOR_KILLED,
+    ACTOR_EXITED,
+    ACTOR_FAILED,
+    ACTOR_ABANDONED,
+    ACTOR_JOB_ENDS
+};
 
 /** One actor on its host. */
 struct actor {
@@ -20,11 +27,11 @@ struct actor {
     bool born;                /* the news of its making has come; calls may be faster */
     bool scheduled;           /* in a queue or running */
     bool constructed;
-    bool dead;                /* ended: calls fail */
-    bool unheld;              /* no handle is left anywhere */
-    _Atomic bool unseen;      /* could not be made, and nobody has been told yet */
+    bool dead;           /* ended: calls fail */
+    bool unheld;         /* no handle is left anywhere */
+    _Atomic bool unseen; /* could not be made, and nobody has been told yet */
     enum actor_ending ending;
-    int code;                 /* what calls answer once it has ended, with the reason */
+    int code; /* what calls answer once it has ended, with the reason */
     char reason[512];
     struct kept_set kept;
     UT_hash_handle hh;
@@ -35,7 +42,7 @@ struct lane {
     uint64_t actor;
     void **caller; /* the list that the lane is in; NULL once the caller has ended */
     struct task *head, *tail;
-    bool sending;  /* a thread is at it; it will come to what others make ready meanwhile */
+    bool sending; /* a thread is at it; it will come to what others make ready meanwhile */
     struct lane *next;
 };
 
@@ -77,11 +84,13 @@ void actor_on_new(void *arg, const struct net_message *message);
 void actor_on_kill(void *arg, const struct net_message *message);
 int actor_born(struct actor_room *room, uint64_t handle, uint64_t class_hash, int creator);
 /** `code` and `reason` are what calls answer from now on; 0 and NULL: the usual ones of this ending. */
-void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code, const char *reason);
+void actor_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code,
+               const char *reason);
 int actor_unborn(void *arg, uint64_t handle);
 void actor_delete(struct actor *actor);
 
 /* actor.c */
-int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code, const char *reason);
+int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending ending, int code,
+                   const char *reason);
 
 #endif

@@ -1,5 +1,6 @@
-/* The order of one caller's calls: a call whose arguments are not there yet holds back the caller's later calls to that
- * actor. Callers are task attempts, actors, main and threads, so that nobody waits for somebody else's call. */
+/* The order of one caller's calls: a call whose arguments are not there yet holds back the caller's later
+ * calls to that actor. Callers are task attempts, actors, main and threads, so that nobody waits for somebody
+ * else's call. */
 #include "actor/actor_internal.h"
 
 #include <stdlib.h>
@@ -9,7 +10,8 @@ static void constructor_failed(struct actor_room *room, struct task *task, const
     char text[480];
     value_error_text(error, text, sizeof text);
     if (actor_tell_end(room, task->actor, ACTOR_FAILED, RAYMPI_ERR_ACTOR_DEAD, text) != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "actor", "rank %d could not be told that an actor has no constructor's arguments: %s",
+        base_log(BASE_LOG_ERROR, "actor",
+                 "rank %d could not be told that an actor has no constructor's arguments: %s",
                  refcount_owner(task->actor), base_detail());
 }
 
@@ -122,8 +124,9 @@ static struct task *lane_take(struct lane *lane)
     return first;
 }
 
-/* Arguments are there: sends the call, and those behind it that were waiting for it only. One thread at a time sends, so
- * that nobody overtakes, and without the lock, because a call that fails wakes others which may come here. */
+/* Arguments are there: sends the call, and those behind it that were waiting for it only. One thread at a
+ * time sends, so that nobody overtakes, and without the lock, because a call that fails wakes others which
+ * may come here. */
 void lane_send(void *arg, struct task *task)
 {
     struct actor_room *room = arg;

@@ -41,6 +41,8 @@ static inline void api_leave(struct task_thread *thread)
 }
 
 /* api_attach.c */
+/** STATE, and why. */
+int api_not_running(void);
 /** The node that threads of the user's belong to; NULL: none. */
 void api_attach_set(struct api_node *node);
 struct api_node *api_attach_get(void);

@@ -43,12 +43,17 @@ struct api_node *api_attach_get(void)
     return atomic_load(&attach_node);
 }
 
+int api_not_running(void)
+{
+    return base_fail(RAYMPI_ERR_STATE, "raympi is not running here: call raympi_init() first, nothing after "
+                                       "raympi_finalize(), and nothing in a forked child");
+}
+
 static int attach(struct task_thread **thread)
 {
     struct api_node *node = atomic_load(&attach_node);
     if (!node)
-        return base_fail(RAYMPI_ERR_STATE, "raympi is not running here: call raympi_init() first, nothing after "
-                                           "raympi_finalize(), and nothing in a forked child");
+        return api_not_running();
     *thread = task_thread_open(node->tasks, NULL, "thread");
     if (!*thread)
         return RAYMPI_ERR_MEMORY;

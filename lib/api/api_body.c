@@ -26,6 +26,11 @@ static struct arg *arg_at(raympi_ctx *ctx, int i, int j)
         base_fail(RAYMPI_ERR_ARGUMENT, "the context is a null pointer");
         return NULL;
     }
+    if (base_unlikely(!task_self && !api_attach_get())) {
+        base_fail(RAYMPI_ERR_STATE, "argument %d was asked for in a forked child, which shares the objects' memory with the "
+                                    "rank: look at arguments before fork()", i);
+        return NULL;
+    }
     if (i < 0 || i >= task->arg_count) {
         fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d was asked for, the call has %d", i, task->arg_count));
         return NULL;
@@ -146,7 +151,7 @@ static struct object *arg_record(raympi_ctx *ctx, struct arg *arg)
 {
     struct task *task = ctx->task;
     if (!arg->object && arg->handle) {
-        arg->object = object_accept(ctx->context.room, arg->handle, task->owner, arg->handle);
+        arg->object = object_accept(ctx->context.room, arg->handle, arg->id, task->owner, arg->handle);
         arg->accepted = arg->object != NULL;
     }
     return arg->object;
@@ -294,46 +299,54 @@ static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref 
     return data;
 }
 
-static void *result_enter(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count, uint8_t type)
+/* The status is of use where there is no data. */
+static void *result_enter(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count, uint8_t type,
+                          int *status)
 {
     struct task_thread *thread;
-    if (api_enter(&thread) != RAYMPI_OK)
+    *status = api_enter(&thread);
+    if (*status != RAYMPI_OK)
         return NULL;
     void *data = result_create(ctx, i, len, refs, count, type);
     api_leave(thread);
+    *status = ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
     return data;
 }
 
 raympi_pointer raympi_return(raympi_ctx *ctx, int i, size_t len)
 {
-    return result_enter(ctx, i, len, NULL, 0, RAYMPI_KIND_BYTES);
+    int status;
+    return result_enter(ctx, i, len, NULL, 0, RAYMPI_KIND_BYTES, &status);
 }
 
 raympi_pointer raympi_return_nested(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count)
 {
-    return result_enter(ctx, i, len, refs, count, RAYMPI_KIND_BYTES);
+    int status;
+    return result_enter(ctx, i, len, refs, count, RAYMPI_KIND_BYTES, &status);
 }
 
 int raympi_return_copy(raympi_ctx *ctx, int i, const void *data, size_t len)
 {
+    int status;
     if (len && !data) {
-        int status = base_fail(RAYMPI_ERR_ARGUMENT, "result %d of %zu bytes from a null pointer", i, len);
+        status = base_fail(RAYMPI_ERR_ARGUMENT, "result %d of %zu bytes from a null pointer", i, len);
         if (ctx)
             fail_body(ctx, status);
         return status;
     }
-    void *to = result_enter(ctx, i, len, NULL, 0, RAYMPI_KIND_BYTES);
+    void *to = result_enter(ctx, i, len, NULL, 0, RAYMPI_KIND_BYTES, &status);
     if (!to)
-        return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
+        return status;
     store_copy(to, data, len);
     return RAYMPI_OK;
 }
 
 static int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
 {
-    void *to = result_enter(ctx, i, 8, NULL, 0, type);
+    int status;
+    void *to = result_enter(ctx, i, 8, NULL, 0, type, &status);
     if (!to)
-        return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
+        return status;
     memcpy(to, data, 8);
     return RAYMPI_OK;
 }

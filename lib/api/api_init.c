@@ -161,8 +161,12 @@ static int start(const raympi_config *config)
     int status = bootstrap_agree(b, open_node(config));
     if (status == RAYMPI_OK)
         status = install_crash_handler();
-    if (status == RAYMPI_OK)
+    if (status == RAYMPI_OK) {
+        job.main_thread = pthread_self();
+        job.state = JOB_RUNNING; /* from here on other ranks' tasks may run, and crash, exit, or start threads */
+        api_attach_set(&job.node);
         status = api_node_start(&job.node);
+    }
     return bootstrap_agree(b, status);
 }
 
@@ -184,15 +188,14 @@ int raympi_init(int *argc, char ***argv, const raympi_config *config)
     if (status != RAYMPI_OK) {
         char text[1024];
         snprintf(text, sizeof text, "%s", base_detail());
+        job.state = JOB_NONE;
+        api_attach_set(NULL);
         api_node_stop(&job.node);
         base_crash_remove();
         api_node_close(&job.node);
         bootstrap_close(&job.bootstrap);
         return base_fail(status, "%s", text);
     }
-    api_attach_set(&job.node);
-    job.main_thread = pthread_self();
-    job.state = JOB_RUNNING;
     return RAYMPI_OK;
 }
 
@@ -286,13 +289,13 @@ int raympi_workers(void)
 int raympi_mpi_enter(void)
 {
     if (!api_attach_get())
-        return base_fail(RAYMPI_ERR_STATE, "raympi is not running");
+        return api_not_running();
     return bootstrap_mpi_lock(&job.bootstrap);
 }
 
 int raympi_mpi_leave(void)
 {
     if (!api_attach_get())
-        return base_fail(RAYMPI_ERR_STATE, "raympi is not running");
+        return api_not_running();
     return bootstrap_mpi_unlock(&job.bootstrap);
 }

@@ -357,14 +357,14 @@ int raympi_view_end(raympi_view *view)
     return status;
 }
 
-static bool declares(struct task_room *room, struct object *container, uint64_t handle)
+static const raympi_wire_ref *declared(struct task_room *room, struct object *container, uint64_t handle)
 {
     uint32_t count;
-    const raympi_wire_ref *declared = value_nested(room, &container->value, &count);
+    const raympi_wire_ref *wires = value_nested(room, &container->value, &count);
     for (uint32_t i = 0; i < count; i++)
-        if (declared[i].handle == handle)
-            return true;
-    return false;
+        if (wires[i].handle == handle)
+            return &wires[i];
+    return NULL;
 }
 
 /* A handle that the bytes of `container` declare becomes one of this scope: the container is held until the owner knows
@@ -374,12 +374,14 @@ int api_nested_hold(struct task_thread *thread, struct object *container, uint64
     struct task_room *room = thread->room;
     if (handle && task_handle_is_actor(handle) != actor)
         return base_fail(RAYMPI_ERR_TYPE, "the wire form is one of %s", actor ? "a ref, not of an actor" : "an actor, not of a ref");
-    if (!handle || !declares(room, container, handle))
+    const raympi_wire_ref *wire = handle ? declared(room, container, handle) : NULL;
+    if (!wire)
         return base_fail(RAYMPI_ERR_RELEASED,
                          "the object does not declare %#llx: use raympi_put_nested() or raympi_return_nested()",
                          (unsigned long long)handle);
     object_retain(container);
-    struct object *object = object_accept(room, handle, room->config.rank, object_handle(container));
+    struct object *object = object_accept(room, handle, (struct task_id){{wire->id[0], wire->id[1]}}, room->config.rank,
+                                          object_handle(container));
     if (!object) {
         object_drop(room, container);
         return RAYMPI_ERR_RELEASED;

@@ -106,8 +106,9 @@ int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
 /** Bytes waiting in the queue behind the ring to `peer`: the caller's measure for back-pressure. */
 size_t net_pending(struct net *net, int peer);
 
-/** Delivers at most `budget` messages; flushes queues; notices deaths. Returns how many were delivered. Only
- * one thread at a time (the poller): the caller sees to that. */
+/** Delivers at most `budget` messages; flushes queues; notices deaths. Returns how many were delivered. A
+ * poll that delivered nothing may still have emptied a queue or told a death: who waits for such a thing
+ * looks again before net_sleep(). Only one thread at a time (the poller): the caller sees to that. */
 int net_poll(struct net *net, int budget);
 
 /**

@@ -120,7 +120,6 @@ int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
     struct shm_out *out = &shm->out[peer];
     int status;
     (void)count;
-    net_count(&net->bytes_sent, length);
     if (base_unlikely(peer == net->rank)) {
         status = shm_send_self(shm, type, pieces, length);
     } else {
@@ -130,6 +129,9 @@ int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
         pthread_mutex_unlock(&out->lock);
     }
     shm_knock(shm, peer);
+    /* Only now: the message is on its way already. */
+    if (base_likely(status == RAYMPI_OK))
+        net_count(&net->bytes_sent, length);
     /* The receiver may have made room, and said so, before the parcel was in the queue: while our poller was
      * still awake, or about to sleep on an empty queue. It has to look once more. */
     if (base_unlikely(atomic_load_explicit(&out->waiting, memory_order_relaxed) > 0))

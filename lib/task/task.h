@@ -174,6 +174,7 @@ struct object {
     _Atomic uint8_t wanted; /* borrower: the owner was asked */
     uint8_t unsealed;       /* raympi_create without raympi_seal yet */
     uint8_t nested_held;    /* the owner holds the nested refs */
+    uint8_t borrowed;       /* `parent` is the object's own identity, as it was told */
     struct task_id parent;
     const char *label; /* task name, "put": static or the function's */
     struct task *producer;
@@ -212,7 +213,7 @@ bool object_wait_remove(struct object *object, struct waiter *waiter);
 /** A borrower asks the owner for the value, once. */
 void object_want(struct task_room *room, struct object *object);
 /** A ref arrived and is kept here; see refcount_accept(). Gives one hold. NULL: out of memory or released (detail). */
-struct object *object_accept(struct task_room *room, uint64_t handle, int forwarder, uint64_t token);
+struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder, uint64_t token);
 /** One more hold on a record that may just be going: NULL when nobody holds it any more. */
 struct object *object_retain_alive(struct task_room *room, uint64_t handle);
 struct task_id object_id(const struct object *object);
@@ -295,6 +296,7 @@ struct arg {
     uint32_t count;   /* members of a list */
     struct task *task;
     uint64_t handle;       /* of a ref or actor */
+    struct task_id id;     /* its identity, where it came from another rank */
     struct object *object; /* submitter: its record, one hold; runner: its record once accepted */
     struct arg *list;
     struct waiter waiter;

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum end_phase { END_NOT = 0, END_DESTRUCTORS, END_ALL, END_LET_GO };
+enum end_phase { END_NOT = 0, END_WORK, END_DESTRUCTORS, END_ALL };
 
 static void tell_all(struct task_room *room, enum task_message_type type)
 {
@@ -20,8 +20,9 @@ void task_rest(void *arg, enum net_rest rest)
     tell_all(room, rest == NET_REST_DONE ? TASK_MESSAGE_END : TASK_MESSAGE_DEADLOCK);
 }
 
-/* The first rest ends the actors, whose destructors may still call others; the second ends the job; the third
- * says that what the ranks let go of then has reached its owners. */
+/* At the first rest the programs let go of what they still hold. Actors that nobody else holds end then, and
+ * after them those that only they kept: a destructor can call what its actor keeps. The second rest ends the
+ * actors that hold each other; at the third, everything that was let go of has reached its owner. */
 void task_on_end(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
@@ -30,7 +31,7 @@ void task_on_end(void *arg, const struct net_message *message)
     if (phase == END_DESTRUCTORS)
         room->actor.end(room->actor.arg);
     base_spin_lock(&room->finalize_lock);
-    if (phase >= END_ALL && room->finalize_parker)
+    if (phase != END_DESTRUCTORS && room->finalize_parker)
         sched_unpark(room->finalize_parker);
     base_spin_unlock(&room->finalize_lock);
 }
@@ -111,7 +112,8 @@ void task_stalled(void *arg, double seconds)
     task_quiesce_report(arg, why);
 }
 
-/* Serves the job until its next rest is announced. No rest can come before this rank is parked here. */
+/* Serves the job until a rest that main has to know of is announced. No rest can come before this rank is
+ * parked here. */
 static int serve(struct task_room *room)
 {
     struct sched_parker parker;
@@ -129,15 +131,7 @@ static int serve(struct task_room *room)
 
 int task_finalize(struct task_room *room)
 {
-    int status = serve(room);
-    uint64_t left = outstanding(room);
-    if (left > 0) {
-        base_log(BASE_LOG_ERROR, "task",
-                 "%llu tasks submitted here never ran: their arguments never became ready",
-                 (unsigned long long)left);
-        atomic_fetch_add(&room->deadlocks, 1);
-    }
-    return status;
+    return serve(room);
 }
 
 /* ---- errors that nobody looked at */
@@ -145,6 +139,9 @@ int task_finalize(struct task_room *room)
 void task_note_unseen(struct task_room *room, struct object *object)
 {
     char text[768];
+    /* Of actors that hold each other one has to end before the other. */
+    if (object->status == RAYMPI_ERR_ACTOR_DEAD && atomic_load(&room->ended) >= END_DESTRUCTORS)
+        return;
     const struct value *error = value_behind(&object->value);
     if (value_error_seen(error))
         return;
@@ -229,11 +226,24 @@ static void let_go(struct task_room *room)
     kept_drop_all(room, &room->kept);
 }
 
+static void note_never_run(struct task_room *room)
+{
+    uint64_t left = outstanding(room);
+    if (left == 0)
+        return;
+    base_log(BASE_LOG_ERROR, "task",
+             "%llu tasks submitted here never ran: their arguments never became ready",
+             (unsigned long long)left);
+    atomic_fetch_add(&room->deadlocks, 1);
+}
+
 int task_report(struct task_room *room)
 {
     let_go(room);
-    /* An error that only another rank had a ref to is found when that rank's release arrives. */
+    /* The last actors end; an error that only another rank had a ref to is found when that rank's release
+     * arrives. */
     serve(room);
+    note_never_run(room);
     report_held(room);
     if (atomic_load(&room->deadlocks))
         return base_fail(RAYMPI_ERR_DEADLOCK, "the job was deadlocked (see the report on stderr)");

@@ -110,6 +110,7 @@ void object_init(struct object *object, uint64_t handle, uint32_t holds, const c
     atomic_store_explicit(&object->wanted, 0, memory_order_relaxed);
     object->unsealed = 0;
     object->nested_held = 0;
+    object->borrowed = 0;
     object->label = label;
     object->producer = NULL;
     object->value.kind = VALUE_NONE;
@@ -169,6 +170,8 @@ int object_check(struct task_room *room, uint64_t handle, struct object **object
 
 struct task_id object_id(const struct object *object)
 {
+    if (object->borrowed)
+        return object->parent;
     return task_id_child(task_id_child(object->parent, object->child),
                          (uint64_t)object->result + (UINT64_C(1) << 40));
 }

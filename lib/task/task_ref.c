@@ -109,14 +109,17 @@ void object_drop_handle(struct task_room *room, uint64_t handle)
                  (unsigned long long)handle);
 }
 
-struct object *object_accept(struct task_room *room, uint64_t handle, int forwarder, uint64_t token)
+struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder, uint64_t token)
 {
     struct refcount_output output = {0};
     base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find_arrived(room, handle);
     int status = refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
-    if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE)
-        object = hash_create(room, handle, "borrowed ref");
+    if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE &&
+        (object = hash_create(room, handle, "borrowed ref"))) {
+        object->borrowed = 1;
+        object->parent = id;
+    }
     if (status != REFCOUNT_OK || !object) {
         base_spin_unlock(&room->borrow_lock);
         if (status != REFCOUNT_OK)

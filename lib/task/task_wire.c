@@ -12,6 +12,10 @@ static void write_arg(struct task_room *room, struct writer *writer, const struc
 {
     write_u8(writer, arg->kind);
     write_u64(writer, arg->handle);
+    if (arg->handle) {
+        struct task_id id = arg->object ? object_id(arg->object) : arg->id;
+        write_bytes(writer, &id, sizeof id);
+    }
     write_u32(writer, arg->count);
     for (uint32_t i = 0; i < arg->count; i++)
         write_arg(room, writer, task, &arg->list[i]);
@@ -22,6 +26,8 @@ static void write_arg(struct task_room *room, struct writer *writer, const struc
 static bool read_arg(struct task_room *room, struct reader *reader, struct task *task, struct arg *arg, int depth)
 {
     *arg = (struct arg){.kind = read_u8(reader), .task = task, .handle = read_u64(reader)};
+    if (arg->handle)
+        read_bytes(reader, &arg->id, sizeof arg->id);
     uint32_t count = read_u32(reader);
     if (reader->failed || (count && (depth > 0 || count > LIST_MAX || arg->kind != RAYMPI_KIND_REFS ||
                                      count > (size_t)(reader->end - reader->at) / ARG_BYTES)))
@@ -175,6 +181,15 @@ static void send_end(struct task *task, struct writer *writer)
     writer_fini(writer);
 }
 
+static void write_alias(struct task_room *room, struct writer *writer, uint64_t alias)
+{
+    write_u64(writer, alias);
+    if (!alias)
+        return;
+    struct task_id id = object_id(object_find(room, alias)); /* the result holds it */
+    write_bytes(writer, &id, sizeof id);
+}
+
 void task_send_done(struct raympi_ctx *run)
 {
     struct task *task = run->task;
@@ -186,7 +201,7 @@ void task_send_done(struct raympi_ctx *run)
     for (int i = 0; i < task->returns && !(task->flags & TASK_VOID); i++) {
         struct result *result = &run->results[i];
         value_seal(task->room, &result->value);
-        write_u64(&writer, result->alias);
+        write_alias(task->room, &writer, result->alias);
         write_value(task->room, &writer, &result->value);
         /* A block in the store now belongs to the owner of the result, and so do the holds on nested refs, until they
          * are acknowledged. */
@@ -231,16 +246,32 @@ static void nested_accept(struct task_room *room, struct object *object, int run
     uint32_t count;
     const raympi_wire_ref *wires = value_nested(room, &object->value, &count);
     for (uint32_t i = 0; i < count; i++)
-        if (!object_accept(room, wires[i].handle, runner, wires[i].handle))
+        if (!object_accept(room, wires[i].handle, (struct task_id){{wires[i].id[0], wires[i].id[1]}}, runner,
+                           wires[i].handle))
             base_log(BASE_LOG_ERROR, "task", "a ref in a result of %s is lost: %s", object->label, base_detail());
     object->nested_held = count > 0;
 }
 
-static void result_arrived(struct task_room *room, struct object *object, uint64_t alias, struct value *value, int runner)
+/* The ref that a result is. */
+struct alias {
+    uint64_t handle; /* 0: it is a value */
+    struct task_id id;
+};
+
+static struct alias read_alias(struct reader *reader)
+{
+    struct alias alias = {.handle = read_u64(reader)};
+    if (alias.handle)
+        read_bytes(reader, &alias.id, sizeof alias.id);
+    return alias;
+}
+
+static void result_arrived(struct task_room *room, struct object *object, const struct alias *alias,
+                           struct value *value, int runner)
 {
     object->producer = NULL;
-    if (alias) {
-        struct object *target = object_accept(room, alias, runner, alias);
+    if (alias->handle) {
+        struct object *target = object_accept(room, alias->handle, alias->id, runner, alias->handle);
         if (target)
             object_set_alias(room, object, target);
         else
@@ -273,14 +304,14 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
     }
     for (int i = 0; i < returns; i++) {
         struct object *object = object_by_slot(room, task_returns(task)[i]);
-        uint64_t alias = read_u64(reader);
+        struct alias alias = read_alias(reader);
         if (!read_value(room, reader, &value)) {
             object->producer = NULL;
             object_fail(room, object, RAYMPI_ERR_MEMORY, task_name(task), "its result could not be read");
             object_drop(room, object);
             continue;
         }
-        result_arrived(room, object, alias, &value, runner);
+        result_arrived(room, object, &alias, &value, runner);
     }
     struct task_thread *thread = task_self;
     if (thread)

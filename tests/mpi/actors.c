@@ -1,5 +1,6 @@
 /* Actors: state, order, callers everywhere, handles that travel, ends and failures; on every rank at once.
- * `actors` does all that ends well; `actors MODE` one thing of its own: spread, end, cycle, deadlock, unseen. */
+ * `actors` does all that ends well; `actors MODE` one thing of its own: spread, end, cycle, deadlock, unseen.
+ */
 #include "mpi_test.h"
 
 /* ---- classes */
@@ -32,8 +33,14 @@ RAYMPI_METHOD(counter, calls)
     struct counter *self = raympi_self(ctx);
     return raympi_return_int(ctx, 0, self->calls);
 }
-RAYMPI_METHOD(counter, stop) { return raympi_actor_exit(ctx); }
-RAYMPI_METHOD(counter, fails) { return raympi_fail(ctx, 77, "no luck with %d", (int)raympi_arg_int(ctx, 0)); }
+RAYMPI_METHOD(counter, stop)
+{
+    return raympi_actor_exit(ctx);
+}
+RAYMPI_METHOD(counter, fails)
+{
+    return raympi_fail(ctx, 77, "no luck with %d", (int)raympi_arg_int(ctx, 0));
+}
 
 /* Notes numbers in the order in which they come. */
 struct diary {
@@ -54,7 +61,8 @@ RAYMPI_METHOD(diary, read)
 }
 
 /* Keeps another actor and talks to it; tells it of its own end. */
-struct friend {
+struct friend
+{
     raympi_actor other;
     int64_t farewell;
 };
@@ -99,7 +107,10 @@ RAYMPI_METHOD(friend, ask) /* blocks */
         return raympi_fail(ctx, 5, "%s", raympi_detail());
     return raympi_return_int(ctx, 0, sum);
 }
-RAYMPI_METHOD(friend, stop) { return raympi_actor_exit(ctx); }
+RAYMPI_METHOD(friend, stop)
+{
+    return raympi_actor_exit(ctx);
+}
 /* Notes in a diary what a ref holds, which may not be there yet. */
 RAYMPI_METHOD(friend, dictate)
 {
@@ -136,24 +147,41 @@ RAYMPI_METHOD(friend, call_back)
         return raympi_fail(ctx, 6, "%s", raympi_detail());
     return raympi_return_int(ctx, 0, sum + 1);
 }
-RAYMPI_METHOD(friend, double_it) { return raympi_return_int(ctx, 0, 2 * raympi_arg_int(ctx, 0)); }
-RAYMPI_METHOD(friend, circle) /* waits for the other, who waits for this one */
+RAYMPI_METHOD(friend, double_it)
+{
+    return raympi_return_int(ctx, 0, 2 * raympi_arg_int(ctx, 0));
+}
+/* Waits for the other, who waits for this one; the last of the circle for nobody. */
+RAYMPI_METHOD(friend, circle)
 {
     struct friend *self = raympi_self(ctx);
     raympi_view view;
-    return raympi_get(raympi_actor_call(self->other, circle), &view);
+    int64_t left = raympi_arg_int(ctx, 0);
+    return left ? raympi_get(raympi_actor_call(self->other, circle, left - 1), &view) : RAYMPI_OK;
 }
 
 RAYMPI_ACTOR(broken, int)
-RAYMPI_CONSTRUCTOR(broken) { return raympi_fail(ctx, 9, "the disk of %s is full", raympi_arg_string(ctx, 0)); }
-RAYMPI_METHOD(broken, work) { return RAYMPI_OK; }
+RAYMPI_CONSTRUCTOR(broken)
+{
+    return raympi_fail(ctx, 9, "the disk of %s is full", raympi_arg_string(ctx, 0));
+}
+RAYMPI_METHOD(broken, work)
+{
+    return RAYMPI_OK;
+}
 
 RAYMPI_ACTOR(bare, char) /* neither constructor nor methods */
 
 /* ---- tasks that use actors */
 
-RAYMPI_TASK(plus) { return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0) + raympi_arg_int(ctx, 1)); }
-RAYMPI_TASK(refuse) { return raympi_fail(ctx, 11, "refused by rank %d", raympi_rank()); }
+RAYMPI_TASK(plus)
+{
+    return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0) + raympi_arg_int(ctx, 1));
+}
+RAYMPI_TASK(refuse)
+{
+    return raympi_fail(ctx, 11, "refused by rank %d", raympi_rank());
+}
 
 RAYMPI_TASK(add_times)
 {
@@ -162,14 +190,16 @@ RAYMPI_TASK(add_times)
         raympi_release(raympi_actor_call(target, add, 1));
     raympi_view view; /* the last one's result says that all before have run */
     int status = raympi_get(raympi_actor_call(target, add, 0), &view);
-    return status == RAYMPI_OK ? raympi_return_int(ctx, 0, 1) : raympi_fail(ctx, status, "%s", raympi_detail());
+    return status == RAYMPI_OK ? raympi_return_int(ctx, 0, 1)
+                               : raympi_fail(ctx, status, "%s", raympi_detail());
 }
 
 RAYMPI_TASK(note_one)
 {
     raympi_view view;
     int status = raympi_get(raympi_actor_call(raympi_arg_actor(ctx, 0), note, raympi_arg_int(ctx, 1)), &view);
-    return status == RAYMPI_OK ? raympi_return_int(ctx, 0, 1) : raympi_fail(ctx, status, "%s", raympi_detail());
+    return status == RAYMPI_OK ? raympi_return_int(ctx, 0, 1)
+                               : raympi_fail(ctx, status, "%s", raympi_detail());
 }
 
 /* The handle goes on from rank to rank, and each calls. */
@@ -406,7 +436,8 @@ static void call_backs(void)
     raympi_actor a = raympi_actor_new(friend), b = raympi_actor_new(friend, a);
     CHECK(value_of(raympi_actor_call(b, self_then)) == 9);
     raympi_actor here = raympi_actor_new_opts(on_node(0), counter);
-    raympi_actor one = raympi_actor_new_opts(on_node(0), friend, here), two = raympi_actor_new_opts(on_node(0), friend, here);
+    raympi_actor one = raympi_actor_new_opts(on_node(0), friend, here),
+                 two = raympi_actor_new_opts(on_node(0), friend, here);
     raympi_ref asked[20];
     for (int i = 0; i < 20; i++)
         asked[i] = raympi_actor_call(i % 2 ? one : two, ask, 1);
@@ -465,7 +496,8 @@ static void places(void)
 static void destructors(void)
 {
     raympi_actor witness = raympi_actor_new(counter);
-    raympi_actor released = raympi_actor_new(friend, witness, 1), killed = raympi_actor_new(friend, witness, 10);
+    raympi_actor released = raympi_actor_new(friend, witness, 1),
+                 killed = raympi_actor_new(friend, witness, 10);
     raympi_actor exits = raympi_actor_new(friend, witness, 100);
     CHECK_OK(raympi_actor_ready(released, -1));
     CHECK_OK(raympi_actor_ready(killed, -1));
@@ -521,9 +553,11 @@ static void failed_constructors(void)
 {
     raympi_actor a = raympi_actor_new(broken, "alpha");
     EXPECT(raympi_actor_call(a, work), RAYMPI_ERR_ACTOR_DEAD, "the disk of alpha is full");
-    CHECK(raympi_actor_ready(a, -1) == RAYMPI_ERR_ACTOR_DEAD && strstr(raympi_detail(), "the disk of alpha is full"));
+    CHECK(raympi_actor_ready(a, -1) == RAYMPI_ERR_ACTOR_DEAD &&
+          strstr(raympi_detail(), "the disk of alpha is full"));
     for (int rank = 0; rank < raympi_size(); rank++)
-        EXPECT(raympi_call_opts(on_node(rank), call_broken, a), RAYMPI_ERR_ACTOR_DEAD, "the disk of alpha is full");
+        EXPECT(raympi_call_opts(on_node(rank), call_broken, a), RAYMPI_ERR_ACTOR_DEAD,
+               "the disk of alpha is full");
     raympi_ref pending = later(1);
     raympi_actor b = raympi_actor_new(counter, raympi_call(plus, pending, raympi_call(refuse)));
     raympi_ref early = raympi_actor_call(b, add, 1);
@@ -537,7 +571,8 @@ static void bad_input(void)
     raympi_actor none = {0}, a = raympi_actor_new(counter);
     raympi_method_name constructor = {"", 0}, null = {NULL, 0};
     EXPECT(raympi_actor_call(none, add, 1), RAYMPI_ERR_ARGUMENT, "null");
-    EXPECT(raympi_actor_call((raympi_actor){raympi_call(plus, 1, 2).handle}, add, 1), RAYMPI_ERR_ARGUMENT, "handle");
+    EXPECT(raympi_actor_call((raympi_actor){raympi_call(plus, 1, 2).handle}, add, 1), RAYMPI_ERR_ARGUMENT,
+           "handle");
     EXPECT(raympi_actor_call(a, no_such_method), RAYMPI_ERR_UNKNOWN, "no such method");
     EXPECT(raympi_actor_submit(a, &constructor, NULL, NULL, 0), RAYMPI_ERR_UNKNOWN, "no method");
     EXPECT(raympi_actor_submit(a, &null, NULL, NULL, 0), RAYMPI_ERR_ARGUMENT, "null");
@@ -558,7 +593,8 @@ static void bad_input(void)
     EXPECT(raympi_actor_call(unknown, add, 1), RAYMPI_ERR_UNKNOWN, "counter");
     raympi_actor no_class = raympi_actor_create(NULL, "plus", NULL, NULL, 0);
     CHECK(raympi_actor_ready(no_class, -1) == RAYMPI_ERR_TYPE);
-    raympi_actor nowhere = raympi_actor_new_opts(RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = 9999), counter);
+    raympi_actor nowhere =
+        raympi_actor_new_opts(RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = 9999), counter);
     CHECK(raympi_actor_ready(nowhere, -1) == RAYMPI_ERR_INFEASIBLE);
     raympi_actor named = raympi_actor_new_opts(RAYMPI_OPTIONS(.name = "x"), counter);
     CHECK(raympi_actor_ready(named, -1) == RAYMPI_ERR_UNSUPPORTED);
@@ -610,7 +646,8 @@ static void spread(void)
         return;
     for (int rank = 0; rank < raympi_size(); rank++) /* a rank whose main has not come so far is no target */
         CHECK(value_of(raympi_call_opts(on_node(rank), plus, 1, rank)) == rank + 1);
-    raympi_actor pinned = raympi_actor_new_opts(on_node(0), counter); /* was there and has gone: counts no more */
+    raympi_actor pinned =
+        raympi_actor_new_opts(on_node(0), counter); /* was there and has gone: counts no more */
     CHECK_OK(raympi_actor_ready(pinned, -1));
     CHECK_OK(raympi_actor_kill(pinned));
     CHECK(raympi_actor_ready(pinned, -1) == RAYMPI_ERR_ACTOR_DEAD);
@@ -627,7 +664,8 @@ static void spread(void)
         CHECK_OK(raympi_release(a[i]));
 }
 
-/* Held until the job ends: by main, by each other. The destructors run all the same; what they call is still there. */
+/* Held until the job ends: by main, by each other. The destructors run all the same; what they call is still
+ * there. */
 static void held_to_the_end(void)
 {
     raympi_actor witness = raympi_actor_new(counter);
@@ -641,7 +679,8 @@ static void held_to_the_end(void)
 static void cycle(void)
 {
     raympi_scope_begin();
-    raympi_actor a = raympi_actor_new(friend, raympi_actor_new(counter), -3), b = raympi_actor_new(friend, a, -4);
+    raympi_actor a = raympi_actor_new(friend, raympi_actor_new(counter), -3),
+                 b = raympi_actor_new(friend, a, -4);
     raympi_view view;
     CHECK_OK(raympi_get(raympi_actor_call(a, meet, b), &view));
     raympi_scope_end();
@@ -654,7 +693,7 @@ static void deadlock(void)
         return;
     raympi_actor a = raympi_actor_new(friend), b = raympi_actor_new(friend, a);
     CHECK_OK(raympi_get(raympi_actor_call(a, meet, b), &view));
-    raympi_ref never = raympi_actor_call(a, circle);
+    raympi_ref never = raympi_actor_call(a, circle, 3);
     CHECK(raympi_get(never, &view) == RAYMPI_ERR_DEADLOCK);
 }
 
@@ -682,5 +721,7 @@ int main(int argc, char **argv)
     else if (!strcmp(mode, "unseen"))
         unseen(), expected = RAYMPI_ERR_UNSEEN;
     int finalized = raympi_finalize();
-    return test_end(finalized == expected ? RAYMPI_OK : finalized == RAYMPI_OK ? RAYMPI_ERR_STATE : finalized);
+    return test_end(finalized == expected    ? RAYMPI_OK
+                    : finalized == RAYMPI_OK ? RAYMPI_ERR_STATE
+                                             : finalized);
 }

@@ -401,6 +401,38 @@ static void nested(void)
     raympi_scope_end();
 }
 
+/* The identity of an object is the same wherever its ref has come to: as an argument, in an object, as a
+ * result. */
+RAYMPI_TASK(identify)
+{
+    raympi_wire_ref wire = raympi_wire(raympi_arg_ref(ctx, 0));
+    if (raympi_arg_int(ctx, 1) == 0)
+        return raympi_return_copy(ctx, 0, wire.id, sizeof wire.id);
+    raympi_wire_ref inside;
+    memcpy(&inside, raympi_arg(ctx, 2, NULL), sizeof inside);
+    raympi_ref nested = raympi_arg_nested(ctx, 2, inside);
+    return raympi_return_ref(ctx, 0, raympi_call_opts(AT(raympi_rank() + 1), identify, nested, 0));
+}
+
+static void identities(void)
+{
+    raympi_scope_begin();
+    raympi_ref refs[2] = {raympi_put("a", 1), raympi_call_opts(AT(raympi_rank() + 1), make, 9, 9)};
+    for (int i = 0; i < 2; i++) {
+        raympi_wire_ref wire = raympi_wire(refs[i]);
+        uint64_t id[2];
+        CHECK(wire.id[0] || wire.id[1]);
+        raympi_ref outer = raympi_put_nested(&wire, sizeof wire, &refs[i], 1);
+        for (int rank = 0; rank < raympi_size() && rank < 4; rank++)
+            for (int way = 0; way < 2; way++) {
+                raympi_ref found = raympi_call_opts(AT(rank), identify, refs[i], way, outer);
+                CHECK_OK(raympi_get_copy(found, id, sizeof id));
+                CHECK(id[0] == wire.id[0] && id[1] == wire.id[1]);
+            }
+    }
+    raympi_scope_end();
+}
+
 /* A long list, let go at once: no recursion that deep. */
 static void deep(void)
 {
@@ -670,6 +702,7 @@ int main(int argc, char **argv)
     polling();
     wait_sets();
     nested();
+    identities();
     deep();
     aliases();
     deep_error();

@@ -101,10 +101,13 @@ static void sets(int round)
     CHECK_OK(raympi_waitset_destroy(set));
 }
 
+static pthread_barrier_t attached;
+
 static void *thread(void *arg)
 {
     struct given *given = arg;
     raympi_actor own = raympi_actor_new_opts(AT(given->number), counter);
+    pthread_barrier_wait(&attached);
     for (int round = 1; round <= ROUNDS; round++) {
         CHECK_OK(raympi_scope_begin());
         calls(given, round);
@@ -130,6 +133,7 @@ int main(int argc, char **argv)
     struct given given[THREADS];
     int64_t answer = 42;
     CHECK_OK(raympi_init(&argc, &argv, NULL));
+    CHECK(pthread_barrier_init(&attached, NULL, THREADS + 1) == 0);
     raympi_ref shared = raympi_put(&answer, sizeof answer);
     raympi_actor actor = raympi_actor_new_opts(AT(raympi_rank() + 1), counter);
     for (int round = 0; round < 2; round++) {
@@ -138,6 +142,9 @@ int main(int argc, char **argv)
             CHECK(raympi_create(0, &given[i].done) != NULL);
             CHECK(pthread_create(&threads[i], NULL, thread, &given[i]) == 0);
         }
+        /* Who waits for what a thread does that raympi has not seen yet is deadlocked, as far as raympi can
+         * tell. */
+        pthread_barrier_wait(&attached);
         for (int i = 0; i < 20; i++) {
             raympi_ref refs[3] = {raympi_call(add, i, 0), raympi_call(add, i, 1), raympi_call(add, i, 2)};
             CHECK(value_of(raympi_call(sum, RAYMPI_REFS(refs, 3))) == 3 * i + 3);
@@ -145,7 +152,8 @@ int main(int argc, char **argv)
         for (int i = 0; i < THREADS; i++) {
             int number = -1;
             raympi_view view;
-            /* Not in pthread_join: tasks that began on main's thread go on there, while main waits in raympi. */
+            /* Not in pthread_join: tasks that began on main's thread go on there, while main waits in raympi.
+             */
             CHECK_OK(raympi_get(given[i].done, &view));
             CHECK_OK(raympi_view_end(&view));
             CHECK_OK(raympi_release(given[i].done));
@@ -160,5 +168,6 @@ int main(int argc, char **argv)
     CHECK_OK(raympi_release_all(&shared, 1));
     raympi_scope_begin();
     raympi_scope_end();
+    pthread_barrier_destroy(&attached);
     return test_end(raympi_finalize());
 }

@@ -18,7 +18,7 @@
 #define JOB_RANKS 16
 #define JOB_WORDS 64
 /* Against a hang only, where a wake-up got lost; no test comes near it. */
-#define JOB_DEADLINE 20
+#define JOB_DEADLINE 100
 
 struct job {
     struct base_segment segment;
