@@ -1,7 +1,6 @@
 /* Wait sets: every member reports itself once, so that waiting costs the same whatever the size of the set. */
 #include "api/api.h"
 
-#include "base/base_spin.h"
 #include <stdlib.h>
 
 struct entry {

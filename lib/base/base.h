@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/base_fiber.h"
+#include "base/base_spin.h"
 
 #define BASE_CACHE_LINE 64
 #define base_likely(x)   __builtin_expect(!!(x), 1)
@@ -69,6 +70,13 @@ void base_config_each(const struct base_config *config,
                       void (*row)(void *arg, const char *name, const char *value, const char *fallback,
                                   const char *origin, const char *help),
                       void *arg);
+
+/* ---- order (base_order.c) */
+
+/** Tells ThreadSanitizer, which looks at one process only, of an order that goes through another one: what comes before
+ *  the release comes before what follows the acquire. In other builds they do nothing. */
+void base_order_release(void *at);
+void base_order_acquire(void *at);
 
 /* ---- clock and random */
 

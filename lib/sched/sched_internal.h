@@ -4,7 +4,6 @@
 #include "sched/sched.h"
 #include "sched/sched_deque.h"
 
-#include "base/base_spin.h"
 #include <pthread.h>
 
 enum worker_sleep { WORKER_AWAKE = 0, WORKER_ASLEEP, WORKER_ASLEEP_IN_NET };

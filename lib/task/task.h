@@ -10,7 +10,6 @@
 #include "task/task_refcount.h"
 #include "trace/trace.h"
 
-#include "base/base_spin.h"
 #include <uthash.h>
 
 /* ---- identity */
