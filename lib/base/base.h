@@ -71,13 +71,6 @@ void base_config_each(const struct base_config *config,
                                   const char *origin, const char *help),
                       void *arg);
 
-/* ---- order (base_order.c) */
-
-/** Tells ThreadSanitizer, which looks at one process only, of an order that goes through another one: what comes before
- *  the release comes before what follows the acquire. In other builds they do nothing. */
-void base_order_release(void *at);
-void base_order_acquire(void *at);
-
 /* ---- clock and random */
 
 /** Monotonic nanoseconds. */

@@ -31,4 +31,23 @@ static inline void base_spin_unlock(struct base_spin *spin)
     atomic_store_explicit(&spin->held, 0, memory_order_release);
 }
 
+/* Tells ThreadSanitizer of an order that it can not see; nothing in other builds. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BASE_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(BASE_TSAN)
+#define BASE_TSAN 1
+#endif
+#ifdef BASE_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define base_tsan_acquire(address) __tsan_acquire(address)
+#define base_tsan_release(address) __tsan_release(address)
+#else
+#define base_tsan_acquire(address) ((void)(address))
+#define base_tsan_release(address) ((void)(address))
+#endif
+
 #endif

@@ -10,7 +10,6 @@ libraympi_sources += \
 	%D%/base_internal.h \
 	%D%/base_log.c \
 	%D%/base_memory.c \
-	%D%/base_order.c \
 	%D%/base_segment.c \
 	%D%/base_spin.c \
 	%D%/base_spin.h \

@@ -70,6 +70,7 @@ int sched_start(struct sched *sched)
         status = worker_thread_start(sched, i);
     if (status == RAYMPI_OK && !sched->config.cooperative)
         status = progress_start(sched);
+    sched_threads_known(sched);
     if (status != RAYMPI_OK)
         sched_stop(sched);
     return status;

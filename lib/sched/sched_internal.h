@@ -50,6 +50,7 @@ struct sched {
     _Atomic uint64_t polls;
     _Alignas(BASE_CACHE_LINE) _Atomic int sleepers; /* workers asleep */
     struct base_spin rest_lock;
+    int threads_known;         /* of the process: those there were at start, and the user's that have called; under rest_lock */
     int active;                /* under rest_lock: workers awake, workers with timers, user threads running */
     struct base_spin threads_lock;
     struct sched_parker *threads_parked;
@@ -97,6 +98,7 @@ void sched_expire(struct worker *worker, uint64_t now);
 /* sched_rest.c */
 void sched_active_add(struct sched *sched);
 void sched_active_drop(struct sched *sched);
+void sched_threads_known(struct sched *sched);
 
 /* sched_progress.c */
 int progress_start(struct sched *sched);

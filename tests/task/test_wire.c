@@ -279,7 +279,7 @@ static size_t value_message(char *bytes)
 static struct object *borrow(void)
 {
     borrowed = ((uint64_t)1 << REFCOUNT_SEQUENCE_BITS) + 77;
-    struct object *object = object_accept(node.room, borrowed, 1, borrowed);
+    struct object *object = object_accept(node.room, borrowed, (struct task_id){{1, 2}}, 1, borrowed);
     CU_ASSERT_PTR_NOT_NULL_FATAL(object);
     return object;
 }
