@@ -1,4 +1,5 @@
-/* Rank 0 of a job of two: a whole node, over the sim transport. Rank 1 is a net only, whose messages the test reads. */
+/* Rank 0 of a job of two: a whole node, over the sim transport. Rank 1 is a net only, whose messages the test
+ * reads. */
 #ifndef TESTS_TASK_NODE_H
 #define TESTS_TASK_NODE_H
 
@@ -53,7 +54,8 @@ static inline void node_open(struct task_node *node)
     CU_ASSERT_FATAL(net_sim_open(&node->net[0], node->sim, 0) == RAYMPI_OK);
     CU_ASSERT_FATAL(net_sim_open(&node->net[1], node->sim, 1) == RAYMPI_OK);
     CU_ASSERT_FATAL(store_open(&store, &node->segment, &layout, NODE_PAGE, control, 0, 1.0) == RAYMPI_OK);
-    CU_ASSERT_FATAL(store_open(&node->other_store, &node->segment, &layout, NODE_PAGE, control, 1, 1.0) == RAYMPI_OK);
+    CU_ASSERT_FATAL(store_open(&node->other_store, &node->segment, &layout, NODE_PAGE, control, 1, 1.0) ==
+                    RAYMPI_OK);
     for (uint16_t type = 0; type < NET_HANDLERS; type++)
         net_handle(node->net[1], type, node_other_got, node);
     CU_ASSERT_FATAL(api_node_open(&node->api, &config, node->net[0], store, 1, 0, true) == RAYMPI_OK);
@@ -92,7 +94,8 @@ static inline void node_close(struct task_node *node)
 }
 
 /** As if rank 1 had sent it. */
-static inline void node_receive(struct task_node *node, net_handler *handler, const void *bytes, size_t length)
+static inline void node_receive(struct task_node *node, net_handler *handler, const void *bytes,
+                                size_t length)
 {
     /* Of its own, and exactly that long, so that a sanitizer sees a read past its end. */
     char *copy = malloc(length ? length : 1);
