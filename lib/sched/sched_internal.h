@@ -51,6 +51,7 @@ struct sched {
     _Alignas(BASE_CACHE_LINE) _Atomic int sleepers; /* workers asleep */
     struct base_spin rest_lock;
     int threads_known;         /* of the process: those there were at start, and the user's that have called; under rest_lock */
+    _Atomic int stranger;      /* rest was not declared because of a thread that has not called yet: look again */
     int active;                /* under rest_lock: workers awake, workers with timers, user threads running */
     struct base_spin threads_lock;
     struct sched_parker *threads_parked;

@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #define TICK_FIRST UINT64_C(2000000)  /* ns; while something runs */
+#define STRANGER_TICK UINT64_C(100000000) /* ns; while a thread of the user's keeps us from calling the job at rest */
 #define TICK_LAST  UINT64_C(10000000) /* ns; when polling in place of workers was not needed for a while */
 
 static bool all_asleep(struct sched *sched)
@@ -74,8 +75,10 @@ static void progress_wait(struct sched *sched, uint64_t tick)
     /* Full fence: "I sleep" before the look at the workers; a worker wakes before it looks at "I sleep". */
     atomic_thread_fence(memory_order_seq_cst);
     if (all_asleep(sched) && !atomic_load_explicit(&sched->stop, memory_order_relaxed)) {
-        bool dog = sched->config.watchdog > 0;
-        sched_futex_wait(&sched->progress_word, 1, dog ? (uint64_t)(sched->config.watchdog * 5e8) : UINT64_MAX);
+        uint64_t limit = sched->config.watchdog > 0 ? (uint64_t)(sched->config.watchdog * 5e8) : UINT64_MAX;
+        if (atomic_load_explicit(&sched->stranger, memory_order_relaxed) && limit > STRANGER_TICK)
+            limit = STRANGER_TICK;
+        sched_futex_wait(&sched->progress_word, 1, limit);
     }
     atomic_store_explicit(&sched->progress_word, 0, memory_order_relaxed);
 }
@@ -108,6 +111,10 @@ static void *progress_main(void *arg)
             seen = atomic_load_explicit(&sched->polls, memory_order_relaxed);
             tick = delivered ? TICK_FIRST : (tick * 2 > TICK_LAST ? TICK_LAST : tick * 2);
             spare_check(sched);
+        }
+        if (atomic_load_explicit(&sched->stranger, memory_order_relaxed)) {
+            sched_active_add(sched); /* it may have ended: looks again */
+            sched_active_drop(sched);
         }
         if (sched->config.watchdog > 0)
             watchdog_look(sched, &dog, net_now(sched->net));

@@ -37,9 +37,13 @@ void sched_active_drop(struct sched *sched)
 {
     enum net_rest rest = NET_REST_NO;
     base_spin_lock(&sched->rest_lock);
-    if (--sched->active == 0 && !stranger_around(sched))
+    bool stranger = --sched->active == 0 && stranger_around(sched);
+    if (sched->active == 0 && !stranger)
         rest = net_idle_publish(sched->net);
     base_spin_unlock(&sched->rest_lock);
+    atomic_store_explicit(&sched->stranger, stranger, memory_order_relaxed);
+    if (stranger)
+        progress_kick(sched);
     if (rest == NET_REST_NO)
         return;
     /* We move again, by saying so; what was found out once must not be found out twice. */

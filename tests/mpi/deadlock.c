@@ -3,6 +3,8 @@
 #include "mpi_test.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
 #include <time.h>
 
 #define DEADLOCK(call)                                                                                       \
@@ -168,6 +170,34 @@ static void user_thread(void)
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
+/* Ends without a call, once main() is seen to sleep. */
+static void *never_calls(void *arg)
+{
+    char path[64], state = 0;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)getpid());
+    for (int asleep = 0; asleep < 3;) {
+        FILE *file = fopen(path, "r");
+        if (file && fscanf(file, "%*d (%*[^)]) %c", &state) == 1)
+            asleep = state == 'S' ? asleep + 1 : 0;
+        if (file)
+            fclose(file);
+        sched_yield();
+    }
+    return arg;
+}
+
+/* A thread that has not called yet might seal it: no deadlock until it has ended. */
+static void stranger(void)
+{
+    pthread_t thread;
+    raympi_view view;
+    CHECK((char *)raympi_create(8, &late) != NULL);
+    CHECK(pthread_create(&thread, NULL, never_calls, NULL) == 0);
+    CHECK(raympi_get(late, &view) == RAYMPI_ERR_DEADLOCK);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_OK(raympi_release(late));
+}
+
 RAYMPI_TASK(await_nested)
 {
     size_t len;
@@ -223,6 +253,8 @@ int main(int argc, char **argv)
             argument();
         else if (!strcmp(what, "waitset"))
             waitset();
+        else if (!strcmp(what, "stranger"))
+            stranger();
         else if (!strcmp(what, "thread"))
             user_thread();
         else if (!strcmp(what, "timed") || !strcmp(what, "computes"))
@@ -231,7 +263,7 @@ int main(int argc, char **argv)
             long_task();
     }
     deadlocks = !strcmp(what, "unsealed") || !strcmp(what, "actors") || !strcmp(what, "itself") ||
-                !strcmp(what, "argument") || !strcmp(what, "waitset");
+                !strcmp(what, "stranger") || !strcmp(what, "argument") || !strcmp(what, "waitset");
     int status = raympi_finalize(); /* on every rank the same */
     if (status != (deadlocks ? RAYMPI_ERR_DEADLOCK : RAYMPI_OK)) {
         fprintf(stderr, "raympi_finalize gave %s (%s)\n", raympi_strerror(status), raympi_detail());
