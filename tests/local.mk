@@ -109,6 +109,7 @@ sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 mpi_tests += %D%/mpi/trainers.test
 
 script_tests += %D%/script/examples-compile.test
+script_tests += %D%/script/readme.test
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test

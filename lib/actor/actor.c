@@ -47,6 +47,11 @@ void actor_room_close(struct actor_room *room)
     struct actor *actor, *next;
     HASH_ITER (hh, room->table, actor, next) {
         HASH_DEL(room->table, actor);
+        for (struct task *task = actor->head, *behind; task; task = behind) { /* calls of one never born */
+            behind = task->next;
+            if (task->flags & TASK_FOREIGN)
+                task_free(task);
+        }
         actor_delete(actor);
     }
     struct method_stub *stub, *next_stub;

@@ -196,6 +196,23 @@ size_t raympi_waitset_size(const raympi_waitset *set)
     return set ? set->count : 0;
 }
 
+/* In two rounds: a member that fires is linked behind one that has fired before. */
+static void destroy(struct task_room *room, raympi_waitset *set)
+{
+    for (struct entry *entry = set->all; entry; entry = entry->next) {
+        if (object_wait_remove(entry->object, &entry->waiter))
+            atomic_store_explicit(&entry->fired, 1, memory_order_relaxed);
+        while (!atomic_load_explicit(&entry->fired, memory_order_acquire))
+            ck_pr_stall();
+    }
+    for (struct entry *entry = set->all, *next; entry; entry = next) {
+        next = entry->next;
+        object_drop(room, entry->object);
+        free(entry);
+    }
+    free(set);
+}
+
 int raympi_waitset_destroy(raympi_waitset *set)
 {
     struct task_thread *thread;
@@ -204,17 +221,8 @@ int raympi_waitset_destroy(raympi_waitset *set)
         return status;
     if (!set)
         status = base_fail(RAYMPI_ERR_ARGUMENT, "the wait set is a null pointer");
-    while (set && set->all) {
-        struct entry *entry = set->all;
-        if (object_wait_remove(entry->object, &entry->waiter))
-            atomic_store(&entry->fired, 1);
-        while (!atomic_load_explicit(&entry->fired, memory_order_acquire))
-            ck_pr_stall();
-        unlink_entry(set, entry);
-        object_drop(thread->room, entry->object);
-        free(entry);
-    }
-    free(set);
+    else
+        destroy(thread->room, set);
     api_leave(thread);
     return status;
 }

@@ -1,5 +1,5 @@
-/* A lock for a few instructions' time. Unlike a plain spin lock it gives the processor away when its holder seems to
- * have lost his: hosts with more workers than cores are common. */
+/* A lock for a few instructions' time. Unlike a plain spin lock it gives the processor away when its holder
+ * seems to have lost his: hosts with more workers than cores are common. */
 #ifndef BASE_SPIN_H
 #define BASE_SPIN_H
 

@@ -251,10 +251,13 @@ void object_drop(struct task_room *room, struct object *object)
     }
     /* An owner's count that has reached 0 stays there: nobody is left to pass a hold on. No lock is needed.
      */
-    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle))
+    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle)) {
+        /* Acquire: what every holder did under its hold comes before the end of the record. */
+        (void)atomic_load_explicit(&object->count.count, memory_order_acquire);
         object_destroy(room, object);
-    else
+    } else {
         object_zero(room, handle);
+    }
 }
 
 /* ---- waiters: a list whose head word also says "ready" and is its own lock */

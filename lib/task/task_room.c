@@ -149,6 +149,28 @@ static void value_forget(struct value *value)
     value->kind = VALUE_NONE;
 }
 
+static void arg_forget(struct arg *arg)
+{
+    for (uint32_t i = 0; arg->list && i < arg->count; i++)
+        arg_forget(&arg->list[i]);
+    free(arg->list);
+    value_forget(&arg->value);
+}
+
+/* The memory of a task that never ran, found by the last of its results. */
+static void producer_forget(struct object *object)
+{
+    struct task *task = object_handle(object) ? object->producer : NULL;
+    if (!task || object_handle(object) != task_returns(task)[task->returns - 1])
+        return;
+    for (int i = 0; i < task->arg_count; i++)
+        arg_forget(&task->args[i]);
+    if (task->args != task->args_inline)
+        free(task->args);
+    free(task->returns_more);
+    free(task);
+}
+
 /* The scheduler has stopped: nobody else is here any more. */
 void task_room_close(struct task_room *room)
 {
@@ -172,11 +194,13 @@ void task_room_close(struct task_room *room)
     for (uint32_t i = 0; i < room->slab_used; i++) {
         struct object *slab = atomic_load(&room->slabs[i]);
         for (uint32_t j = 0; j < OBJECT_SLAB; j++) {
+            producer_forget(&slab[j]);
             refcount_fini(&slab[j].count);
             value_forget(&slab[j].value);
         }
-        free(slab);
     }
+    for (uint32_t i = 0; i < room->slab_used; i++)
+        free(atomic_load(&room->slabs[i]));
     free(room->inflight);
     free(room);
 }

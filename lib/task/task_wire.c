@@ -271,6 +271,7 @@ static void result_arrived(struct task_room *room, struct object *object, const 
 {
     object->producer = NULL;
     if (alias->handle) {
+        value_drop(room, value, false); /* none, in a message that is whole */
         struct object *target = object_accept(room, alias->handle, alias->id, runner, alias->handle);
         if (target)
             object_set_alias(room, object, target);

@@ -1,5 +1,6 @@
-/* A job of several nodes in one process and one thread, over the sim transport: the same seed gives the same run. Every
- * node's main is a fiber; what a node waits for in net_sleep() gives control back to the driver. */
+/* A job of several nodes in one process and one thread, over the sim transport: the same seed gives the same
+ * run. Every node's main is a fiber; what a node waits for in net_sleep() gives control back to the driver.
+ */
 #ifndef TESTS_API_SIM_JOB_H
 #define TESTS_API_SIM_JOB_H
 
@@ -100,13 +101,15 @@ static inline void sim_node_make(struct sim_job *job, int rank)
     uint64_t data = job->segment.control_size;
     *node = (struct sim_job_node){.job = job, .rank = rank};
     CU_ASSERT_EQUAL_FATAL(net_sim_open(&node->net, job->sim, rank), RAYMPI_OK);
-    CU_ASSERT_EQUAL_FATAL(store_open(&node->store, &job->segment, &job->layout, SIM_PAGE, data, rank, 1.0), RAYMPI_OK);
+    CU_ASSERT_EQUAL_FATAL(store_open(&node->store, &job->segment, &job->layout, SIM_PAGE, data, rank, 1.0),
+                          RAYMPI_OK);
     node->main_fiber = fiber_acquire(job->fibers, sim_node_main, node);
     CU_ASSERT_PTR_NOT_NULL_FATAL(node->main_fiber);
 }
 
 /** Runs a job of `size` nodes to its end; each node's status is in job->nodes[].status. */
-static inline void sim_job_run(struct sim_job *job, int size, uint64_t seed, void (*body)(int rank, uint64_t seed))
+static inline void sim_job_run(struct sim_job *job, int size, uint64_t seed,
+                               void (*body)(int rank, uint64_t seed))
 {
     *job = (struct sim_job){.size = size, .seed = seed, .body = body};
     CU_ASSERT_EQUAL_FATAL(base_config_read(&job->config), RAYMPI_OK);

@@ -3,20 +3,20 @@
 
 #include <fcntl.h>
 
-#define SIM_CHECK(condition)                                                                                          \
-    do {                                                                                                              \
-        bool holds_ = (condition);                                                                                    \
-        if (!holds_)                                                                                                  \
-            fprintf(stderr, "%s:%d: rank %d, seed %llu: %s does not hold (%s)\n", __FILE__, __LINE__, raympi_rank(),  \
-                    (unsigned long long)seed, #condition, raympi_detail());                                           \
-        CU_ASSERT(holds_);                                                                                            \
+#define SIM_CHECK(condition)                                                                                 \
+    do {                                                                                                     \
+        bool holds_ = (condition);                                                                           \
+        if (!holds_)                                                                                         \
+            fprintf(stderr, "%s:%d: rank %d, seed %llu: %s does not hold (%s)\n", __FILE__, __LINE__,        \
+                    raympi_rank(), (unsigned long long)seed, #condition, raympi_detail());                   \
+        CU_ASSERT(holds_);                                                                                   \
     } while (0)
 
 RAYMPI_TASK(greet)
 {
     char text[100];
-    int length = snprintf(text, sizeof text, "hello %s from rank %d of %d", raympi_arg_string(ctx, 0), raympi_rank(),
-                          raympi_size());
+    int length = snprintf(text, sizeof text, "hello %s from rank %d of %d", raympi_arg_string(ctx, 0),
+                          raympi_rank(), raympi_size());
     return raympi_return_copy(ctx, 0, text, (size_t)length + 1);
 }
 
@@ -44,9 +44,15 @@ RAYMPI_TASK(sum_list)
     return raympi_return_int(ctx, 0, sum);
 }
 
-RAYMPI_TASK(forward) { return raympi_return_ref(ctx, 0, raympi_call(add, raympi_arg_ref(ctx, 0), 1)); }
+RAYMPI_TASK(forward)
+{
+    return raympi_return_ref(ctx, 0, raympi_call(add, raympi_arg_ref(ctx, 0), 1));
+}
 
-RAYMPI_TASK(broken) { return raympi_fail(ctx, 42, "broken on purpose"); }
+RAYMPI_TASK(broken)
+{
+    return raympi_fail(ctx, 42, "broken on purpose");
+}
 
 /* `n` words in the store, then their sum. */
 RAYMPI_TASK(fill)
@@ -120,7 +126,8 @@ static void hello(int rank, uint64_t seed)
     for (int i = 0; i < 6; i++) {
         char expected[100];
         raympi_view view;
-        snprintf(expected, sizeof expected, "hello %s from rank %d of %d", names[i], i % raympi_size(), raympi_size());
+        snprintf(expected, sizeof expected, "hello %s from rank %d of %d", names[i], i % raympi_size(),
+                 raympi_size());
         SIM_CHECK(raympi_get(answers[i], &view) == RAYMPI_OK);
         SIM_CHECK(strcmp((const char *)view.data, expected) == 0);
     }
@@ -199,7 +206,8 @@ static void mixture_large(struct mixture *mixture, int slot)
 {
     int64_t words = 200 + draw(mixture, 2000);
     raympi_ref data = raympi_call_opts(on(draw(mixture, raympi_size())), fill, words);
-    put(mixture, slot, raympi_call_opts(on(draw(mixture, raympi_size())), sum_words, data), words * (words - 1) / 2);
+    put(mixture, slot, raympi_call_opts(on(draw(mixture, raympi_size())), sum_words, data),
+        words * (words - 1) / 2);
     raympi_release(data);
 }
 

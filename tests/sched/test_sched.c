@@ -56,8 +56,8 @@ static void rank_open(struct rank *rank, int workers, unsigned max_fibers, uint6
     CU_ASSERT_FATAL(net_shm_open(&rank->net, &rank->segment, 16, 0, 1) == RAYMPI_OK);
     net_handle(rank->net, 1, on_rest, rank);
     struct sched_config config = {.workers = workers, .stack_bytes = stack_bytes, .max_fibers = max_fibers};
-    config.hooks = (struct sched_hooks){.arg = rank, .thread_begin = thread_begins, .thread_end = thread_ends,
-                                        .rest = at_rest};
+    config.hooks = (struct sched_hooks){
+        .arg = rank, .thread_begin = thread_begins, .thread_end = thread_ends, .rest = at_rest};
     CU_ASSERT_FATAL(sched_open(&rank->sched, rank->net, &config) == RAYMPI_OK);
     CU_ASSERT_FATAL(sched_start(rank->sched) == RAYMPI_OK);
 }
@@ -297,12 +297,13 @@ static void waits_time_out(void)
     uint64_t until = net_now(rank.net) + 3000000;
     CU_ASSERT_EQUAL(sched_park(&parker, until), RAYMPI_ERR_TIMEOUT);
     CU_ASSERT(net_now(rank.net) >= until);
-    CU_ASSERT_EQUAL(atomic_load(&job.ran), 1); /* others ran meanwhile */
+    CU_ASSERT_EQUAL(atomic_load(&job.ran), 1);    /* others ran meanwhile */
     CU_ASSERT_EQUAL(atomic_load(&rank.rests), 0); /* who has a timer is not at rest */
     rank_close(&rank);
 }
 
-/* Two waiters that wake each other by turns: one on main's fiber or a worker's, one a thread of the user's. */
+/* Two waiters that wake each other by turns: one on main's fiber or a worker's, one a thread of the user's.
+ */
 struct pingpong {
     struct sched *sched;
     pthread_mutex_t lock;

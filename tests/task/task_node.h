@@ -1,4 +1,5 @@
-/* Rank 0 of a job of two: a whole node, over the sim transport. Rank 1 is a net only, whose messages the test reads. */
+/* Rank 0 of a job of two: a whole node, over the sim transport. Rank 1 is a net only, whose messages the test
+ * reads. */
 #ifndef TESTS_TASK_NODE_H
 #define TESTS_TASK_NODE_H
 
@@ -53,21 +54,12 @@ static inline void node_open(struct task_node *node)
     CU_ASSERT_FATAL(net_sim_open(&node->net[0], node->sim, 0) == RAYMPI_OK);
     CU_ASSERT_FATAL(net_sim_open(&node->net[1], node->sim, 1) == RAYMPI_OK);
     CU_ASSERT_FATAL(store_open(&store, &node->segment, &layout, NODE_PAGE, control, 0, 1.0) == RAYMPI_OK);
-    CU_ASSERT_FATAL(store_open(&node->other_store, &node->segment, &layout, NODE_PAGE, control, 1, 1.0) == RAYMPI_OK);
+    CU_ASSERT_FATAL(store_open(&node->other_store, &node->segment, &layout, NODE_PAGE, control, 1, 1.0) ==
+                    RAYMPI_OK);
     for (uint16_t type = 0; type < NET_HANDLERS; type++)
         net_handle(node->net[1], type, node_other_got, node);
     CU_ASSERT_FATAL(api_node_open(&node->api, &config, node->net[0], store, 1, 0, true) == RAYMPI_OK);
     node->room = node->api.tasks;
-}
-
-static inline void node_close(struct task_node *node)
-{
-    api_node_stop(&node->api);
-    api_node_close(&node->api);
-    store_close(node->other_store);
-    net_close(node->net[1]);
-    net_sim_destroy(node->sim);
-    base_segment_close(&node->segment);
 }
 
 static inline void node_step(void *arg, int rank)
@@ -89,8 +81,21 @@ static inline void node_settle(struct task_node *node)
     task_self->in_call = 0;
 }
 
+static inline void node_close(struct task_node *node)
+{
+    context_fini(&task_self->root);
+    node_settle(node);
+    api_node_stop(&node->api);
+    api_node_close(&node->api);
+    store_close(node->other_store);
+    net_close(node->net[1]);
+    net_sim_destroy(node->sim);
+    base_segment_close(&node->segment);
+}
+
 /** As if rank 1 had sent it. */
-static inline void node_receive(struct task_node *node, net_handler *handler, const void *bytes, size_t length)
+static inline void node_receive(struct task_node *node, net_handler *handler, const void *bytes,
+                                size_t length)
 {
     /* Of its own, and exactly that long, so that a sanitizer sees a read past its end. */
     char *copy = malloc(length ? length : 1);

@@ -28,7 +28,9 @@ static void size_decides_where_it_lies(void)
         const void *seen;
         uint64_t length;
         CU_ASSERT_EQUAL_FATAL(value_create(node.room, &value, sizes[i], 0, &data), RAYMPI_OK);
-        uint8_t kind = sizes[i] <= VALUE_INLINE_MAX ? VALUE_INLINE : sizes[i] <= 512 ? VALUE_BLOB : VALUE_STORE;
+        uint8_t kind = sizes[i] <= VALUE_INLINE_MAX ? VALUE_INLINE
+                       : sizes[i] <= 512            ? VALUE_BLOB
+                                                    : VALUE_STORE;
         CU_ASSERT_EQUAL(value.kind, kind);
         fill(data, sizes[i], (unsigned)i);
         value_seal(node.room, &value);
