@@ -212,7 +212,8 @@ static void main_later(bool timed)
 {
     raympi_view view;
     raympi_ref ref, never;
-    CHECK((char *)raympi_create(8, &ref) != NULL && (char *)raympi_create(8, &never) != NULL);
+    CHECK((char *)raympi_create(8, &ref) != NULL);
+    CHECK((char *)raympi_create(8, &never) != NULL);
     raympi_wire_ref wire = raympi_wire(ref);
     raympi_ref box = raympi_put_nested(&wire, sizeof wire, &ref, 1);
     raympi_ref waits = raympi_call_opts(on(raympi_size() - 1), await_nested, box);
