@@ -5,8 +5,8 @@
 RAYMPI_TASK(greet)
 {
     char text[100];
-    int length = snprintf(text, sizeof text, "hello %s from rank %d of %d", raympi_arg_string(ctx, 0), raympi_rank(),
-                          raympi_size());
+    int length = snprintf(text, sizeof text, "hello %s from rank %d of %d", raympi_arg_string(ctx, 0),
+                          raympi_rank(), raympi_size());
     return raympi_return_copy(ctx, 0, text, (size_t)length + 1);
 }
 

@@ -4,12 +4,12 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * Conventions that hold for every function unless its comment says otherwise:
- *  - A function that can fail returns a status: RAYMPI_OK (0) or a negative RAYMPI_ERR_*; outputs come last and
- *    are set only on success. raympi_detail() then says what happened, where, and what to do.
- *  - A function that makes a ref or an actor handle never fails visibly: on error it returns a ref that holds the
- *    error, which raympi_get() reports. Handles are values: copy, pass and return them freely.
- *  - Any function may be called from tasks, actor methods, main() and threads of the user's own, unless it says
- *    "collective" or "task only". Sizes are bytes, times are seconds; a negative timeout waits for ever.
+ *  - A function that can fail returns a status: RAYMPI_OK (0) or a negative RAYMPI_ERR_*; outputs come last
+ * and are set only on success. raympi_detail() then says what happened, where, and what to do.
+ *  - A function that makes a ref or an actor handle never fails visibly: on error it returns a ref that holds
+ * the error, which raympi_get() reports. Handles are values: copy, pass and return them freely.
+ *  - Any function may be called from tasks, actor methods, main() and threads of the user's own, unless it
+ * says "collective" or "task only". Sizes are bytes, times are seconds; a negative timeout waits for ever.
  *  - "Blocking" functions suspend the calling task only: its worker runs other tasks meanwhile.
  */
 #ifndef RAYMPI_H
@@ -28,30 +28,31 @@
 extern "C" {
 #endif
 
-/* ------------------------------------------------------------------------------------------------ status codes */
+/* ------------------------------------------------------------------------------------------------ status
+ * codes */
 
 /** Status codes, grouped by what is permanently hurt. A task's own error codes are positive. */
 enum raympi_status {
     RAYMPI_OK = 0,
     /* the call: nothing is hurt, correct it and call again */
-    RAYMPI_ERR_ARGUMENT = -1,     /**< null pointer, wrong size, negative count, k > n */
-    RAYMPI_ERR_STATE = -2,        /**< before init, after finalize, twice, in a forked child */
-    RAYMPI_ERR_UNSUPPORTED = -3,  /**< an option or a setup that this version does not have */
-    RAYMPI_ERR_TIMEOUT = -4,      /**< time was up; the operation itself goes on */
-    RAYMPI_ERR_UNKNOWN = -5,      /**< no task, class or method of that name is registered */
-    RAYMPI_ERR_TYPE = -6,         /**< wrong number or kind of argument */
-    RAYMPI_ERR_RELEASED = -7,     /**< the ref or handle was released, or never was one of this job */
-    RAYMPI_ERR_REENTRY = -8,      /**< called from a signal handler that interrupted a raympi call */
-    RAYMPI_ERR_TOO_LARGE = -9,    /**< can never fit, whatever is freed */
-    RAYMPI_ERR_CONFIG = -10,      /**< a malformed or impossible RAYMPI_* variable */
-    RAYMPI_ERR_INFEASIBLE = -11,  /**< no node of the job can ever satisfy the request */
-    RAYMPI_ERR_MEMORY = -12,      /**< out of private memory, threads or descriptors */
-    RAYMPI_ERR_MPI = -13,         /**< MPI failed, or was initialised at too low a thread level */
-    RAYMPI_ERR_DEADLOCK = -14,    /**< nothing in the job can move and this wait can never end */
+    RAYMPI_ERR_ARGUMENT = -1,    /**< null pointer, wrong size, negative count, k > n */
+    RAYMPI_ERR_STATE = -2,       /**< before init, after finalize, twice, in a forked child */
+    RAYMPI_ERR_UNSUPPORTED = -3, /**< an option or a setup that this version does not have */
+    RAYMPI_ERR_TIMEOUT = -4,     /**< time was up; the operation itself goes on */
+    RAYMPI_ERR_UNKNOWN = -5,     /**< no task, class or method of that name is registered */
+    RAYMPI_ERR_TYPE = -6,        /**< wrong number or kind of argument */
+    RAYMPI_ERR_RELEASED = -7,    /**< the ref or handle was released, or never was one of this job */
+    RAYMPI_ERR_REENTRY = -8,     /**< called from a signal handler that interrupted a raympi call */
+    RAYMPI_ERR_TOO_LARGE = -9,   /**< can never fit, whatever is freed */
+    RAYMPI_ERR_CONFIG = -10,     /**< a malformed or impossible RAYMPI_* variable */
+    RAYMPI_ERR_INFEASIBLE = -11, /**< no node of the job can ever satisfy the request */
+    RAYMPI_ERR_MEMORY = -12,     /**< out of private memory, threads or descriptors */
+    RAYMPI_ERR_MPI = -13,        /**< MPI failed, or was initialised at too low a thread level */
+    RAYMPI_ERR_DEADLOCK = -14,   /**< nothing in the job can move and this wait can never end */
     /* the task */
-    RAYMPI_ERR_TASK = -100,       /**< the task failed (generic code for raympi_fail) */
-    RAYMPI_ERR_NO_RESULT = -101,  /**< the task returned without setting one of its results */
-    RAYMPI_ERR_UNSEEN = -102,     /**< from finalize: a task failed and nobody ever looked at its error */
+    RAYMPI_ERR_TASK = -100,      /**< the task failed (generic code for raympi_fail) */
+    RAYMPI_ERR_NO_RESULT = -101, /**< the task returned without setting one of its results */
+    RAYMPI_ERR_UNSEEN = -102,    /**< from finalize: a task failed and nobody ever looked at its error */
     /* the object */
     RAYMPI_ERR_STORE_FULL = -200, /**< the object store had no room within the deadline */
     RAYMPI_ERR_LOST = -201,       /**< no copy of the object is left */
@@ -59,20 +60,21 @@ enum raympi_status {
     RAYMPI_ERR_ACTOR_DEAD = -300, /**< the actor was killed, has exited, or its constructor failed */
     /* the node and the job */
     RAYMPI_ERR_NODE_DIED = -400,
-    RAYMPI_ERR_MISMATCH = -500,   /**< ranks differ in library version, settings or host */
+    RAYMPI_ERR_MISMATCH = -500, /**< ranks differ in library version, settings or host */
 };
 
 /** Name of a status, e.g. "RAYMPI_ERR_TIMEOUT: time was up"; static storage. Thread and signal safe. */
 const char *raympi_strerror(int status);
 
-/** What the last failed call of this thread or task had to say: what, where, and the cure. Never NULL; valid until
- *  the next failing call of the same thread or task. */
+/** What the last failed call of this thread or task had to say: what, where, and the cure. Never NULL; valid
+ * until the next failing call of the same thread or task. */
 const char *raympi_detail(void);
 
 /** Library version, e.g. "0.1.0"; static storage. */
 const char *raympi_version(void);
 
-/* ------------------------------------------------------------------------------------------------ basic types */
+/* ------------------------------------------------------------------------------------------------ basic
+ * types */
 
 /** A future: names one object (a task's result or a put value). 0 = null. */
 typedef struct raympi_ref {
@@ -106,23 +108,25 @@ typedef const void *raympi_const_pointer;
 #define RAYMPI_DEFAULT_ZERO
 #endif
 
-/** A read-only look at an object, straight into the store (zero copy). Valid until raympi_view_end(), the end of the
- *  task that got it, or raympi_finalize(); independent of the ref. Aligned to 64 bytes when in the store, else 8. */
+/** A read-only look at an object, straight into the store (zero copy). Valid until raympi_view_end(), the end
+ * of the task that got it, or raympi_finalize(); independent of the ref. Aligned to 64 bytes when in the
+ * store, else 8. */
 typedef struct raympi_view {
     raympi_const_pointer data; /**< NULL only when len is 0 */
     size_t len;                /**< bytes */
     uint64_t internal[2];
 } raympi_view;
 
-/** A ref as it travels inside an object's bytes: make it with raympi_wire(), declare it with raympi_put_nested() or
- *  raympi_return_nested(), read it back with raympi_view_ref() or raympi_arg_nested(). */
+/** A ref as it travels inside an object's bytes: make it with raympi_wire(), declare it with
+ * raympi_put_nested() or raympi_return_nested(), read it back with raympi_view_ref() or raympi_arg_nested().
+ */
 typedef struct raympi_wire_ref {
     uint64_t handle;
     uint64_t id[2]; /**< logical identity: the same in every attempt to compute the object */
 } raympi_wire_ref;
 
-/** The same for an actor handle; declare it as raympi_actor_as_nested(), read it back with raympi_view_actor() or
- *  raympi_arg_nested_actor(). */
+/** The same for an actor handle; declare it as raympi_actor_as_nested(), read it back with
+ * raympi_view_actor() or raympi_arg_nested_actor(). */
 typedef struct raympi_wire_actor {
     uint64_t handle;
     uint64_t id[2];
@@ -135,28 +139,30 @@ typedef struct raympi_wire_actor {
 enum raympi_strategy { RAYMPI_STRATEGY_DEFAULT = 0, RAYMPI_STRATEGY_SPREAD, RAYMPI_STRATEGY_NODE };
 
 /**
- * Options of a task, an actor class, or one call; a call's options override those of the definition, field by field.
- * 0 = default, RAYMPI_NONE = explicitly none. In C++17 name them in this order. An option that this version does not
- * implement answers RAYMPI_ERR_UNSUPPORTED and names it.
+ * Options of a task, an actor class, or one call; a call's options override those of the definition, field by
+ * field. 0 = default, RAYMPI_NONE = explicitly none. In C++17 name them in this order. An option that this
+ * version does not implement answers RAYMPI_ERR_UNSUPPORTED and names it.
  */
 typedef struct raympi_options {
-    size_t size RAYMPI_DEFAULT_ZERO;          /**< sizeof(raympi_options); the macros set it */
-    double num_cpus RAYMPI_DEFAULT_ZERO;      /**< default 1 for a task; now: RAYMPI_NONE or 1 */
-    double num_gpus RAYMPI_DEFAULT_ZERO;      /**< not yet */
-    int64_t memory RAYMPI_DEFAULT_ZERO;       /**< bytes; not yet */
+    size_t size RAYMPI_DEFAULT_ZERO;           /**< sizeof(raympi_options); the macros set it */
+    double num_cpus RAYMPI_DEFAULT_ZERO;       /**< default 1 for a task; now: RAYMPI_NONE or 1 */
+    double num_gpus RAYMPI_DEFAULT_ZERO;       /**< not yet */
+    int64_t memory RAYMPI_DEFAULT_ZERO;        /**< bytes; not yet */
     const char *resources RAYMPI_DEFAULT_ZERO; /**< "name:amount,..."; not yet */
-    int num_returns RAYMPI_DEFAULT_ZERO;      /**< default 1; RAYMPI_NONE: the ref only tells that the task ended */
-    int max_retries RAYMPI_DEFAULT_ZERO;      /**< not yet, except RAYMPI_NONE */
-    int max_restarts RAYMPI_DEFAULT_ZERO;     /**< actors; not yet, except RAYMPI_NONE */
-    int max_concurrency RAYMPI_DEFAULT_ZERO;  /**< actors; not yet, except 1 */
-    int strategy RAYMPI_DEFAULT_ZERO;         /**< enum raympi_strategy */
-    int node RAYMPI_DEFAULT_ZERO;             /**< rank, for RAYMPI_STRATEGY_NODE */
-    double timeout RAYMPI_DEFAULT_ZERO;       /**< not yet */
-    const char *name RAYMPI_DEFAULT_ZERO;     /**< actors: global name; not yet */
-    int gang RAYMPI_DEFAULT_ZERO;             /**< not yet */
+    int num_returns
+        RAYMPI_DEFAULT_ZERO; /**< default 1; RAYMPI_NONE: the ref only tells that the task ended */
+    int max_retries RAYMPI_DEFAULT_ZERO;     /**< not yet, except RAYMPI_NONE */
+    int max_restarts RAYMPI_DEFAULT_ZERO;    /**< actors; not yet, except RAYMPI_NONE */
+    int max_concurrency RAYMPI_DEFAULT_ZERO; /**< actors; not yet, except 1 */
+    int strategy RAYMPI_DEFAULT_ZERO;        /**< enum raympi_strategy */
+    int node RAYMPI_DEFAULT_ZERO;            /**< rank, for RAYMPI_STRATEGY_NODE */
+    double timeout RAYMPI_DEFAULT_ZERO;      /**< not yet */
+    const char *name RAYMPI_DEFAULT_ZERO;    /**< actors: global name; not yet */
+    int gang RAYMPI_DEFAULT_ZERO;            /**< not yet */
 } raympi_options;
 
-/** Body of a task, constructor, method or destructor: RAYMPI_OK, or the task fails with the code it returns. */
+/** Body of a task, constructor, method or destructor: RAYMPI_OK, or the task fails with the code it returns.
+ */
 typedef int raympi_body(raympi_ctx *ctx);
 
 /** A registered task or actor class; made by the macros below, never by hand. */
@@ -218,7 +224,8 @@ typedef struct raympi_refs {
     size_t count;
 } raympi_refs;
 
-/* ------------------------------------------------------------------------------------------------ start and end */
+/* ------------------------------------------------------------------------------------------------ start and
+ * end */
 
 /** Settings for raympi_init(); zero-initialise, set what you need. */
 typedef struct raympi_config {
@@ -228,19 +235,19 @@ typedef struct raympi_config {
 } raympi_config;
 
 /**
- * Starts raympi. Collective over the ranks of the job. Initialises MPI (MPI_THREAD_SERIALIZED) when the program has
- * not; then raympi_finalize() also ends MPI. The calling thread becomes worker 0.
+ * Starts raympi. Collective over the ranks of the job. Initialises MPI (MPI_THREAD_SERIALIZED) when the
+ * program has not; then raympi_finalize() also ends MPI. The calling thread becomes worker 0.
  * @param argc,argv  those of main, or NULL   @param config  may be NULL
- * Errors: STATE (called twice), MPI (thread level below SERIALIZED), CONFIG (environment variable), MISMATCH (ranks
- * differ: says who), MEMORY, STORE_FULL (/dev/shm), UNSUPPORTED (several hosts). On error the job is not started on
- * any rank. Blocking. From the main thread only.
+ * Errors: STATE (called twice), MPI (thread level below SERIALIZED), CONFIG (environment variable), MISMATCH
+ * (ranks differ: says who), MEMORY, STORE_FULL (/dev/shm), UNSUPPORTED (several hosts). On error the job is
+ * not started on any rank. Blocking. From the main thread only.
  */
 int raympi_init(int *argc, char ***argv, const raympi_config *config);
 
 /**
- * Ends raympi: serves work for others until every rank is here and every submitted task has ended; then reports
- * leaked refs and errors that nobody looked at. Collective. Returns RAYMPI_OK, or on all ranks the first of:
- * UNSEEN (an error nobody looked at), DEADLOCK. From the thread that called raympi_init().
+ * Ends raympi: serves work for others until every rank is here and every submitted task has ended; then
+ * reports leaked refs and errors that nobody looked at. Collective. Returns RAYMPI_OK, or on all ranks the
+ * first of: UNSEEN (an error nobody looked at), DEADLOCK. From the thread that called raympi_init().
  */
 int raympi_finalize(void);
 
@@ -256,23 +263,24 @@ int raympi_size(void);
 /** Number of workers of this rank, or -1 before init. */
 int raympi_workers(void);
 
-/** Brackets the user's own MPI calls made while raympi runs: keeps them apart from each other and from raympi's own
- *  (MPI_THREAD_SERIALIZED). Not recursive; no blocking raympi call in between. */
+/** Brackets the user's own MPI calls made while raympi runs: keeps them apart from each other and from
+ * raympi's own (MPI_THREAD_SERIALIZED). Not recursive; no blocking raympi call in between. */
 int raympi_mpi_enter(void);
 int raympi_mpi_leave(void);
 
 /* ------------------------------------------------------------------------------------------------ objects */
 
-/** Copies len bytes into a new immutable object. Large objects go to the shared store: may block while that is full.
- *  The ref belongs to the current scope. Errors (in the ref): ARGUMENT, STORE_FULL, TOO_LARGE, MEMORY. */
+/** Copies len bytes into a new immutable object. Large objects go to the shared store: may block while that
+ * is full. The ref belongs to the current scope. Errors (in the ref): ARGUMENT, STORE_FULL, TOO_LARGE,
+ * MEMORY. */
 raympi_ref raympi_put(const void *data, size_t len);
 
-/** As raympi_put(), and declares the refs whose wire forms the bytes contain, so that they live as long as the object
- *  does. */
+/** As raympi_put(), and declares the refs whose wire forms the bytes contain, so that they live as long as
+ * the object does. */
 raympi_ref raympi_put_nested(const void *data, size_t len, const raympi_ref *refs, size_t count);
 
-/** Create-then-seal: memory for an object of len bytes, to be filled by the caller and then sealed. NULL on error
- *  (raympi_detail()). *ref stays pending until the seal; others may already wait on it. */
+/** Create-then-seal: memory for an object of len bytes, to be filled by the caller and then sealed. NULL on
+ * error (raympi_detail()). *ref stays pending until the seal; others may already wait on it. */
 raympi_pointer raympi_create(size_t len, raympi_ref *ref);
 /** Makes a created object immutable and visible. Errors: ARGUMENT, RELEASED. */
 int raympi_seal(raympi_ref ref);
@@ -281,8 +289,8 @@ int raympi_seal(raympi_ref ref);
 raympi_wire_ref raympi_ref_wire(raympi_ref ref);
 raympi_wire_actor raympi_actor_wire(raympi_actor actor);
 
-/** An actor handle as a member of the list that raympi_put_nested() and raympi_return_nested() take, and as nothing
- *  else: it is no ref that could be waited for. */
+/** An actor handle as a member of the list that raympi_put_nested() and raympi_return_nested() take, and as
+ * nothing else: it is no ref that could be waited for. */
 static inline raympi_ref raympi_actor_as_nested(raympi_actor actor)
 {
     raympi_ref nested = {actor.handle};
@@ -290,14 +298,15 @@ static inline raympi_ref raympi_actor_as_nested(raympi_actor actor)
 }
 
 /** Waits for the object and shows it. Blocking. Returns the error of the task (its own positive code, or a
- *  RAYMPI_ERR_*) when there is no object because that task, or one it depends on, failed: raympi_detail() tells the
- *  original task, rank and message. Errors: ARGUMENT, RELEASED, DEADLOCK. */
+ *  RAYMPI_ERR_*) when there is no object because that task, or one it depends on, failed: raympi_detail()
+ * tells the original task, rank and message. Errors: ARGUMENT, RELEASED, DEADLOCK. */
 int raympi_get(raympi_ref ref, raympi_view *view);
 
 /** As raympi_get(), for at most `timeout` seconds: TIMEOUT when time was up. 0 does not block. */
 int raympi_get_timeout(raympi_ref ref, raympi_view *view, double timeout);
 
-/** Waits for count objects; views has count entries. Returns the first error by index; then no view is open. */
+/** Waits for count objects; views has count entries. Returns the first error by index; then no view is open.
+ */
 int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, double timeout);
 
 /** Waits, copies the object to `data` and keeps no view. TYPE when the object's length is not exactly len. */
@@ -306,8 +315,8 @@ int raympi_get_copy(raympi_ref ref, void *data, size_t len);
 /** Ends a view: its data must not be touched any more. Errors: ARGUMENT (not an open view). */
 int raympi_view_end(raympi_view *view);
 
-/** The ref behind a wire form found in an object that the caller is looking at. It belongs to the current scope.
- *  RELEASED (in the ref) when the object did not declare it. */
+/** The ref behind a wire form found in an object that the caller is looking at. It belongs to the current
+ * scope. RELEASED (in the ref) when the object did not declare it. */
 raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire);
 /** The same for an actor handle; null (raympi_detail()) when the object did not declare it. */
 raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire);
@@ -324,8 +333,8 @@ typedef struct raympi_waitset raympi_waitset;
 int raympi_waitset_create(raympi_waitset **set);
 /** Adds a ref (the set takes a hold of its own); tag comes back with it. */
 int raympi_waitset_add(raympi_waitset *set, raympi_ref ref, uint64_t tag);
-/** Takes one ready ref out of the set. Blocking; TIMEOUT; ARGUMENT when the set is empty. The ref taken belongs to the
- *  current scope. */
+/** Takes one ready ref out of the set. Blocking; TIMEOUT; ARGUMENT when the set is empty. The ref taken
+ * belongs to the current scope. */
 int raympi_waitset_wait(raympi_waitset *set, double timeout, raympi_ref *ref, uint64_t *tag);
 /** Number of refs still in the set. */
 size_t raympi_waitset_size(const raympi_waitset *set);
@@ -339,31 +348,35 @@ int raympi_ref_release(raympi_ref ref);
 int raympi_actor_release(raympi_actor actor);
 /** Releases count refs; the first error is returned, all are tried. */
 int raympi_release_all(const raympi_ref *refs, size_t count);
-/** Moves one hold out of the current scope into the actor's state (or out of every scope, in a plain task or main): it
- *  then lives until released. Returns the same handle. */
+/** Moves one hold out of the current scope into the actor's state (or out of every scope, in a plain task or
+ * main): it then lives until released. Returns the same handle. */
 raympi_ref raympi_ref_keep(raympi_ref ref);
 raympi_actor raympi_actor_keep(raympi_actor actor);
 
-/** Opens and closes a scope: refs, handles and views obtained in between are let go at the end. Scopes nest. */
+/** Opens and closes a scope: refs, handles and views obtained in between are let go at the end. Scopes nest.
+ */
 int raympi_scope_begin(void);
 int raympi_scope_end(void);
 
-/** The status of a ref without waiting: RAYMPI_OK when its object is there, TIMEOUT when it is not yet, or its error. */
+/** The status of a ref without waiting: RAYMPI_OK when its object is there, TIMEOUT when it is not yet, or
+ * its error. */
 int raympi_ref_status(raympi_ref ref);
 
-/* ------------------------------------------------------------------------------------------------ inside a body */
+/* ------------------------------------------------------------------------------------------------ inside a
+ * body */
 
-/** Number of arguments; members of list argument i (1 for any other kind); -1 for a wrong index. Task only. */
+/** Number of arguments; members of list argument i (1 for any other kind); -1 for a wrong index. Task only.
+ */
 int raympi_arg_count(raympi_ctx *ctx);
 int raympi_arg_list_count(raympi_ctx *ctx, int i);
 
-/** The bytes of argument i: of the object where a ref was passed. Read in place, valid until the body returns. NULL on
- *  a wrong index (the task then fails). len may be NULL. */
+/** The bytes of argument i: of the object where a ref was passed. Read in place, valid until the body
+ * returns. NULL on a wrong index (the task then fails). len may be NULL. */
 raympi_const_pointer raympi_arg(raympi_ctx *ctx, int i, size_t *len);
 /** Member j of list argument i. */
 raympi_const_pointer raympi_arg_at(raympi_ctx *ctx, int i, int j, size_t *len);
-/** Argument i as a number: passed plainly, or a ref to an 8-byte object holding one. When it is neither, 0 is returned
- *  and the task fails with RAYMPI_ERR_TYPE, named. */
+/** Argument i as a number: passed plainly, or a ref to an 8-byte object holding one. When it is neither, 0 is
+ * returned and the task fails with RAYMPI_ERR_TYPE, named. */
 int64_t raympi_arg_int(raympi_ctx *ctx, int i);
 double raympi_arg_double(raympi_ctx *ctx, int i);
 /** Argument i as a string (NUL terminated), or NULL and the task fails. */
@@ -378,8 +391,8 @@ raympi_ref raympi_arg_nested(raympi_ctx *ctx, int i, raympi_wire_ref wire);
 /** The actor behind a wire form inside argument i. */
 raympi_actor raympi_arg_nested_actor(raympi_ctx *ctx, int i, raympi_wire_actor wire);
 
-/** Memory for result i, len bytes, written straight into the store (zero copy); sealed when the body returns. NULL on
- *  error, and the task fails with it. */
+/** Memory for result i, len bytes, written straight into the store (zero copy); sealed when the body returns.
+ * NULL on error, and the task fails with it. */
 raympi_pointer raympi_return(raympi_ctx *ctx, int i, size_t len);
 /** As raympi_return(), declaring the refs whose wire forms the result will contain. */
 raympi_pointer raympi_return_nested(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count);
@@ -389,7 +402,8 @@ int raympi_return_int(raympi_ctx *ctx, int i, int64_t value);
 int raympi_return_double(raympi_ctx *ctx, int i, double value);
 int raympi_return_ref(raympi_ctx *ctx, int i, raympi_ref ref);
 
-/** Attaches a message to the task's failure and returns code: `return raympi_fail(ctx, 3, "bad block %d", b);` */
+/** Attaches a message to the task's failure and returns code: `return raympi_fail(ctx, 3, "bad block %d",
+ * b);` */
 int raympi_fail(raympi_ctx *ctx, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /** The actor's state, zero-initialised before the constructor, 64-byte aligned. NULL in a plain task. */
@@ -405,8 +419,9 @@ void raympi_task_id(raympi_ctx *ctx, uint64_t id[2]);
 
 /* ------------------------------------------------------------------------------------------------ calls */
 
-/* The functions behind the macros. `definition` may be NULL: the task is then found by name, on whichever rank has
- * it. Arguments are copied before the call returns. `refs`, where given, has one entry per return. */
+/* The functions behind the macros. `definition` may be NULL: the task is then found by name, on whichever
+ * rank has it. Arguments are copied before the call returns. `refs`, where given, has one entry per return.
+ */
 raympi_ref raympi_submit(const raympi_definition *definition, const char *name, const raympi_options *options,
                          const raympi_value *args, size_t count);
 int raympi_submit_n(const raympi_definition *definition, const char *name, const raympi_options *options,
@@ -416,7 +431,8 @@ raympi_actor raympi_actor_create(const raympi_definition *definition, const char
 raympi_ref raympi_actor_submit(raympi_actor actor, raympi_method_name *method, const raympi_options *options,
                                const raympi_value *args, size_t count);
 
-/** Ends an actor at once: queued calls answer ACTOR_DEAD, the running method is let finish, then the destructor. */
+/** Ends an actor at once: queued calls answer ACTOR_DEAD, the running method is let finish, then the
+ * destructor. */
 int raympi_actor_kill(raympi_actor actor);
 /** Waits until the actor's constructor has ended; its error if it failed. Blocking. */
 int raympi_actor_ready(raympi_actor actor, double timeout);
@@ -490,27 +506,73 @@ static inline raympi_refs raympi_make_refs(const raympi_ref *refs, size_t count)
 
 #ifdef __cplusplus
 #include <type_traits>
-template <class T, typename std::enable_if<std::is_integral<T>::value || std::is_enum<T>::value, int>::type = 0>
+template <class T,
+          typename std::enable_if<std::is_integral<T>::value || std::is_enum<T>::value, int>::type = 0>
 inline raympi_value raympi_value_of(T x)
 {
     return raympi_value_int(static_cast<int64_t>(x));
 }
-inline raympi_value raympi_value_of(double x) { return raympi_value_double(x); }
-inline raympi_value raympi_value_of(float x) { return raympi_value_double(static_cast<double>(x)); }
-inline raympi_value raympi_value_of(const char *x) { return raympi_value_string(x); }
-inline raympi_value raympi_value_of(raympi_ref x) { return raympi_value_ref(x); }
-inline raympi_value raympi_value_of(raympi_actor x) { return raympi_value_actor(x); }
-inline raympi_value raympi_value_of(raympi_bytes x) { return raympi_value_bytes(x); }
-inline raympi_value raympi_value_of(raympi_refs x) { return raympi_value_refs(x); }
+inline raympi_value raympi_value_of(double x)
+{
+    return raympi_value_double(x);
+}
+inline raympi_value raympi_value_of(float x)
+{
+    return raympi_value_double(static_cast<double>(x));
+}
+inline raympi_value raympi_value_of(const char *x)
+{
+    return raympi_value_string(x);
+}
+inline raympi_value raympi_value_of(raympi_ref x)
+{
+    return raympi_value_ref(x);
+}
+inline raympi_value raympi_value_of(raympi_actor x)
+{
+    return raympi_value_actor(x);
+}
+inline raympi_value raympi_value_of(raympi_bytes x)
+{
+    return raympi_value_bytes(x);
+}
+inline raympi_value raympi_value_of(raympi_refs x)
+{
+    return raympi_value_refs(x);
+}
 #define RAYMPI_VALUE(x) raympi_value_of(x)
-inline int raympi_release(raympi_ref x) { return raympi_ref_release(x); }
-inline int raympi_release(raympi_actor x) { return raympi_actor_release(x); }
-inline raympi_ref raympi_keep(raympi_ref x) { return raympi_ref_keep(x); }
-inline raympi_actor raympi_keep(raympi_actor x) { return raympi_actor_keep(x); }
-inline raympi_ref raympi_retain(raympi_ref x) { return raympi_ref_retain(x); }
-inline raympi_actor raympi_retain(raympi_actor x) { return raympi_actor_retain(x); }
-inline raympi_wire_ref raympi_wire(raympi_ref x) { return raympi_ref_wire(x); }
-inline raympi_wire_actor raympi_wire(raympi_actor x) { return raympi_actor_wire(x); }
+inline int raympi_release(raympi_ref x)
+{
+    return raympi_ref_release(x);
+}
+inline int raympi_release(raympi_actor x)
+{
+    return raympi_actor_release(x);
+}
+inline raympi_ref raympi_keep(raympi_ref x)
+{
+    return raympi_ref_keep(x);
+}
+inline raympi_actor raympi_keep(raympi_actor x)
+{
+    return raympi_actor_keep(x);
+}
+inline raympi_ref raympi_retain(raympi_ref x)
+{
+    return raympi_ref_retain(x);
+}
+inline raympi_actor raympi_retain(raympi_actor x)
+{
+    return raympi_actor_retain(x);
+}
+inline raympi_wire_ref raympi_wire(raympi_ref x)
+{
+    return raympi_ref_wire(x);
+}
+inline raympi_wire_actor raympi_wire(raympi_actor x)
+{
+    return raympi_actor_wire(x);
+}
 struct raympi_values { /* a call's arguments live until the end of the full expression */
     raympi_value v[17];
     template <class... T> raympi_values(const T &...x) : v{raympi_value(x)..., raympi_value()} {}
@@ -518,7 +580,7 @@ struct raympi_values { /* a call's arguments live until the end of the full expr
 };
 #define RAYMPI_VALUES(...) raympi_values(__VA_ARGS__)
 #else
-#define RAYMPI_VALUE(x)                                                                                               \
+#define RAYMPI_VALUE(x)                                                                                      \
     _Generic((x),                                                                                                     \
         _Bool: raympi_value_int,                                                                                      \
         char: raympi_value_int,                                                                                       \
@@ -542,20 +604,21 @@ struct raympi_values { /* a call's arguments live until the end of the full expr
         raympi_refs: raympi_value_refs)(x)
 #define RAYMPI_VALUES(...) ((const raympi_value[]){__VA_ARGS__})
 /** Lets go of one hold on a ref or an actor; see raympi_ref_release(). */
-#define raympi_release(x) _Generic((x), raympi_ref: raympi_ref_release, raympi_actor: raympi_actor_release)(x)
+#define raympi_release(x)                                                                                    \
+    _Generic((x), raympi_ref : raympi_ref_release, raympi_actor : raympi_actor_release)(x)
 /** Moves a hold out of the current scope; see raympi_ref_keep(). */
-#define raympi_keep(x)    _Generic((x), raympi_ref: raympi_ref_keep, raympi_actor: raympi_actor_keep)(x)
+#define raympi_keep(x)   _Generic((x), raympi_ref : raympi_ref_keep, raympi_actor : raympi_actor_keep)(x)
 /** One more hold; see raympi_ref_retain(). */
-#define raympi_retain(x)  _Generic((x), raympi_ref: raympi_ref_retain, raympi_actor: raympi_actor_retain)(x)
+#define raympi_retain(x) _Generic((x), raympi_ref : raympi_ref_retain, raympi_actor : raympi_actor_retain)(x)
 /** The form in which a ref or an actor handle travels inside an object's bytes; see raympi_ref_wire(). */
-#define raympi_wire(x)    _Generic((x), raympi_ref: raympi_ref_wire, raympi_actor: raympi_actor_wire)(x)
+#define raympi_wire(x)   _Generic((x), raympi_ref : raympi_ref_wire, raympi_actor : raympi_actor_wire)(x)
 #endif
 
 /* Counts 1..17 macro arguments and maps RAYMPI_VALUE over all but the first. */
-#define RAYMPI_PASTE_(a, b) a##b
-#define RAYMPI_PASTE(a, b)  RAYMPI_PASTE_(a, b)
+#define RAYMPI_PASTE_(a, b)                                                      a##b
+#define RAYMPI_PASTE(a, b)                                                       RAYMPI_PASTE_(a, b)
 #define RAYMPI_COUNT_(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, ...) r
-#define RAYMPI_COUNT(...)                                                                                             \
+#define RAYMPI_COUNT(...)                                                                                    \
     RAYMPI_COUNT_(__VA_ARGS__, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0)
 #define RAYMPI_MAP_1(a)       RAYMPI_VALUE(a)
 #define RAYMPI_MAP_2(a, ...)  RAYMPI_VALUE(a), RAYMPI_MAP_1(__VA_ARGS__)
@@ -605,35 +668,42 @@ struct raympi_values { /* a call's arguments live until the end of the full expr
 #else
 #define RAYMPI_OPTIONS_VALUE(...) (raympi_options) RAYMPI_OPTIONS_BRACES(__VA_ARGS__)
 #endif
-#define RAYMPI_OPTIONS_BRACES(...) {.size = sizeof(raympi_options), __VA_ARGS__}
-#define RAYMPI_OPTIONS(...)        RAYMPI_OPTIONS_VALUE(__VA_ARGS__)
+#define RAYMPI_OPTIONS_BRACES(...)                                                                           \
+    {                                                                                                        \
+        .size = sizeof(raympi_options), __VA_ARGS__                                                          \
+    }
+#define RAYMPI_OPTIONS(...) RAYMPI_OPTIONS_VALUE(__VA_ARGS__)
 
-/** Submits a task: `raympi_ref r = raympi_call(task, arguments...)`, up to 16 arguments: integers, floating point,
- *  strings, RAYMPI_BYTES(), refs, RAYMPI_REFS(), actors. Never blocks for long; errors are in the ref. */
-#define raympi_call(...)                                                                                              \
+/** Submits a task: `raympi_ref r = raympi_call(task, arguments...)`, up to 16 arguments: integers, floating
+ * point, strings, RAYMPI_BYTES(), refs, RAYMPI_REFS(), actors. Never blocks for long; errors are in the ref.
+ */
+#define raympi_call(...)                                                                                     \
     raympi_submit(&RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0), NULL, RAYMPI_ARGS(__VA_ARGS__))
 /** The same for a task named by a string, wherever it is registered. */
-#define raympi_call_name(...) raympi_submit(NULL, RAYMPI_FIRST(__VA_ARGS__, 0), NULL, RAYMPI_ARGS(__VA_ARGS__))
+#define raympi_call_name(...)                                                                                \
+    raympi_submit(NULL, RAYMPI_FIRST(__VA_ARGS__, 0), NULL, RAYMPI_ARGS(__VA_ARGS__))
 /** The same with options: `raympi_call_opts(RAYMPI_OPTIONS(...), task, arguments...)`. */
-#define raympi_call_opts(options, ...)                                                                                \
-    raympi_submit_opts((options), &RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0),                        \
+#define raympi_call_opts(options, ...)                                                                       \
+    raympi_submit_opts((options), &RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0),               \
                        RAYMPI_ARGS(__VA_ARGS__))
-/** All results of a task with several: `raympi_ref r[2]; raympi_call_n(r, 2, task, arguments...)`; a status. */
-#define raympi_call_n(refs, nrefs, ...)                                                                               \
-    raympi_submit_n(&RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0), NULL, RAYMPI_ARGS(__VA_ARGS__),      \
-                    (refs), (nrefs))
+/** All results of a task with several: `raympi_ref r[2]; raympi_call_n(r, 2, task, arguments...)`; a status.
+ */
+#define raympi_call_n(refs, nrefs, ...)                                                                      \
+    raympi_submit_n(&RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0), NULL,                       \
+                    RAYMPI_ARGS(__VA_ARGS__), (refs), (nrefs))
 
 /** Creates an actor: `raympi_actor a = raympi_actor_new(class, constructor arguments...)`. */
-#define raympi_actor_new(...)                                                                                         \
-    raympi_actor_create(&RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0), NULL, RAYMPI_ARGS(__VA_ARGS__))
-#define raympi_actor_new_opts(options, ...)                                                                           \
-    raympi_actor_create_opts((options), &RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0),                  \
+#define raympi_actor_new(...)                                                                                \
+    raympi_actor_create(&RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0), NULL,                   \
+                        RAYMPI_ARGS(__VA_ARGS__))
+#define raympi_actor_new_opts(options, ...)                                                                  \
+    raympi_actor_create_opts((options), &RAYMPI_SYMBOL(__VA_ARGS__, 0), RAYMPI_NAME(__VA_ARGS__, 0),         \
                              RAYMPI_ARGS(__VA_ARGS__))
 /** Calls a method: `raympi_ref r = raympi_actor_call(actor, method, arguments...)`. */
-#define raympi_actor_call(actor, ...)                                                                                 \
-    __extension__({                                                                                                   \
-        static raympi_method_name raympi_method_ = {RAYMPI_NAME(__VA_ARGS__, 0), 0};                                  \
-        raympi_actor_submit((actor), &raympi_method_, NULL, RAYMPI_ARGS(__VA_ARGS__));                                \
+#define raympi_actor_call(actor, ...)                                                                        \
+    __extension__({                                                                                          \
+        static raympi_method_name raympi_method_ = {RAYMPI_NAME(__VA_ARGS__, 0), 0};                         \
+        raympi_actor_submit((actor), &raympi_method_, NULL, RAYMPI_ARGS(__VA_ARGS__));                       \
     })
 
 static inline raympi_ref raympi_submit_opts(raympi_options options, const raympi_definition *definition,
@@ -641,13 +711,15 @@ static inline raympi_ref raympi_submit_opts(raympi_options options, const raympi
 {
     return raympi_submit(definition, name, &options, args, count);
 }
-static inline raympi_actor raympi_actor_create_opts(raympi_options options, const raympi_definition *definition,
-                                                    const char *name, const raympi_value *args, size_t count)
+static inline raympi_actor raympi_actor_create_opts(raympi_options options,
+                                                    const raympi_definition *definition, const char *name,
+                                                    const raympi_value *args, size_t count)
 {
     return raympi_actor_create(definition, name, &options, args, count);
 }
 
-/* ------------------------------------------------------------------------------------------------ definitions */
+/* ------------------------------------------------------------------------------------------------
+ * definitions */
 
 #ifdef __cplusplus
 #define RAYMPI_EXTERN_C extern "C"
@@ -655,7 +727,7 @@ static inline raympi_actor raympi_actor_create_opts(raympi_options options, cons
 #define RAYMPI_EXTERN_C extern
 #endif
 #if defined(__clang__) && defined(__cplusplus)
-#define RAYMPI_DESIGNATED_BEGIN                                                                                       \
+#define RAYMPI_DESIGNATED_BEGIN                                                                              \
     _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wc++20-designator\"")
 #define RAYMPI_DESIGNATED_END _Pragma("clang diagnostic pop")
 #else
@@ -664,43 +736,44 @@ static inline raympi_actor raympi_actor_create_opts(raympi_options options, cons
 #endif
 
 /** Says that a task or class is defined in another file, library or binary of the job. */
-#define RAYMPI_TASK_DECLARE(task)   RAYMPI_EXTERN_C raympi_definition raympi_task_##task __attribute__((weak))
-#define RAYMPI_ACTOR_DECLARE(klass) RAYMPI_EXTERN_C raympi_definition raympi_task_##klass __attribute__((weak))
+#define RAYMPI_TASK_DECLARE(task) RAYMPI_EXTERN_C raympi_definition raympi_task_##task __attribute__((weak))
+#define RAYMPI_ACTOR_DECLARE(klass)                                                                          \
+    RAYMPI_EXTERN_C raympi_definition raympi_task_##klass __attribute__((weak))
 
 /** Defines and registers a task; its body follows and sees `raympi_ctx *ctx`. Names are global to the job. */
-#define RAYMPI_TASK(task, ...)                                                                                        \
-    static int raympi_body_##task(raympi_ctx *ctx);                                                                   \
-    RAYMPI_EXTERN_C raympi_definition raympi_task_##task;                                                             \
-    RAYMPI_DESIGNATED_BEGIN raympi_definition raympi_task_##task = {                                                  \
-        #task, raympi_body_##task, 0, RAYMPI_OPTIONS_BRACES(__VA_ARGS__), __FILE__, {NULL, NULL}};                    \
-    RAYMPI_DESIGNATED_END __attribute__((constructor)) static void raympi_register_##task(void)                       \
-    {                                                                                                                 \
-        raympi_register_task(&raympi_task_##task, raympi_body_##task);                                                \
-    }                                                                                                                 \
+#define RAYMPI_TASK(task, ...)                                                                               \
+    static int raympi_body_##task(raympi_ctx *ctx);                                                          \
+    RAYMPI_EXTERN_C raympi_definition raympi_task_##task;                                                    \
+    RAYMPI_DESIGNATED_BEGIN raympi_definition raympi_task_##task = {                                         \
+        #task, raympi_body_##task, 0, RAYMPI_OPTIONS_BRACES(__VA_ARGS__), __FILE__, {NULL, NULL}};           \
+    RAYMPI_DESIGNATED_END __attribute__((constructor)) static void raympi_register_##task(void)              \
+    {                                                                                                        \
+        raympi_register_task(&raympi_task_##task, raympi_body_##task);                                       \
+    }                                                                                                        \
     static int raympi_body_##task(raympi_ctx *ctx __attribute__((unused)))
 
 /** Defines and registers an actor class whose state is `type`; options may follow. */
-#define RAYMPI_ACTOR(klass, type, ...)                                                                                \
-    RAYMPI_EXTERN_C raympi_definition raympi_task_##klass;                                                            \
-    RAYMPI_DESIGNATED_BEGIN raympi_definition raympi_task_##klass = {                                                 \
-        #klass, NULL, sizeof(type), RAYMPI_OPTIONS_BRACES(__VA_ARGS__), __FILE__, {NULL, NULL}};                      \
-    RAYMPI_DESIGNATED_END __attribute__((constructor)) static void raympi_register_##klass(void)                      \
-    {                                                                                                                 \
-        raympi_register_class(&raympi_task_##klass, __FILE__);                                                        \
+#define RAYMPI_ACTOR(klass, type, ...)                                                                       \
+    RAYMPI_EXTERN_C raympi_definition raympi_task_##klass;                                                   \
+    RAYMPI_DESIGNATED_BEGIN raympi_definition raympi_task_##klass = {                                        \
+        #klass, NULL, sizeof(type), RAYMPI_OPTIONS_BRACES(__VA_ARGS__), __FILE__, {NULL, NULL}};             \
+    RAYMPI_DESIGNATED_END __attribute__((constructor)) static void raympi_register_##klass(void)             \
+    {                                                                                                        \
+        raympi_register_class(&raympi_task_##klass, __FILE__);                                               \
     }
 
 /** Constructor, methods and destructor of a class; bodies follow. */
-#define RAYMPI_CONSTRUCTOR(klass) RAYMPI_METHOD_(klass, raympi_constructor, "")
-#define RAYMPI_DESTRUCTOR(klass)  RAYMPI_METHOD_(klass, raympi_destructor, "~")
+#define RAYMPI_CONSTRUCTOR(klass)    RAYMPI_METHOD_(klass, raympi_constructor, "")
+#define RAYMPI_DESTRUCTOR(klass)     RAYMPI_METHOD_(klass, raympi_destructor, "~")
 #define RAYMPI_METHOD(klass, method) RAYMPI_METHOD_(klass, method, #method)
-#define RAYMPI_METHOD_(klass, method, string)                                                                         \
-    static int raympi_body_##klass##_##method(raympi_ctx *ctx);                                                       \
-    __attribute__((constructor)) static void raympi_register_##klass##_##method(void)                                 \
-    {                                                                                                                 \
-        static raympi_method_definition definition = {&raympi_task_##klass, string,                                   \
-                                                      raympi_body_##klass##_##method, NULL};                          \
-        raympi_register_method(&definition);                                                                          \
-    }                                                                                                                 \
+#define RAYMPI_METHOD_(klass, method, string)                                                                \
+    static int raympi_body_##klass##_##method(raympi_ctx *ctx);                                              \
+    __attribute__((constructor)) static void raympi_register_##klass##_##method(void)                        \
+    {                                                                                                        \
+        static raympi_method_definition definition = {&raympi_task_##klass, string,                          \
+                                                      raympi_body_##klass##_##method, NULL};                 \
+        raympi_register_method(&definition);                                                                 \
+    }                                                                                                        \
     static int raympi_body_##klass##_##method(raympi_ctx *ctx __attribute__((unused)))
 
 #endif /* RAYMPI_H */

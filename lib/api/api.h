@@ -10,8 +10,8 @@
 #include "task/task.h"
 #include "trace/trace.h"
 
-/** One node: everything a rank is. Hangs on threads (task_self), not on a global, so that several can live in one
- *  process. */
+/** One node: everything a rank is. Hangs on threads (task_self), not on a global, so that several can live in
+ * one process. */
 struct api_node {
     struct base_config config;
     struct trace *trace;
@@ -22,9 +22,10 @@ struct api_node {
     struct actor_room *actors;
 };
 
-/** Puts the rooms of a node together over an open net and store, which it takes over. The caller becomes worker 0. */
-int api_node_open(struct api_node *node, const struct base_config *config, struct net *net, struct store *store, int workers,
-                  double spin_ns, bool cooperative);
+/** Puts the rooms of a node together over an open net and store, which it takes over. The caller becomes
+ * worker 0. */
+int api_node_open(struct api_node *node, const struct base_config *config, struct net *net,
+                  struct store *store, int workers, double spin_ns, bool cooperative);
 /** Starts threads: from here on messages are handled. */
 int api_node_start(struct api_node *node);
 void api_node_stop(struct api_node *node);
@@ -32,8 +33,8 @@ void api_node_close(struct api_node *node);
 /** The node of a task room. */
 struct api_node *api_node_of(const struct task_room *tasks);
 
-/** The calling thread inside raympi: STATE when there is no node, REENTRY from a signal handler that interrupted a call.
- *  A user's thread is attached by its first call. Pairs with api_leave(). */
+/** The calling thread inside raympi: STATE when there is no node, REENTRY from a signal handler that
+ * interrupted a call. A user's thread is attached by its first call. Pairs with api_leave(). */
 int api_enter(struct task_thread **thread);
 static inline void api_leave(struct task_thread *thread)
 {

@@ -71,8 +71,9 @@ int api_enter(struct task_thread **out)
             return status;
     }
     if (base_unlikely(thread->in_call))
-        return base_fail(RAYMPI_ERR_REENTRY, "called from a signal handler that interrupted a raympi call: set a flag "
-                                             "there, and call from the main flow");
+        return base_fail(RAYMPI_ERR_REENTRY,
+                         "called from a signal handler that interrupted a raympi call: set a flag "
+                         "there, and call from the main flow");
     thread->in_call = 1;
     *out = thread;
     return RAYMPI_OK;

@@ -27,12 +27,15 @@ static struct arg *arg_at(raympi_ctx *ctx, int i, int j)
         return NULL;
     }
     if (base_unlikely(!task_self && !api_attach_get())) {
-        base_fail(RAYMPI_ERR_STATE, "argument %d was asked for in a forked child, which shares the objects' memory with the "
-                                    "rank: look at arguments before fork()", i);
+        base_fail(RAYMPI_ERR_STATE,
+                  "argument %d was asked for in a forked child, which shares the objects' memory with the "
+                  "rank: look at arguments before fork()",
+                  i);
         return NULL;
     }
     if (i < 0 || i >= task->arg_count) {
-        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d was asked for, the call has %d", i, task->arg_count));
+        fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d was asked for, the call has %d", i,
+                                 task->arg_count));
         return NULL;
     }
     struct arg *arg = &task->args[i];
@@ -146,7 +149,8 @@ const char *raympi_arg_string(raympi_ctx *ctx, int i)
     return NULL;
 }
 
-/* This rank's record of the object behind an argument; it is taken over from the submitter when there is none yet. */
+/* This rank's record of the object behind an argument; it is taken over from the submitter when there is none
+ * yet. */
 static struct object *arg_record(raympi_ctx *ctx, struct arg *arg)
 {
     struct task *task = ctx->task;
@@ -269,14 +273,16 @@ static struct result *result_at(raympi_ctx *ctx, int i)
     return &ctx->results[i];
 }
 
-static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count, uint8_t type)
+static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count,
+                           uint8_t type)
 {
     struct result *result = result_at(ctx, i);
     if (!result)
         return NULL;
     struct task_room *room = ctx->context.room;
     struct object *object;
-    int status = count && !refs ? base_fail(RAYMPI_ERR_ARGUMENT, "%zu nested refs in a null array", count) : RAYMPI_OK;
+    int status =
+        count && !refs ? base_fail(RAYMPI_ERR_ARGUMENT, "%zu nested refs in a null array", count) : RAYMPI_OK;
     for (size_t n = 0; n < count && status == RAYMPI_OK; n++)
         status = object_check(room, refs[n].handle, &object);
     void *data;
@@ -300,8 +306,8 @@ static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref 
 }
 
 /* The status is of use where there is no data. */
-static void *result_enter(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count, uint8_t type,
-                          int *status)
+static void *result_enter(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count,
+                          uint8_t type, int *status)
 {
     struct task_thread *thread;
     *status = api_enter(&thread);
@@ -367,9 +373,10 @@ static int return_ref(struct task_thread *thread, raympi_ctx *ctx, int i, uint64
     struct result *result = result_at(ctx, i);
     if (!result)
         return RAYMPI_ERR_ARGUMENT;
-    int status = task_handle_is_actor(handle)
-                     ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref: return it by raympi_return_nested()")
-                     : object_check(thread->room, handle, &object);
+    int status =
+        task_handle_is_actor(handle)
+            ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref: return it by raympi_return_nested()")
+            : object_check(thread->room, handle, &object);
     if (status != RAYMPI_OK) {
         fail_body(ctx, status);
         return status;
@@ -421,7 +428,8 @@ raympi_actor raympi_self_actor(raympi_ctx *ctx)
         return actor;
     struct object *object = object_retain_alive(thread->room, actor_handle(ctx->actor));
     if (!object)
-        base_fail(RAYMPI_ERR_ACTOR_DEAD, "the actor's last handle has been released: it ends after this call");
+        base_fail(RAYMPI_ERR_ACTOR_DEAD,
+                  "the actor's last handle has been released: it ends after this call");
     else if (context_hold(&ctx->context, object) == RAYMPI_OK)
         actor.handle = object_handle(object);
     else

@@ -47,7 +47,8 @@ static int open_mpi(struct bootstrap *b, int *argc, char ***argv, const void *co
     MPI_Initialized(&initialized);
     MPI_Finalized(&finalized);
     if (finalized)
-        return base_fail(RAYMPI_ERR_MPI, "MPI has been finalized already: raympi_init comes before MPI_Finalize");
+        return base_fail(RAYMPI_ERR_MPI,
+                         "MPI has been finalized already: raympi_init comes before MPI_Finalize");
     if (comm && !initialized)
         return base_fail(RAYMPI_ERR_MPI, "raympi_config.comm was given, but MPI is not initialised");
     if (initialized) {
@@ -58,15 +59,16 @@ static int open_mpi(struct bootstrap *b, int *argc, char ***argv, const void *co
     b->own_mpi = !initialized;
     MPI_Comm source = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
     if (source == MPI_COMM_NULL)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_config.comm is MPI_COMM_NULL on this rank: only members call");
+        return base_fail(RAYMPI_ERR_ARGUMENT,
+                         "raympi_config.comm is MPI_COMM_NULL on this rank: only members call");
     if (MPI_Comm_dup(source, &b->comm) != MPI_SUCCESS)
         return base_fail(RAYMPI_ERR_MPI, "MPI_Comm_dup failed");
     MPI_Comm_rank(b->comm, &b->rank);
     MPI_Comm_size(b->comm, &b->size);
     if (b->thread_level < MPI_THREAD_SERIALIZED)
-        return base_fail(RAYMPI_ERR_MPI,
-                         "MPI was initialised at a thread level below MPI_THREAD_SERIALIZED: ask for it in MPI_Init_thread, "
-                         "or let raympi_init() initialise MPI");
+        return base_fail(RAYMPI_ERR_MPI, "MPI was initialised at a thread level below MPI_THREAD_SERIALIZED: "
+                                         "ask for it in MPI_Init_thread, "
+                                         "or let raympi_init() initialise MPI");
     return RAYMPI_OK;
 }
 
@@ -81,8 +83,8 @@ static int compare_settings(struct bootstrap *b)
     MPI_Bcast(first, sizeof first, MPI_CHAR, 0, b->comm);
     int status = RAYMPI_OK;
     if (strcmp(mine, first) != 0)
-        status = base_fail(RAYMPI_ERR_MISMATCH, "rank %d has \"%s\", rank 0 has \"%s\": they must agree", b->rank, mine,
-                           first);
+        status = base_fail(RAYMPI_ERR_MISMATCH, "rank %d has \"%s\", rank 0 has \"%s\": they must agree",
+                           b->rank, mine, first);
     return bootstrap_agree(b, status);
 }
 
@@ -100,8 +102,11 @@ static int exchange_names(struct bootstrap *b)
 {
     size_t length = 0;
     char *mine = task_functions_names(&length), *all = NULL;
-    int *lengths = calloc((size_t)b->size, sizeof *lengths), *offsets = calloc((size_t)b->size, sizeof *offsets);
-    int status = mine && lengths && offsets ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for the names of tasks");
+    int *lengths = calloc((size_t)b->size, sizeof *lengths),
+        *offsets = calloc((size_t)b->size, sizeof *offsets);
+    int status = mine && lengths && offsets
+                     ? RAYMPI_OK
+                     : base_fail(RAYMPI_ERR_MEMORY, "no memory for the names of tasks");
     status = bootstrap_agree(b, status);
     if (status == RAYMPI_OK) {
         int count = (int)length, sum = 0;
@@ -111,7 +116,8 @@ static int exchange_names(struct bootstrap *b)
             sum += lengths[rank];
         }
         all = malloc((size_t)sum + 1);
-        status = bootstrap_agree(b, all ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for the names of tasks"));
+        status = bootstrap_agree(b, all ? RAYMPI_OK
+                                        : base_fail(RAYMPI_ERR_MEMORY, "no memory for the names of tasks"));
         if (status == RAYMPI_OK) {
             MPI_Allgatherv(mine, count, MPI_CHAR, all, lengths, offsets, MPI_CHAR, b->comm);
             status = bootstrap_agree(b, merge_all(b, all, lengths, offsets));
@@ -135,21 +141,24 @@ static void count_sharing(struct bootstrap *b)
         b->sharing += keys[rank] == key;
 }
 
-/* By default a third of what one may use; a wish that does not fit is refused here, not by the kernel later. */
+/* By default a third of what one may use; a wish that does not fit is refused here, not by the kernel later.
+ */
 static int store_size(struct bootstrap *b, uint64_t *bytes)
 {
     uint64_t available = base_memory_available();
     *bytes = b->config.store_bytes ? b->config.store_bytes : available / 3;
     if (*bytes > available)
         return base_fail(RAYMPI_ERR_STORE_FULL,
-                         "RAYMPI_STORE_BYTES asks for %llu bytes, but only %llu can really be used on this host (the least of "
+                         "RAYMPI_STORE_BYTES asks for %llu bytes, but only %llu can really be used on this "
+                         "host (the least of "
                          "MemAvailable, the cgroup's limit and room in /dev/shm): ask for less, or free some",
                          (unsigned long long)*bytes, (unsigned long long)available);
     if (*bytes < (UINT64_C(1) << 20) * (uint64_t)b->size)
-        return base_fail(RAYMPI_ERR_STORE_FULL,
-                         "only %llu bytes are left for the object store of %d ranks, at least 1 MiB each is needed: free "
-                         "memory or /dev/shm, or start fewer ranks",
-                         (unsigned long long)*bytes, b->size);
+        return base_fail(
+            RAYMPI_ERR_STORE_FULL,
+            "only %llu bytes are left for the object store of %d ranks, at least 1 MiB each is needed: free "
+            "memory or /dev/shm, or start fewer ranks",
+            (unsigned long long)*bytes, b->size);
     return RAYMPI_OK;
 }
 
@@ -192,10 +201,11 @@ static int attach_segment(struct bootstrap *b, const struct host_message *messag
     if (status == RAYMPI_OK && !*same) {
         char host[128] = "?";
         gethostname(host, sizeof host - 1);
-        status = base_fail(RAYMPI_ERR_UNSUPPORTED,
-                           "rank %d (host %s) does not see the shared memory of rank 0: several hosts or containers are not "
-                           "supported yet, start all ranks on one host",
-                           b->rank, host);
+        status = base_fail(
+            RAYMPI_ERR_UNSUPPORTED,
+            "rank %d (host %s) does not see the shared memory of rank 0: several hosts or containers are not "
+            "supported yet, start all ranks on one host",
+            b->rank, host);
     }
     return status;
 }
@@ -325,7 +335,9 @@ static void write_table(struct bootstrap *b, struct api_node *node)
     unsigned long mine[2] = {sched_stack_high_water(node->sched), sched_fibers_peak(node->sched)}, most[2];
     MPI_Reduce(mine, most, 2, MPI_UNSIGNED_LONG, MPI_MAX, 0, b->comm);
     if (b->rank == 0)
-        fprintf(stderr, "deepest task stack %lu of %llu bytes (RAYMPI_STACK_BYTES), at most %lu fibers at once on a rank\n",
+        fprintf(stderr,
+                "deepest task stack %lu of %llu bytes (RAYMPI_STACK_BYTES), at most %lu fibers at once on a "
+                "rank\n",
                 most[0], (unsigned long long)b->config.stack_bytes, most[1]);
 }
 
@@ -344,8 +356,9 @@ int bootstrap_mpi_lock(struct bootstrap *b)
     if (b->thread_level == MPI_THREAD_MULTIPLE)
         return RAYMPI_OK;
     if (pthread_mutex_lock(&b->mpi_lock) != 0)
-        return base_fail(RAYMPI_ERR_STATE, "raympi_mpi_enter twice on one thread: raympi_mpi_leave comes first (and no "
-                                           "blocking raympi call in between, it lets other tasks run)");
+        return base_fail(RAYMPI_ERR_STATE,
+                         "raympi_mpi_enter twice on one thread: raympi_mpi_leave comes first (and no "
+                         "blocking raympi call in between, it lets other tasks run)");
     return RAYMPI_OK;
 }
 

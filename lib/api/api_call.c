@@ -11,7 +11,8 @@ static raympi_ref error_ref(struct task_thread *thread, int status, const char *
 }
 
 /* The function that a definition or a name stands for; a definition that is linked in knows it. */
-static int function_of(const raympi_definition *definition, const char *name, bool klass, struct task_function **function)
+static int function_of(const raympi_definition *definition, const char *name, bool klass,
+                       struct task_function **function)
 {
     if (definition && definition->internal[0] && definition->internal[0] != (const void *)definition)
         *function = definition->internal[0];
@@ -23,12 +24,14 @@ static int function_of(const raympi_definition *definition, const char *name, bo
         return task_function_unknown(name);
     if ((*function)->is_class != klass)
         return base_fail(RAYMPI_ERR_TYPE, "%s is a %s", (*function)->name,
-                         klass ? "task: call it with raympi_call()" : "class: make an actor with raympi_actor_new()");
+                         klass ? "task: call it with raympi_call()"
+                               : "class: make an actor with raympi_actor_new()");
     return RAYMPI_OK;
 }
 
 static int submit(struct task_thread *thread, const raympi_definition *definition, const char *name,
-                  const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *refs, size_t nrefs)
+                  const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *refs,
+                  size_t nrefs)
 {
     struct task_request request = {.name = name, .options = options, .args = args, .count = count};
     int status = function_of(definition, name, false, &request.function);
@@ -62,8 +65,8 @@ int raympi_submit_n(const raympi_definition *definition, const char *name, const
     return status;
 }
 
-raympi_actor raympi_actor_create(const raympi_definition *definition, const char *name, const raympi_options *options,
-                                 const raympi_value *args, size_t count)
+raympi_actor raympi_actor_create(const raympi_definition *definition, const char *name,
+                                 const raympi_options *options, const raympi_value *args, size_t count)
 {
     struct task_thread *thread;
     raympi_actor actor = {0};
@@ -78,7 +81,8 @@ raympi_actor raympi_actor_create(const raympi_definition *definition, const char
     if (status == RAYMPI_OK)
         trace_count(thread->trace, TRACE_COUNT_ACTORS, 1);
     else
-        base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made: %s", name ? name : "?", base_detail());
+        base_log(BASE_LOG_ERROR, "actor", "an actor of class %s could not be made: %s", name ? name : "?",
+                 base_detail());
     api_leave(thread);
     return actor;
 }
@@ -91,7 +95,8 @@ raympi_ref raympi_actor_submit(raympi_actor actor, raympi_method_name *method, c
     if (api_enter(&thread) != RAYMPI_OK)
         return ref;
     int status = method && method->name
-                     ? actor_submit(api_node_of(thread->room)->actors, actor.handle, method, options, args, count, &ref)
+                     ? actor_submit(api_node_of(thread->room)->actors, actor.handle, method, options, args,
+                                    count, &ref)
                      : base_fail(RAYMPI_ERR_ARGUMENT, "the method's name is a null pointer");
     if (status != RAYMPI_OK)
         ref = error_ref(thread, status, method && method->name ? method->name : "?");

@@ -38,8 +38,9 @@ static size_t describe_dead(int rank, char *text, size_t size)
 {
     char names[256];
     list_running(net_board(job.node.net, rank), names, sizeof names);
-    int used = snprintf(text, size, "raympi: rank %d: rank %d has died %s%s; the job can not go on and this rank leaves\n",
-                        job.bootstrap.rank, rank, names[0] ? "while it ran " : "outside of any task", names);
+    int used = snprintf(
+        text, size, "raympi: rank %d: rank %d has died %s%s; the job can not go on and this rank leaves\n",
+        job.bootstrap.rank, rank, names[0] ? "while it ran " : "outside of any task", names);
     return used < 0 ? 0 : (size_t)used < size ? (size_t)used : size - 1;
 }
 
@@ -54,7 +55,8 @@ static void say(const char *text, size_t length)
     }
 }
 
-/* On the polling thread. The job is lost: nothing may be sent to the dead one, and MPI can not end in good order. */
+/* On the polling thread. The job is lost: nothing may be sent to the dead one, and MPI can not end in good
+ * order. */
 static void peer_died(void *arg, int rank)
 {
     char text[512];
@@ -74,7 +76,8 @@ static void show_crashed(const struct task_thread *thread)
 {
     struct context *context = thread ? thread->context : NULL;
     struct net_board *board = net_board(job.node.net, job.bootstrap.rank);
-    atomic_store(&board->crashed, context && context->run ? context->run->task->function->full_hash : OUTSIDE);
+    atomic_store(&board->crashed,
+                 context && context->run ? context->run->task->function->full_hash : OUTSIDE);
 }
 
 static size_t describe_task(char *text, size_t size)
@@ -111,7 +114,8 @@ static void terminated(int signal)
     struct task_thread *thread = task_self;
     show_crashed(thread);
     const char *name = thread && thread->context->run ? thread->context->name : NULL;
-    int used = snprintf(text, sizeof text, "raympi: rank %d: %s%s called exit() inside the job, before raympi_finalize()\n",
+    int used = snprintf(text, sizeof text,
+                        "raympi: rank %d: %s%s called exit() inside the job, before raympi_finalize()\n",
                         job.bootstrap.rank, name ? "task " : "the program", name ? name : "");
     say(text, used > 0 ? (size_t)used : 0);
 }
@@ -163,7 +167,8 @@ static int start(const raympi_config *config)
         status = install_crash_handler();
     if (status == RAYMPI_OK) {
         job.main_thread = pthread_self();
-        job.state = JOB_RUNNING; /* from here on other ranks' tasks may run, and crash, exit, or start threads */
+        job.state =
+            JOB_RUNNING; /* from here on other ranks' tasks may run, and crash, exit, or start threads */
         api_attach_set(&job.node);
         status = api_node_start(&job.node);
     }
@@ -177,10 +182,11 @@ int raympi_init(int *argc, char ***argv, const raympi_config *config)
     if (job.state == JOB_ENDED)
         return base_fail(RAYMPI_ERR_STATE, "raympi can not be started again after raympi_finalize");
     if (config && config->size != sizeof *config)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_config.size is %zu, it must be sizeof(raympi_config)", config->size);
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_config.size is %zu, it must be sizeof(raympi_config)",
+                         config->size);
     if (config && (config->workers < 0 || config->workers > NET_WORKERS_MAX))
-        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_config.workers is %d: 0 (default) to %d", config->workers,
-                         NET_WORKERS_MAX);
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_config.workers is %d: 0 (default) to %d",
+                         config->workers, NET_WORKERS_MAX);
     int status = bootstrap_open(&job.bootstrap, argc, argv, config ? config->comm : NULL);
     if (status != RAYMPI_OK)
         return status;
@@ -229,7 +235,8 @@ static int finalize(struct task_thread *thread)
     status = status == RAYMPI_OK ? report : status;
     count_rest(node);
     bootstrap_collect(&job.bootstrap, node);
-    /* Every rank returns the same: the worst that happened anywhere. Nobody takes anything down before all are here. */
+    /* Every rank returns the same: the worst that happened anywhere. Nobody takes anything down before all
+     * are here. */
     status = bootstrap_worst(&job.bootstrap, status);
     job.state = JOB_ENDED;
     api_attach_set(NULL);
@@ -250,7 +257,8 @@ int raympi_finalize(void)
         return status;
     if (!pthread_equal(pthread_self(), job.main_thread) || thread->context->run) {
         api_leave(thread);
-        return base_fail(RAYMPI_ERR_STATE, "raympi_finalize belongs to the thread that called raympi_init, outside of tasks");
+        return base_fail(RAYMPI_ERR_STATE,
+                         "raympi_finalize belongs to the thread that called raympi_init, outside of tasks");
     }
     return finalize(thread);
 }

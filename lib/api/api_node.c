@@ -4,15 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIBERS_ALL 20000 /* of all workers of a rank: a stack and its guard are two mappings (vm.max_map_count) */
+#define FIBERS_ALL                                                                                           \
+    20000 /* of all workers of a rank: a stack and its guard are two mappings (vm.max_map_count) */
 
 static void name_function(void *arg, const struct task_function *function)
 {
     trace_name(arg, function->full_hash, function->full_name);
 }
 
-int api_node_open(struct api_node *node, const struct base_config *config, struct net *net, struct store *store, int workers,
-                  double spin_ns, bool cooperative)
+int api_node_open(struct api_node *node, const struct base_config *config, struct net *net,
+                  struct store *store, int workers, double spin_ns, bool cooperative)
 {
     struct task_config tasks = {.rank = net_rank(net),
                                 .size = net_size(net),

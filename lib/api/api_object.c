@@ -367,21 +367,23 @@ static const raympi_wire_ref *declared(struct task_room *room, struct object *co
     return NULL;
 }
 
-/* A handle that the bytes of `container` declare becomes one of this scope: the container is held until the owner knows
- * of us. */
+/* A handle that the bytes of `container` declare becomes one of this scope: the container is held until the
+ * owner knows of us. */
 int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor)
 {
     struct task_room *room = thread->room;
     if (handle && task_handle_is_actor(handle) != actor)
-        return base_fail(RAYMPI_ERR_TYPE, "the wire form is one of %s", actor ? "a ref, not of an actor" : "an actor, not of a ref");
+        return base_fail(RAYMPI_ERR_TYPE, "the wire form is one of %s",
+                         actor ? "a ref, not of an actor" : "an actor, not of a ref");
     const raympi_wire_ref *wire = handle ? declared(room, container, handle) : NULL;
     if (!wire)
-        return base_fail(RAYMPI_ERR_RELEASED,
-                         "the object does not declare %#llx: use raympi_put_nested() or raympi_return_nested()",
-                         (unsigned long long)handle);
+        return base_fail(
+            RAYMPI_ERR_RELEASED,
+            "the object does not declare %#llx: use raympi_put_nested() or raympi_return_nested()",
+            (unsigned long long)handle);
     object_retain(container);
-    struct object *object = object_accept(room, handle, (struct task_id){{wire->id[0], wire->id[1]}}, room->config.rank,
-                                          object_handle(container));
+    struct object *object = object_accept(room, handle, (struct task_id){{wire->id[0], wire->id[1]}},
+                                          room->config.rank, object_handle(container));
     if (!object) {
         object_drop(room, container);
         return RAYMPI_ERR_RELEASED;
@@ -400,7 +402,8 @@ raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, 
 
 static struct object *view_container(struct task_thread *thread, const raympi_view *view)
 {
-    struct object *container = view && view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
+    struct object *container =
+        view && view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
     if (!container)
         base_fail(RAYMPI_ERR_ARGUMENT, "the view is not open");
     return container;
@@ -413,7 +416,8 @@ raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire)
     if (api_enter(&thread) != RAYMPI_OK)
         return ref;
     struct object *container = view_container(thread, view);
-    ref = container ? api_nested_ref(thread, container, wire) : error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
+    ref = container ? api_nested_ref(thread, container, wire)
+                    : error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
     api_leave(thread);
     return ref;
 }

@@ -1,4 +1,5 @@
-/* Wait sets: every member reports itself once, so that waiting costs the same whatever the size of the set. */
+/* Wait sets: every member reports itself once, so that waiting costs the same whatever the size of the set.
+ */
 #include "api/api.h"
 
 #include <stdlib.h>
@@ -8,9 +9,9 @@ struct entry {
     struct raympi_waitset *set;
     struct object *object; /* one hold */
     uint64_t tag;
-    bool ready;                 /* in the ready list; under the set's lock */
-    _Atomic int fired;          /* the one who completed the object has let go of us */
-    struct entry *prev, *next;  /* all members */
+    bool ready;                /* in the ready list; under the set's lock */
+    _Atomic int fired;         /* the one who completed the object has let go of us */
+    struct entry *prev, *next; /* all members */
     struct entry *ready_next;
 };
 
@@ -99,7 +100,8 @@ int raympi_waitset_add(raympi_waitset *set, raympi_ref ref, uint64_t tag)
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    status = set ? add(thread, set, ref.handle, tag) : base_fail(RAYMPI_ERR_ARGUMENT, "the wait set is a null pointer");
+    status = set ? add(thread, set, ref.handle, tag)
+                 : base_fail(RAYMPI_ERR_ARGUMENT, "the wait set is a null pointer");
     api_leave(thread);
     return status;
 }
@@ -131,13 +133,15 @@ static struct entry *take(raympi_waitset *set, struct sched_parker *parker)
     return entry;
 }
 
-static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_t deadline, struct entry **entry)
+static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_t deadline,
+                        struct entry **entry)
 {
     struct context *context = thread->context;
     int status = RAYMPI_OK;
     while (!(*entry = take(set, NULL)) && status == RAYMPI_OK) {
         struct sched_parker parker;
-        sched_parker_init(thread->room->sched, &parker, (struct sched_reason){context->name, "wait set", 0, false});
+        sched_parker_init(thread->room->sched, &parker,
+                          (struct sched_reason){context->name, "wait set", 0, false});
         if ((*entry = take(set, &parker)))
             return RAYMPI_OK;
         status = sched_park(&parker, deadline);
@@ -148,7 +152,8 @@ static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_
     }
     if (*entry)
         return RAYMPI_OK;
-    return status == RAYMPI_ERR_TIMEOUT ? base_fail(status, "no ref of the wait set was ready in time") : status;
+    return status == RAYMPI_ERR_TIMEOUT ? base_fail(status, "no ref of the wait set was ready in time")
+                                        : status;
 }
 
 static void entry_free(struct entry *entry)
@@ -158,7 +163,8 @@ static void entry_free(struct entry *entry)
     free(entry);
 }
 
-static int wait_one(struct task_thread *thread, raympi_waitset *set, double timeout, raympi_ref *ref, uint64_t *tag)
+static int wait_one(struct task_thread *thread, raympi_waitset *set, double timeout, raympi_ref *ref,
+                    uint64_t *tag)
 {
     struct entry *entry;
     if (!set || !ref)

@@ -10,11 +10,11 @@
 #include "base/base_fiber.h"
 #include "base/base_spin.h"
 
-#define BASE_CACHE_LINE 64
+#define BASE_CACHE_LINE  64
 #define base_likely(x)   __builtin_expect(!!(x), 1)
 #define base_unlikely(x) __builtin_expect(!!(x), 0)
 /** The struct of type `type` whose member `member` is at `pointer`. */
-#define base_container(pointer, type, member) ((type *)((char *)(pointer) - offsetof(type, member)))
+#define base_container(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 static inline uint64_t base_align_up(uint64_t value, uint64_t alignment)
 {
@@ -37,33 +37,34 @@ void base_log_write(enum base_log_level level, const char *room, const char *for
     __attribute__((format(printf, 3, 4)));
 /** Rank shown by lines of the calling thread (-1: none) and of threads that set none. */
 void base_log_rank(int rank);
-#define base_log(level, room, ...)                                                                                    \
-    do {                                                                                                              \
-        if ((int)(level) <= atomic_load_explicit(&base_log_threshold, memory_order_relaxed))                          \
-            base_log_write(level, room, __VA_ARGS__);                                                                 \
+#define base_log(level, room, ...)                                                                           \
+    do {                                                                                                     \
+        if ((int)(level) <= atomic_load_explicit(&base_log_threshold, memory_order_relaxed))                 \
+            base_log_write(level, room, __VA_ARGS__);                                                        \
     } while (0)
 
 /* ---- configuration (base_config.c): every RAYMPI_* variable is a row of one table */
 
 struct base_config {
-    int workers;            /* RAYMPI_WORKERS, 0 = from topology */
-    int log_level;          /* RAYMPI_LOG: error|warn|info|debug or 0..3 */
-    int stats;              /* RAYMPI_STATS: 0|1 */
-    int crash_handler;      /* RAYMPI_CRASH_HANDLER: 0|1 */
-    int leaks;              /* RAYMPI_LEAKS: 0|1, report leaked refs at finalize */
-    double watchdog;        /* RAYMPI_WATCHDOG, seconds without progress before a report; 0 = off */
-    double create_timeout;  /* RAYMPI_CREATE_TIMEOUT, seconds */
-    double spin;            /* RAYMPI_SPIN_US, microseconds of spinning before sleep; -1 = by oversubscription */
+    int workers;           /* RAYMPI_WORKERS, 0 = from topology */
+    int log_level;         /* RAYMPI_LOG: error|warn|info|debug or 0..3 */
+    int stats;             /* RAYMPI_STATS: 0|1 */
+    int crash_handler;     /* RAYMPI_CRASH_HANDLER: 0|1 */
+    int leaks;             /* RAYMPI_LEAKS: 0|1, report leaked refs at finalize */
+    double watchdog;       /* RAYMPI_WATCHDOG, seconds without progress before a report; 0 = off */
+    double create_timeout; /* RAYMPI_CREATE_TIMEOUT, seconds */
+    double spin; /* RAYMPI_SPIN_US, microseconds of spinning before sleep; -1 = by oversubscription */
     uint64_t stack_bytes;   /* RAYMPI_STACK_BYTES (k, m, g suffixes) */
     uint64_t store_bytes;   /* RAYMPI_STORE_BYTES, per host; 0 = from memory */
     uint64_t inline_bytes;  /* RAYMPI_INLINE_BYTES, values up to this size travel in messages */
     uint64_t trace_events;  /* RAYMPI_TRACE_EVENTS, events kept per thread */
     const char *trace_file; /* RAYMPI_TRACE, NULL = off */
 };
-/** Reads the environment. CONFIG (with variable, value, what is allowed) for a malformed value and for a RAYMPI_*
- *  variable that does not exist (a typing error is never ignored; the closest name is offered). */
+/** Reads the environment. CONFIG (with variable, value, what is allowed) for a malformed value and for a
+ * RAYMPI_* variable that does not exist (a typing error is never ignored; the closest name is offered). */
 int base_config_read(struct base_config *config);
-/** A one-line text of the settings that all ranks must share (sizes, not log levels), to be compared at start. */
+/** A one-line text of the settings that all ranks must share (sizes, not log levels), to be compared at
+ * start. */
 void base_config_common(const struct base_config *config, char *text, size_t size);
 /** Calls row(name, value, default, origin, help) for every variable. */
 void base_config_each(const struct base_config *config,
@@ -93,17 +94,18 @@ uint64_t base_hash_name(const char *name);
  *  `base + offset` in a mapping of one's own. Pages exist only once committed. */
 struct base_segment {
     int fd;
-    uint64_t size;     /* bytes of address space; multiple of the page size */
-    char *write;       /* PROT_READ|WRITE mapping of [0, control_size): control words, rings, descriptors */
-    const char *read;  /* PROT_READ mapping of the whole segment */
+    uint64_t size;    /* bytes of address space; multiple of the page size */
+    char *write;      /* PROT_READ|WRITE mapping of [0, control_size): control words, rings, descriptors */
+    const char *read; /* PROT_READ mapping of the whole segment */
     uint64_t control_size;
     char name[64];
 };
-/** Creates the segment (shm_open, mode 0600, ftruncate) and maps it. `cookie` is written to its first 16 bytes.
- *  MEMORY with the cure when /dev/shm is missing or unwritable. */
-int base_segment_create(struct base_segment *segment, uint64_t size, uint64_t control_size, const uint64_t cookie[2]);
-/** Maps the segment that another rank created. *same is false (and nothing stays open) when it cannot be opened or
- *  its cookie is a different one: that rank is on another host or in another container. */
+/** Creates the segment (shm_open, mode 0600, ftruncate) and maps it. `cookie` is written to its first 16
+ * bytes. MEMORY with the cure when /dev/shm is missing or unwritable. */
+int base_segment_create(struct base_segment *segment, uint64_t size, uint64_t control_size,
+                        const uint64_t cookie[2]);
+/** Maps the segment that another rank created. *same is false (and nothing stays open) when it cannot be
+ * opened or its cookie is a different one: that rank is on another host or in another container. */
 int base_segment_attach(struct base_segment *segment, const char *name, uint64_t size, uint64_t control_size,
                         const uint64_t cookie[2], bool *same);
 /** Removes the name; mappings stay. Call once all have attached. */
@@ -116,28 +118,30 @@ void base_segment_decommit(struct base_segment *segment, uint64_t offset, uint64
 /** Maps [offset, offset+length) readable and writable a second time; NULL on failure. */
 void *base_segment_map_write(struct base_segment *segment, uint64_t offset, uint64_t length);
 void base_segment_close(struct base_segment *segment);
-/** Bytes that one may really use: the least of MemAvailable, the cgroup's room, and the room left in /dev/shm. */
+/** Bytes that one may really use: the least of MemAvailable, the cgroup's room, and the room left in
+ * /dev/shm. */
 uint64_t base_memory_available(void);
 /** Bytes left in /dev/shm. */
 uint64_t base_shm_available(void);
 
 /* ---- crash reports (base_crash.c) */
 
-/** Where a crash text goes: `text` (size bytes) lies in the host segment so that survivors can read it. `describe`
- *  writes what this thread was doing ("task f"), async-signal-safe; `overflow` tells whether an address is a fiber
- *  guard page (async-signal-safe). */
+/** Where a crash text goes: `text` (size bytes) lies in the host segment so that survivors can read it.
+ * `describe` writes what this thread was doing ("task f"), async-signal-safe; `overflow` tells whether an
+ * address is a fiber guard page (async-signal-safe). */
 struct base_crash_hooks {
     char *text;
     size_t size;
     int rank;
     size_t (*describe)(char *text, size_t size);
     bool (*overflow)(const void *address);
-    /* called for SIGTERM (signal = SIGTERM) and from atexit (0) when the process leaves inside a job; async-signal-safe;
-     * may be NULL */
+    /* called for SIGTERM (signal = SIGTERM) and from atexit (0) when the process leaves inside a job;
+     * async-signal-safe; may be NULL */
     void (*terminated)(int signal);
 };
-/** Installs handlers for SIGSEGV SIGBUS SIGFPE SIGILL SIGABRT (and SIGTERM when hooks->terminated is set), chained to
- *  those that were there, on alternate stacks. The handler prints name, signal and a backtrace to stderr and hooks
+/** Installs handlers for SIGSEGV SIGBUS SIGFPE SIGILL SIGABRT (and SIGTERM when hooks->terminated is set),
+ * chained to those that were there, on alternate stacks. The handler prints name, signal and a backtrace to
+ * stderr and hooks
  *  ->text, then restores the previous action and lets the process die of the signal. */
 int base_crash_install(const struct base_crash_hooks *hooks);
 /** Gives the calling thread an alternate signal stack; once per thread. */

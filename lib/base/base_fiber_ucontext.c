@@ -3,7 +3,6 @@
  * and sets the signal mask by a system call. A context lies on its own stack.
  */
 
-
 #include "base_fiber_internal.h"
 
 #include <stdint.h>

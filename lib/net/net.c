@@ -76,8 +76,8 @@ static size_t pieces_length(const struct net_piece *pieces, int count)
     return length;
 }
 
-/* What was done before a message was sent comes before the handling of its answer. That order goes through another
- * process, where ThreadSanitizer does not see it: so it is told. */
+/* What was done before a message was sent comes before the handling of its answer. That order goes through
+ * another process, where ThreadSanitizer does not see it: so it is told. */
 static inline void net_order_send(struct net *net)
 {
     base_tsan_release(net);

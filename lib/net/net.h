@@ -47,7 +47,7 @@ struct net_board {
         sent;                  /* messages given to transports, counted before they are visible */
     _Atomic uint64_t received; /* messages whose handler has returned */
     _Alignas(BASE_CACHE_LINE) _Atomic uint64_t
-        task[4];      /* name hash of what the first 4 workers run, 0 = nothing */
+        task[4];              /* name hash of what the first 4 workers run, 0 = nothing */
     _Atomic uint64_t crashed; /* name hash of the task that ends this rank (crash, exit), once one does */
     char crash[2048];         /* text of the crash handler */
 };
@@ -134,8 +134,8 @@ void net_idle_withdraw(struct net *net);
 /** A dead peer seen so far, or -1. Async-signal-safe: looks at the life words themselves. */
 int net_dead_peer(struct net *net);
 
-/** This rank is about to end because another has died: its own end is not to be taken for a death, or the last
- * ones would blame those that left before them. Async-signal-safe. */
+/** This rank is about to end because another has died: its own end is not to be taken for a death, or the
+ * last ones would blame those that left before them. Async-signal-safe. */
 void net_leave(struct net *net);
 
 /** Counters, for RAYMPI_STATS. */

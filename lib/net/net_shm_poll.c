@@ -220,7 +220,8 @@ int shm_poll(struct net *net, int budget)
 {
     struct shm_net *shm = shm_of(net);
     struct net_futex watched[NET_LIFE_WORDS];
-    /* An empty poll has the time to look; and where main() computes, one every few milliseconds is all there is. */
+    /* An empty poll has the time to look; and where main() computes, one every few milliseconds is all there
+     * is. */
     if (shm->polled_nothing || base_unlikely(shm->polls % SHM_WATCH_EACH == 0))
         shm_watch(shm, watched);
     shm->polls++;

@@ -1,4 +1,5 @@
-/* When things run: workers, fibers that block without blocking their worker, queues, stealing within the rank, sleep. */
+/* When things run: workers, fibers that block without blocking their worker, queues, stealing within the
+ * rank, sleep. */
 #ifndef RAYMPI_SCHED_H
 #define RAYMPI_SCHED_H
 
@@ -32,10 +33,10 @@ struct sched_hooks {
 struct sched_config {
     int workers;
     uint64_t stack_bytes;
-    unsigned max_fibers;  /* per worker, 0 = derived */
+    unsigned max_fibers; /* per worker, 0 = derived */
     uint64_t spin_ns;
-    double watchdog;      /* seconds, 0 = off */
-    bool cooperative;     /* the sim: no threads of our own, net_sleep() gives control back */
+    double watchdog;  /* seconds, 0 = off */
+    bool cooperative; /* the sim: no threads of our own, net_sleep() gives control back */
     struct sched_hooks hooks;
 };
 
@@ -43,7 +44,8 @@ struct sched_config {
 int sched_open(struct sched **sched, struct net *net, const struct sched_config *config);
 /** Starts the other workers and the progress thread, which from now on poll. */
 int sched_start(struct sched *sched);
-/** Stops workers and progress thread. Nothing may be parked any more except by a bug (they are then abandoned). */
+/** Stops workers and progress thread. Nothing may be parked any more except by a bug (they are then
+ * abandoned). */
 void sched_stop(struct sched *sched);
 void sched_close(struct sched *sched);
 
@@ -57,8 +59,8 @@ struct worker *sched_worker(struct sched *sched, int index);
 /** The fiber that the worker runs, for the sim: what to come back to. */
 struct fiber *sched_worker_fiber(const struct worker *worker);
 
-/** Makes an item runnable. From a worker: on its own deque (last in, first out; others steal the oldest). From any
- *  other thread: on the rank's queue. Wakes a sleeping worker when there is one. */
+/** Makes an item runnable. From a worker: on its own deque (last in, first out; others steal the oldest).
+ * From any other thread: on the rank's queue. Wakes a sleeping worker when there is one. */
 void sched_push(struct sched *sched, struct sched_item *item);
 /** The same, on the rank's first-in-first-out queue whoever calls: work that came from other ranks. */
 void sched_push_fifo(struct sched *sched, struct sched_item *item);
@@ -71,10 +73,10 @@ uint32_t sched_queued(const struct sched *sched);
 
 /** Why somebody waits, for the watchdog and the deadlock report. */
 struct sched_reason {
-    const char *who;   /* task name, "main", "thread" */
-    const char *what;  /* "get", "wait", "finalize" */
-    uint64_t handle;   /* of an object it waits for; 0 = none */
-    bool passive;      /* waits for the end of the job: no reason to call it deadlocked, and not to be failed */
+    const char *who;  /* task name, "main", "thread" */
+    const char *what; /* "get", "wait", "finalize" */
+    uint64_t handle;  /* of an object it waits for; 0 = none */
+    bool passive; /* waits for the end of the job: no reason to call it deadlocked, and not to be failed */
 };
 
 /** A place where a fiber or a user's thread waits. On the waiter's stack. */
@@ -94,9 +96,10 @@ struct sched_parker {
 
 void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct sched_reason reason);
 /**
- * Waits for sched_unpark(), at most until `deadline` (net_now() nanoseconds; UINT64_MAX = no limit). The worker runs
- * other items meanwhile. OK, TIMEOUT, the status of sched_fail_parked() (DEADLOCK), or MEMORY when so many tasks are
- * blocked that there is no fiber and no stack left. After OK the parker can be initialised again.
+ * Waits for sched_unpark(), at most until `deadline` (net_now() nanoseconds; UINT64_MAX = no limit). The
+ * worker runs other items meanwhile. OK, TIMEOUT, the status of sched_fail_parked() (DEADLOCK), or MEMORY
+ * when so many tasks are blocked that there is no fiber and no stack left. After OK the parker can be
+ * initialised again.
  */
 int sched_park(struct sched_parker *parker, uint64_t deadline);
 /** Ends a wait, now or the next. Any thread; the parker must still exist. Idempotent. */
@@ -104,12 +107,13 @@ void sched_unpark(struct sched_parker *parker);
 /** Lets other items and messages go first. */
 void sched_yield_fiber(struct sched *sched);
 /** Calls visit for everything that is parked now (under the lists' locks: it must not block). */
-void sched_each_parked(struct sched *sched, void (*visit)(void *arg, const struct sched_parker *parker), void *arg);
+void sched_each_parked(struct sched *sched, void (*visit)(void *arg, const struct sched_parker *parker),
+                       void *arg);
 /** Ends every wait of this rank with `status`. */
 void sched_fail_parked(struct sched *sched, int status);
 
-/** A thread of the user's that has called raympi counts as active (the job is not at rest) while it is not blocked in
- *  raympi. */
+/** A thread of the user's that has called raympi counts as active (the job is not at rest) while it is not
+ * blocked in raympi. */
 void sched_thread_attach(struct sched *sched);
 void sched_thread_detach(struct sched *sched);
 

@@ -35,8 +35,8 @@ void sched_deque_fini(struct sched_deque *deque)
     }
 }
 
-static struct sched_deque_array *deque_grow(struct sched_deque *deque, struct sched_deque_array *array, int64_t top,
-                                            int64_t bottom)
+static struct sched_deque_array *deque_grow(struct sched_deque *deque, struct sched_deque_array *array,
+                                            int64_t top, int64_t bottom)
 {
     struct sched_deque_array *larger = array_new(2 * (array->mask + 1), array);
     if (!larger)
@@ -75,8 +75,8 @@ struct sched_item *sched_deque_pop(struct sched_deque *deque)
         return NULL;
     bottom--;
     struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_relaxed);
-    /* The claim of the last slot (bottom) and the look at the thieves' claims (top) must not pass each other, on
-     * either side: both sides have a sequentially consistent order between the two. */
+    /* The claim of the last slot (bottom) and the look at the thieves' claims (top) must not pass each other,
+     * on either side: both sides have a sequentially consistent order between the two. */
     atomic_store_explicit(&deque->bottom, bottom, memory_order_seq_cst);
     int64_t top = atomic_load_explicit(&deque->top, memory_order_seq_cst);
     if (top > bottom) {

@@ -1,6 +1,6 @@
 /* A work-stealing deque: the owner pushes and pops at the bottom, thieves take from the top.
- * Chase and Lev, "Dynamic circular work-stealing deque" (SPAA 2005), with the C11 orders of Lê, Pop, Cohen and Zappa
- * Nardelli, "Correct and efficient work-stealing for weak memory models" (PPoPP 2013). */
+ * Chase and Lev, "Dynamic circular work-stealing deque" (SPAA 2005), with the C11 orders of Lê, Pop, Cohen
+ * and Zappa Nardelli, "Correct and efficient work-stealing for weak memory models" (PPoPP 2013). */
 #ifndef RAYMPI_SCHED_DEQUE_H
 #define RAYMPI_SCHED_DEQUE_H
 

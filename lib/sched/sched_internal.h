@@ -14,7 +14,7 @@ struct worker {
     int index;
     bool started;
     pthread_t thread;
-    struct fiber own;       /* the thread's own stack: main's, or where a worker thread waits for its end */
+    struct fiber own; /* the thread's own stack: main's, or where a worker thread waits for its end */
     struct fiber *current;
     struct fiber *finished; /* a loop fiber to be recycled by whoever was switched to */
     struct fiber_pool *fibers;
@@ -44,15 +44,17 @@ struct sched {
     struct sched_queue inject; /* may go to other ranks */
     struct sched_queue pinned; /* may not */
     _Atomic int stop;
-    _Atomic int main_inside;   /* main is blocked in raympi, so worker 0 works */
+    _Atomic int main_inside; /* main is blocked in raympi, so worker 0 works */
     _Atomic int spare_running;
-    _Alignas(BASE_CACHE_LINE) _Atomic int poller; /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
+    _Alignas(
+        BASE_CACHE_LINE) _Atomic int poller; /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
     _Atomic uint64_t polls;
     _Alignas(BASE_CACHE_LINE) _Atomic int sleepers; /* workers asleep */
     struct base_spin rest_lock;
-    int threads_known;         /* of the process: those there were at start, and the user's that have called; under rest_lock */
-    _Atomic int stranger;      /* rest was not declared because of a thread that has not called yet: look again */
-    int active;                /* under rest_lock: workers awake, workers with timers, user threads running */
+    int threads_known;    /* of the process: those there were at start, and the user's that have called; under
+                             rest_lock */
+    _Atomic int stranger; /* rest was not declared because of a thread that has not called yet: look again */
+    int active;           /* under rest_lock: workers awake, workers with timers, user threads running */
     struct base_spin threads_lock;
     struct sched_parker *threads_parked;
     pthread_t progress;
@@ -80,7 +82,8 @@ static inline bool queue_empty(const struct sched_queue *queue)
 /* Counts that one thread writes and others read: a load and a store are enough. */
 static inline void worker_count(_Atomic uint64_t *counter)
 {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
 }
 
 /* sched_worker.c */

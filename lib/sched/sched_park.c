@@ -1,7 +1,8 @@
 /* Waiting: a fiber gives its worker away, a user's thread sleeps on a futex. */
 #include "sched/sched_internal.h"
 
-#define STACK_RESERVE (24u << 10) /* bytes that running one more item on a blocked fiber's stack must leave */
+#define STACK_RESERVE (24u << 10) /* bytes that running one more item on a blocked fiber's stack must leave  \
+                                   */
 
 void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct sched_reason reason)
 {
@@ -43,9 +44,10 @@ static void list_remove(struct base_spin *lock, struct sched_parker **head, stru
 static bool park_begin(struct sched_parker *parker)
 {
     uint32_t running = PARKER_RUNNING;
-    /* Acquire on failure: the waker's results are seen. Release: the parker's fields are seen by the waker. */
-    return atomic_compare_exchange_strong_explicit(&parker->state, &running, PARKER_PARKED, memory_order_acq_rel,
-                                                   memory_order_acquire);
+    /* Acquire on failure: the waker's results are seen. Release: the parker's fields are seen by the waker.
+     */
+    return atomic_compare_exchange_strong_explicit(&parker->state, &running, PARKER_PARKED,
+                                                   memory_order_acq_rel, memory_order_acquire);
 }
 
 static int park_thread(struct sched *sched, struct sched_parker *parker, uint64_t deadline)
@@ -94,16 +96,17 @@ static int nested_step(struct worker *worker, struct sched_parker *parker)
         return RAYMPI_OK;
     }
     if (!room && atomic_compare_exchange_strong(&parker->state, &parked, PARKER_NOTIFIED))
-        return base_fail(RAYMPI_ERR_MEMORY,
-                         "%u tasks are blocked and no stack is left for another: wait in fewer tasks at a time",
-                         fiber_pool_in_use(worker->fibers));
+        return base_fail(
+            RAYMPI_ERR_MEMORY,
+            "%u tasks are blocked and no stack is left for another: wait in fewer tasks at a time",
+            fiber_pool_in_use(worker->fibers));
     worker_idle(worker);
     return RAYMPI_OK;
 }
 
-/* Goes on with what is ready, or with a fresh loop, until the parker's turn comes. A fiber may be switched to for a
- * parker that lies deeper on its stack (see nested_step()): that one goes on when those above it have ended, so who is
- * on top looks whether it was meant. */
+/* Goes on with what is ready, or with a fresh loop, until the parker's turn comes. A fiber may be switched to
+ * for a parker that lies deeper on its stack (see nested_step()): that one goes on when those above it have
+ * ended, so who is on top looks whether it was meant. */
 static int park_wait(struct worker *worker, struct sched_parker *parker)
 {
     for (;;) {
@@ -161,7 +164,8 @@ int sched_park(struct sched_parker *parker, uint64_t deadline)
     struct sched *sched = parker->sched;
     if (atomic_load_explicit(&parker->state, memory_order_acquire) == PARKER_NOTIFIED)
         return parker->status;
-    return parker->worker ? park_fiber(parker->worker, parker, deadline) : park_thread(sched, parker, deadline);
+    return parker->worker ? park_fiber(parker->worker, parker, deadline)
+                          : park_thread(sched, parker, deadline);
 }
 
 void sched_yield_fiber(struct sched *sched)
@@ -183,7 +187,8 @@ static void each_of(struct base_spin *lock, struct sched_parker *const *head,
     base_spin_unlock(lock);
 }
 
-void sched_each_parked(struct sched *sched, void (*visit)(void *arg, const struct sched_parker *parker), void *arg)
+void sched_each_parked(struct sched *sched, void (*visit)(void *arg, const struct sched_parker *parker),
+                       void *arg)
 {
     for (int i = 0; i <= sched->worker_count; i++)
         if (sched->workers[i])
@@ -196,11 +201,11 @@ static void fail_of(struct base_spin *lock, struct sched_parker *const *head, in
     base_spin_lock(lock);
     for (struct sched_parker *parker = *head; parker; parker = parker->next) {
         uint32_t parked = PARKER_PARKED;
-        /* Only who is still waiting fails: a wait that has just ended keeps its result. Who was woken reads the status
-         * after it has taken itself off this list, under the lock. */
+        /* Only who is still waiting fails: a wait that has just ended keeps its result. Who was woken reads
+         * the status after it has taken itself off this list, under the lock. */
         if (!parker->reason.passive &&
-            atomic_compare_exchange_strong_explicit(&parker->state, &parked, PARKER_NOTIFIED, memory_order_acq_rel,
-                                                    memory_order_relaxed)) {
+            atomic_compare_exchange_strong_explicit(&parker->state, &parked, PARKER_NOTIFIED,
+                                                    memory_order_acq_rel, memory_order_relaxed)) {
             parker->status = status;
             parker_wake(parker);
         }

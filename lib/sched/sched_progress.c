@@ -1,12 +1,13 @@
-/* The progress thread: polls in place of workers that are all busy with long tasks, looks after a main() that computes,
- * and keeps the watchdog. It sleeps for good while the workers do. */
+/* The progress thread: polls in place of workers that are all busy with long tasks, looks after a main() that
+ * computes, and keeps the watchdog. It sleeps for good while the workers do. */
 #include "sched/sched_internal.h"
 
 #include <signal.h>
 
-#define TICK_FIRST UINT64_C(2000000)  /* ns; while something runs */
-#define STRANGER_TICK UINT64_C(100000000) /* ns; while a thread of the user's keeps us from calling the job at rest */
-#define TICK_LAST  UINT64_C(10000000) /* ns; when polling in place of workers was not needed for a while */
+#define TICK_FIRST UINT64_C(2000000) /* ns; while something runs */
+#define STRANGER_TICK                                                                                        \
+    UINT64_C(100000000) /* ns; while a thread of the user's keeps us from calling the job at rest */
+#define TICK_LAST UINT64_C(10000000) /* ns; when polling in place of workers was not needed for a while */
 
 static bool all_asleep(struct sched *sched)
 {
@@ -29,7 +30,8 @@ static void spare_check(struct sched *sched)
     if (worker_thread_start(sched, sched->worker_count) != RAYMPI_OK)
         base_log(BASE_LOG_WARN, "sched", "no spare worker, work waits for main(): %s", base_detail());
     else
-        atomic_store_explicit(&net_board(sched->net, net_rank(sched->net))->available, 1, memory_order_relaxed);
+        atomic_store_explicit(&net_board(sched->net, net_rank(sched->net))->available, 1,
+                              memory_order_relaxed);
 }
 
 struct watchdog {
@@ -51,7 +53,8 @@ static uint64_t movement(const struct sched *sched)
 static void watchdog_look(struct sched *sched, struct watchdog *dog, uint64_t now)
 {
     uint64_t moved = movement(sched);
-    bool waits = atomic_load_explicit(&net_board(sched->net, net_rank(sched->net))->waiting, memory_order_relaxed);
+    bool waits =
+        atomic_load_explicit(&net_board(sched->net, net_rank(sched->net))->waiting, memory_order_relaxed);
     if (moved != dog->moved || !waits) {
         *dog = (struct watchdog){moved, now, false};
         return;
@@ -105,7 +108,8 @@ static void *progress_main(void *arg)
         bool stale = polls == seen;
         seen = polls;
         if (stale && !all_asleep(sched)) {
-            sched_active_add(sched); /* the workers may fall asleep while we poll: the rank is not at rest then */
+            sched_active_add(
+                sched); /* the workers may fall asleep while we poll: the rank is not at rest then */
             bool delivered = sched_poll(sched, POLLER_PROGRESS, POLL_BUDGET);
             sched_active_drop(sched);
             seen = atomic_load_explicit(&sched->polls, memory_order_relaxed);

@@ -30,8 +30,8 @@ struct sched_item *queue_pop(struct sched_queue *queue)
     return item;
 }
 
-/* After something became runnable. The full fence orders the push before the look at the sleepers; a worker that goes
- * to sleep announces itself, fences, and looks at the queues: one of the two sees the other. */
+/* After something became runnable. The full fence orders the push before the look at the sleepers; a worker
+ * that goes to sleep announces itself, fences, and looks at the queues: one of the two sees the other. */
 static void pushed(struct sched *sched, const struct worker *self)
 {
     if (self && sched->worker_count == 1 && self->index == 0)

@@ -1,4 +1,5 @@
-/* Rest: nobody of this rank can move any more unless a message comes. The net puts the ranks' answers together. */
+/* Rest: nobody of this rank can move any more unless a message comes. The net puts the ranks' answers
+ * together. */
 #include "sched/sched_internal.h"
 
 #include <sys/stat.h>
@@ -15,14 +16,15 @@ void sched_threads_known(struct sched *sched)
     sched->threads_known = threads_now();
 }
 
-/* A thread of the user's that has not called raympi yet may do so at any moment, and end what main waits for. Once main is
- * in finalize such threads do not matter any more. */
+/* A thread of the user's that has not called raympi yet may do so at any moment, and end what main waits for.
+ * Once main is in finalize such threads do not matter any more. */
 static bool stranger_around(struct sched *sched)
 {
     const struct net_board *board = net_board(sched->net, net_rank(sched->net));
     if (sched->config.cooperative || atomic_load(&((struct net_board *)board)->finalizing))
         return false;
-    return threads_now() > sched->threads_known + atomic_load_explicit(&sched->spare_running, memory_order_relaxed);
+    return threads_now() >
+           sched->threads_known + atomic_load_explicit(&sched->spare_running, memory_order_relaxed);
 }
 
 void sched_active_add(struct sched *sched)

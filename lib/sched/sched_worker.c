@@ -5,9 +5,9 @@
 
 __thread struct worker *sched_self __attribute__((tls_model("initial-exec")));
 
-#define FAIR_TICKS   64 /* items after which queues other than one's own, timers and messages come first */
-#define YIELD_SPINS  4  /* looks before sleep when the host is oversubscribed */
-#define POLL_EVERY   8  /* items between two looks at the rings */
+#define FAIR_TICKS  64 /* items after which queues other than one's own, timers and messages come first */
+#define YIELD_SPINS 4  /* looks before sleep when the host is oversubscribed */
+#define POLL_EVERY  8  /* items between two looks at the rings */
 
 /* Continues on fiber `to`; returns when somebody switches back to the fiber that called. */
 void worker_switch(struct worker *worker, struct fiber *to)
@@ -184,12 +184,14 @@ struct sched_item *worker_next(struct worker *worker)
         if (!item)
             item = sched_deque_pop(&worker->deque);
     }
-    if (!item && (sched->worker_count > 1 || atomic_load_explicit(&sched->spare_running, memory_order_relaxed)))
+    if (!item &&
+        (sched->worker_count > 1 || atomic_load_explicit(&sched->spare_running, memory_order_relaxed)))
         item = steal_within(worker);
     return item;
 }
 
-/* Anything for this worker to do, short of asking the rings? Also called by net_sleep() when it is about to sleep. */
+/* Anything for this worker to do, short of asking the rings? Also called by net_sleep() when it is about to
+ * sleep. */
 static bool worker_has_work(void *arg)
 {
     struct worker *worker = arg;
@@ -207,14 +209,14 @@ static bool worker_has_work(void *arg)
     return false;
 }
 
-/* Wakes a worker that is asleep. It counts as active from here on, not only once it runs: otherwise the job could look
- * at rest between the two. */
+/* Wakes a worker that is asleep. It counts as active from here on, not only once it runs: otherwise the job
+ * could look at rest between the two. */
 void sched_wake_worker(struct sched *sched, struct worker *worker)
 {
     uint32_t asleep = atomic_load_explicit(&worker->asleep, memory_order_relaxed);
     while (asleep != WORKER_AWAKE) {
-        if (!atomic_compare_exchange_weak_explicit(&worker->asleep, &asleep, WORKER_AWAKE, memory_order_acq_rel,
-                                                   memory_order_relaxed))
+        if (!atomic_compare_exchange_weak_explicit(&worker->asleep, &asleep, WORKER_AWAKE,
+                                                   memory_order_acq_rel, memory_order_relaxed))
             continue;
         atomic_fetch_sub_explicit(&sched->sleepers, 1, memory_order_relaxed);
         sched_active_add(sched);
@@ -239,15 +241,15 @@ void sched_wake_one(struct sched *sched)
     }
 }
 
-/* A worker that woke by itself (message, time-out): takes back what it gave when it went to sleep, unless a waker has
- * done so already. */
+/* A worker that woke by itself (message, time-out): takes back what it gave when it went to sleep, unless a
+ * waker has done so already. */
 static void worker_awake(struct worker *worker)
 {
     struct sched *sched = worker->sched;
     uint32_t asleep = atomic_load_explicit(&worker->asleep, memory_order_relaxed);
     while (asleep != WORKER_AWAKE)
-        if (atomic_compare_exchange_weak_explicit(&worker->asleep, &asleep, WORKER_AWAKE, memory_order_acq_rel,
-                                                  memory_order_relaxed)) {
+        if (atomic_compare_exchange_weak_explicit(&worker->asleep, &asleep, WORKER_AWAKE,
+                                                  memory_order_acq_rel, memory_order_relaxed)) {
             atomic_fetch_sub_explicit(&sched->sleepers, 1, memory_order_relaxed);
             sched_active_add(sched);
             return;
@@ -263,10 +265,12 @@ static void sleep_alone(struct worker *worker, uint64_t deadline)
 {
     uint64_t now = deadline == UINT64_MAX ? 0 : net_now(worker->sched->net);
     if (deadline > now && atomic_load_explicit(&worker->asleep, memory_order_acquire) == WORKER_ASLEEP)
-        sched_futex_wait(&worker->asleep, WORKER_ASLEEP, deadline == UINT64_MAX ? UINT64_MAX : deadline - now);
+        sched_futex_wait(&worker->asleep, WORKER_ASLEEP,
+                         deadline == UINT64_MAX ? UINT64_MAX : deadline - now);
 }
 
-/* Sleeps until there is something to do. With the poller's role when it is free: then messages end the sleep. */
+/* Sleeps until there is something to do. With the poller's role when it is free: then messages end the sleep.
+ */
 static void worker_sleep(struct worker *worker)
 {
     struct sched *sched = worker->sched;
@@ -278,8 +282,10 @@ static void worker_sleep(struct worker *worker)
     uint64_t deadline = worker->next_deadline;
     worker_count(&worker->sleeps);
     atomic_fetch_add_explicit(&sched->sleepers, 1, memory_order_relaxed);
-    atomic_store_explicit(&worker->asleep, poller ? WORKER_ASLEEP_IN_NET : WORKER_ASLEEP, memory_order_relaxed);
-    /* Full fence: "asleep" comes before the look at the queues; who pushes, pushes before it looks at "asleep". */
+    atomic_store_explicit(&worker->asleep, poller ? WORKER_ASLEEP_IN_NET : WORKER_ASLEEP,
+                          memory_order_relaxed);
+    /* Full fence: "asleep" comes before the look at the queues; who pushes, pushes before it looks at
+     * "asleep". */
     atomic_thread_fence(memory_order_seq_cst);
     if (!worker_has_work(worker)) {
         /* A worker with a timer will move by itself, so it stays active. */
@@ -343,8 +349,8 @@ void worker_idle(struct worker *worker)
     worker_sleep(worker);
 }
 
-/* Runs on a fiber with nothing else on its stack, until it switches to a fiber that has become ready (and is then
- * recycled) or the scheduler stops. */
+/* Runs on a fiber with nothing else on its stack, until it switches to a fiber that has become ready (and is
+ * then recycled) or the scheduler stops. */
 void worker_loop(void *arg)
 {
     struct worker *worker = arg;

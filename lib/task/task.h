@@ -50,16 +50,17 @@ enum task_message_type {
 struct task_function {
     uint64_t hash; /* of the name; what travels */
     const char *name;
-    raympi_body *body;                /* NULL: not registered in this binary */
+    raympi_body *body;                   /* NULL: not registered in this binary */
     const raympi_definition *definition; /* NULL likewise */
-    const char *full_name;            /* "class.method" for methods */
-    uint64_t full_hash;               /* of the full name: for timelines and for what a rank shows as running */
-    struct task_function *methods;    /* of a class, by hash */
-    uint8_t *ranks;                   /* bit per rank that has it; NULL: all */
+    const char *full_name;               /* "class.method" for methods */
+    uint64_t full_hash;            /* of the full name: for timelines and for what a rank shows as running */
+    struct task_function *methods; /* of a class, by hash */
+    uint8_t *ranks;                /* bit per rank that has it; NULL: all */
     bool is_class;
     UT_hash_handle hh;
 };
-/** Puts the registered definitions of this process in a table. Once per process; ARGUMENT for duplicate names. */
+/** Puts the registered definitions of this process in a table. Once per process; ARGUMENT for duplicate
+ * names. */
 int task_functions_build(void);
 void task_functions_clear(void);
 struct task_function *task_function_find(uint64_t hash);
@@ -118,8 +119,8 @@ static inline uint64_t value_extent(uint64_t length, uint32_t nested)
     return nested ? base_align_up(length, 8) + nested * sizeof(raympi_wire_ref) : length;
 }
 
-/** Memory for a value of `length` bytes: in place, private or in the store; *data is writable. May block the task
- *  while the store is full. STORE_FULL, TOO_LARGE, MEMORY. */
+/** Memory for a value of `length` bytes: in place, private or in the store; *data is writable. May block the
+ * task while the store is full. STORE_FULL, TOO_LARGE, MEMORY. */
 int value_create(struct task_room *room, struct value *value, uint64_t length, uint32_t nested, void **data);
 /** Makes a stored value readable; no effect on others. */
 void value_seal(struct task_room *room, struct value *value);
@@ -151,8 +152,8 @@ void value_error_text(const struct value *value, char *text, size_t size);
 #define OBJECT_READY  ((uintptr_t)1)
 #define OBJECT_LOCKED ((uintptr_t)2)
 
-/** Called once, when the object has become ready; may free itself. `fired` is the last thing to set for waiters that
- *  live on a stack. */
+/** Called once, when the object has become ready; may free itself. `fired` is the last thing to set for
+ * waiters that live on a stack. */
 struct waiter {
     struct waiter *next;
     void (*fire)(struct waiter *waiter, struct object *object);
@@ -164,9 +165,9 @@ struct task;
 struct object {
     struct refcount count; /* first: handle, holds, holders */
     _Atomic uintptr_t waiters;
-    int status;           /* once ready: OK or the error's code */
+    int status;                   /* once ready: OK or the error's code */
     _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
-    uint32_t child;       /* logical identity: parent and index */
+    uint32_t child;               /* logical identity: parent and index */
     uint16_t result;
     uint16_t attempt;
     _Atomic uint8_t seen;   /* somebody has looked at the error */
@@ -204,15 +205,18 @@ void object_drop(struct task_room *room, struct object *object);
 /** The value is in place (or the status is an error): wakes all waiters. Once. */
 void object_complete(struct task_room *room, struct object *object);
 /** Completes with an error value. */
-void object_fail(struct task_room *room, struct object *object, int code, const char *task, const char *message);
+void object_fail(struct task_room *room, struct object *object, int code, const char *task,
+                 const char *message);
 /** False when the object is ready already: the waiter is not added then. */
 bool object_wait_add(struct object *object, struct waiter *waiter);
 /** False when it was not there any more: it fires or has fired. */
 bool object_wait_remove(struct object *object, struct waiter *waiter);
 /** A borrower asks the owner for the value, once. */
 void object_want(struct task_room *room, struct object *object);
-/** A ref arrived and is kept here; see refcount_accept(). Gives one hold. NULL: out of memory or released (detail). */
-struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder, uint64_t token);
+/** A ref arrived and is kept here; see refcount_accept(). Gives one hold. NULL: out of memory or released
+ * (detail). */
+struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder,
+                             uint64_t token);
 /** One more hold on a record that may just be going: NULL when nobody holds it any more. */
 struct object *object_retain_alive(struct task_room *room, uint64_t handle);
 struct task_id object_id(const struct object *object);
@@ -235,12 +239,12 @@ struct context {
     uint32_t held_used, held_size;
     uint64_t held_first[8];
     struct held_index *held_index; /* made when a hint was wrong and there are many */
-    uint32_t *frames; /* where each nested scope began in held and views: pairs */
+    uint32_t *frames;              /* where each nested scope began in held and views: pairs */
     uint32_t frame_used, frame_size;
     struct object **views;
     uint32_t view_used, view_size, view_cursor; /* cursor: where the search for a free place goes on */
-    raympi_ctx *run; /* NULL for main and threads */
-    void *lanes;     /* the actor room's: calls that wait for arguments */
+    raympi_ctx *run;                            /* NULL for main and threads */
+    void *lanes;                                /* the actor room's: calls that wait for arguments */
 };
 void context_init(struct context *context, struct task_room *room, const char *name);
 /** Lets go of everything. */
@@ -308,9 +312,9 @@ struct arg {
 #define TASK_ARGS_MAX       16
 
 enum task_flags {
-    TASK_VOID = 1,    /* num_returns = NONE: its one ref has no value */
-    TASK_FOREIGN = 2, /* submitted by another rank */
-    TASK_SENT = 4,    /* the submitter's record while it runs elsewhere */
+    TASK_VOID = 1,         /* num_returns = NONE: its one ref has no value */
+    TASK_FOREIGN = 2,      /* submitted by another rank */
+    TASK_SENT = 4,         /* the submitter's record while it runs elsewhere */
     TASK_NEXT_IN_LANE = 8, /* a method call whose arguments are there, behind one whose are not */
 };
 
@@ -319,18 +323,18 @@ struct task {
     struct task_room *room;
     struct task_function *function;
     uint64_t name_hash;
-    int owner;         /* rank that submitted it and owns the results */
-    int node;          /* must run there; -1: anywhere */
-    int runner;        /* where it was sent */
+    int owner;  /* rank that submitted it and owns the results */
+    int node;   /* must run there; -1: anywhere */
+    int runner; /* where it was sent */
     uint16_t attempt;
     uint8_t returns;
     uint8_t flags;
     uint16_t arg_count;
-    uint32_t index;    /* logical identity */
+    uint32_t index; /* logical identity */
     struct task_id parent;
     _Atomic uint32_t unresolved;
-    uint64_t actor;    /* a method call: the actor's handle */
-    struct object *actor_object; /* submitter: a hold on it while the call is on its way */
+    uint64_t actor;                               /* a method call: the actor's handle */
+    struct object *actor_object;                  /* submitter: a hold on it while the call is on its way */
     uint64_t return_handles[TASK_RETURNS_INLINE]; /* or in returns_more */
     uint64_t *returns_more;
     struct arg args_inline[TASK_ARGS_INLINE];
@@ -350,13 +354,15 @@ struct task_config {
 /** What the actor room does for tasks that are method calls. */
 struct task_actor_hooks {
     void *arg;
-    void (*enter)(void *arg, struct task *task, struct context *context); /* on the submitter, in program order */
+    void (*enter)(void *arg, struct task *task,
+                  struct context *context);            /* on the submitter, in program order */
     void (*leave)(void *arg, struct context *context); /* a context with lanes ends */
-    void (*send)(void *arg, struct task *task);    /* on the submitter, arguments are there */
-    void (*deliver)(void *arg, struct task *task); /* on the host */
-    void (*handle_free)(void *arg, uint64_t handle); /* the last handle is gone (on the host) */
-    int (*unborn)(void *arg, uint64_t handle); /* the rank whose news of this actor is on its way to us; -1: none */
-    void (*end)(void *arg);                         /* the job ends: destructors */
+    void (*send)(void *arg, struct task *task);        /* on the submitter, arguments are there */
+    void (*deliver)(void *arg, struct task *task);     /* on the host */
+    void (*handle_free)(void *arg, uint64_t handle);   /* the last handle is gone (on the host) */
+    int (*unborn)(void *arg,
+                  uint64_t handle); /* the rank whose news of this actor is on its way to us; -1: none */
+    void (*end)(void *arg);         /* the job ends: destructors */
 };
 
 #define OBJECT_SLAB  4096
@@ -373,16 +379,16 @@ struct task_room {
     struct base_spin slab_lock;
     uint32_t slab_used, slot_used; /* slots of the last slab that were given out */
     struct object *free_objects;   /* surplus of the threads */
-    struct base_spin borrow_lock;     /* the hash, and every refcount call marked [locked] */
+    struct base_spin borrow_lock;  /* the hash, and every refcount call marked [locked] */
     struct object *borrowed;
     struct base_spin thread_lock;
     struct task_thread *threads;
     uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
     _Atomic uint32_t *inflight; /* tasks sent to each rank that have not ended */
     struct kept_set kept;
-    _Atomic int stealing;       /* a STEAL is on its way */
+    _Atomic int stealing;                       /* a STEAL is on its way */
     _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */
-    _Atomic int ended;          /* phases of the end that were announced */
+    _Atomic int ended;                          /* phases of the end that were announced */
     _Atomic int deadlocks;
     struct sched_parker *finalize_parker;
     struct base_spin finalize_lock;
@@ -390,13 +396,15 @@ struct task_room {
 };
 
 /** Opens the room and registers its messages; `sched` is set by the caller before anything runs. */
-int task_room_open(struct task_room **room, struct net *net, struct store *store, const struct task_config *config);
+int task_room_open(struct task_room **room, struct net *net, struct store *store,
+                   const struct task_config *config);
 void task_room_close(struct task_room *room);
 void task_room_hooks(struct task_room *room, struct sched_hooks *hooks);
 
 /** Takes from the thread's pool; NULL: out of memory. */
 struct task *task_new(struct task_room *room);
-/** Frees a task and its arguments; drops holds of the submitter on arguments that the runner did not accept. */
+/** Frees a task and its arguments; drops holds of the submitter on arguments that the runner did not accept.
+ */
 void task_free(struct task *task);
 uint64_t *task_returns(struct task *task);
 
@@ -407,7 +415,7 @@ struct task_request {
     const raympi_options *options;
     const raympi_value *args;
     size_t count;
-    uint64_t actor;               /* 0 = a plain task */
+    uint64_t actor; /* 0 = a plain task */
     struct object *actor_object;
 };
 /** Submits; gives the refs of its results (in the current scope). On error every ref holds it. */
@@ -428,7 +436,8 @@ struct task_outcome {
     char text[256];  /* the message of a failure */
 };
 /** Runs a task on the calling worker (methods too: `self` is the state of `actor`). `outcome` may be NULL. */
-void task_run(struct task *task, void *self, void *actor, struct kept_set *kept, struct task_outcome *outcome);
+void task_run(struct task *task, void *self, void *actor, struct kept_set *kept,
+              struct task_outcome *outcome);
 /** Ends a task that has nothing to do and no result. */
 void task_succeed(struct task *task);
 /** Ends a task that can not run. */

@@ -1,4 +1,5 @@
-/* Bytes of messages. Ranks of a job run the same library (checked at start), so numbers travel as they lie. */
+/* Bytes of messages. Ranks of a job run the same library (checked at start), so numbers travel as they lie.
+ */
 #include "task/task_internal.h"
 
 #include <stdlib.h>
@@ -35,7 +36,8 @@ static bool writer_grow(struct writer *writer, size_t need)
 
 void write_bytes(struct writer *writer, const void *data, size_t length)
 {
-    if (writer->failed || (writer->used + length > writer->size && !writer_grow(writer, writer->used + length))) {
+    if (writer->failed ||
+        (writer->used + length > writer->size && !writer_grow(writer, writer->used + length))) {
         writer->failed = true;
         return;
     }

@@ -1,4 +1,5 @@
-/* The tasks and classes of this process, registered by constructors when it was loaded, and who else has which. */
+/* The tasks and classes of this process, registered by constructors when it was loaded, and who else has
+ * which. */
 #include "task/task_internal.h"
 
 #include <dlfcn.h>
@@ -8,7 +9,7 @@
 static raympi_definition *registered_definitions;
 static raympi_method_definition *registered_methods;
 static const raympi_definition *registered_twice;
-static const char *registered_twice_file; /* of a class: where the other one is */
+static const char *registered_twice_file;  /* of a class: where the other one is */
 static raympi_body *registered_twice_body; /* of a task: the other one's */
 
 static struct task_function *functions; /* by hash; read-only after start */
@@ -45,7 +46,8 @@ void raympi_register_method(raympi_method_definition *method)
     registered_methods = method;
 }
 
-static struct task_function *function_new(struct task_function **table, const char *name, const char *full_name)
+static struct task_function *function_new(struct task_function **table, const char *name,
+                                          const char *full_name)
 {
     struct task_function *function = calloc(1, sizeof *function);
     if (!function)
@@ -84,12 +86,13 @@ static int add_definition(raympi_definition *definition)
 {
     struct task_function *known = task_function_named(definition->name);
     if (known)
-        return base_fail(RAYMPI_ERR_ARGUMENT,
-                         strcmp(known->name, definition->name)
-                             ? "tasks %s and %s have the same hash: rename one"
-                             : "%s is defined twice (in %s and in %s): names of tasks and classes are global to the job",
-                         definition->name, strcmp(known->name, definition->name) ? known->name : known->definition->file,
-                         definition->file);
+        return base_fail(
+            RAYMPI_ERR_ARGUMENT,
+            strcmp(known->name, definition->name)
+                ? "tasks %s and %s have the same hash: rename one"
+                : "%s is defined twice (in %s and in %s): names of tasks and classes are global to the job",
+            definition->name, strcmp(known->name, definition->name) ? known->name : known->definition->file,
+            definition->file);
     struct task_function *function = function_new(&functions, definition->name, definition->name);
     if (!function)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the table of tasks");
@@ -104,12 +107,14 @@ static int add_method(raympi_method_definition *method)
 {
     struct task_function *klass = task_function_named(method->owner->name);
     if (!klass || !klass->is_class)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "method %s belongs to class %s, which is not defined", method->name,
-                         method->owner->name);
+        return base_fail(RAYMPI_ERR_ARGUMENT, "method %s belongs to class %s, which is not defined",
+                         method->name, method->owner->name);
     if (task_method_find(klass, base_hash_name(method->name)))
         return base_fail(RAYMPI_ERR_ARGUMENT, "method %s.%s is defined twice", klass->name, method->name);
     char *full_name = NULL;
-    const char *shown = !*method->name ? "constructor" : !strcmp(method->name, "~") ? "destructor" : method->name;
+    const char *shown = !*method->name               ? "constructor"
+                        : !strcmp(method->name, "~") ? "destructor"
+                                                     : method->name;
     if (asprintf(&full_name, "%s.%s", klass->name, shown) < 0)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the table of methods");
     struct task_function *function = function_new(&klass->methods, method->name, full_name);
@@ -135,10 +140,11 @@ static int defined_twice(void)
     const raympi_definition *definition = registered_twice;
     const char *other = registered_twice_file
                             ? registered_twice_file
-                            : module_of(__extension__(const void *)(uintptr_t)registered_twice_body);
-    return base_fail(RAYMPI_ERR_ARGUMENT,
-                     "%s is defined twice (in %s of %s and in %s): names of tasks and classes are global to the job",
-                     definition->name, definition->file, module_of(definition), other);
+                            : module_of(__extension__(const void *)(uintptr_t) registered_twice_body);
+    return base_fail(
+        RAYMPI_ERR_ARGUMENT,
+        "%s is defined twice (in %s of %s and in %s): names of tasks and classes are global to the job",
+        definition->name, definition->file, module_of(definition), other);
 }
 
 int task_functions_build(void)
@@ -156,8 +162,7 @@ int task_functions_build(void)
 static void table_clear(struct task_function **table, bool methods)
 {
     struct task_function *function, *next;
-    HASH_ITER(hh, *table, function, next)
-    {
+    HASH_ITER (hh, *table, function, next) {
         table_clear(&function->methods, true);
         HASH_DEL(*table, function);
         if (methods)
@@ -179,24 +184,22 @@ void task_functions_clear(void)
 void task_functions_each(void (*visit)(void *arg, const struct task_function *function), void *arg)
 {
     struct task_function *function, *next, *method, *next_method;
-    HASH_ITER(hh, functions, function, next)
-    {
+    HASH_ITER (hh, functions, function, next) {
         visit(arg, function);
-        HASH_ITER(hh, function->methods, method, next_method)
-        visit(arg, method);
+        HASH_ITER (hh, function->methods, method, next_method)
+            visit(arg, method);
     }
 }
 
 const char *task_function_shown(uint64_t full_hash)
 {
     struct task_function *function, *next, *method, *next_method;
-    HASH_ITER(hh, functions, function, next)
-    {
+    HASH_ITER (hh, functions, function, next) {
         if (function->full_hash == full_hash)
             return function->full_name;
-        HASH_ITER(hh, function->methods, method, next_method)
-        if (method->full_hash == full_hash)
-            return method->full_name;
+        HASH_ITER (hh, function->methods, method, next_method)
+            if (method->full_hash == full_hash)
+                return method->full_name;
     }
     return NULL;
 }
@@ -213,9 +216,9 @@ char *task_functions_names(size_t *length)
     if (!stream)
         return NULL;
     struct task_function *function, *next;
-    HASH_ITER(hh, functions, function, next)
-    if (function->definition)
-        fprintf(stream, "%c%s%c", function->is_class ? 'c' : 't', function->name, 0);
+    HASH_ITER (hh, functions, function, next)
+        if (function->definition)
+            fprintf(stream, "%c%s%c", function->is_class ? 'c' : 't', function->name, 0);
     if (fclose(stream) != 0) {
         free(names);
         return NULL;
@@ -235,8 +238,9 @@ static int merge_one(const char *name, bool is_class, int rank, int size)
         }
         function->is_class = is_class;
     } else if (function->is_class != is_class || strcmp(function->name, name)) {
-        return base_fail(RAYMPI_ERR_MISMATCH, "rank %d registers %s as a %s, here %s is a %s: rename one", rank, name,
-                         is_class ? "class" : "task", function->name, function->is_class ? "class" : "task");
+        return base_fail(RAYMPI_ERR_MISMATCH, "rank %d registers %s as a %s, here %s is a %s: rename one",
+                         rank, name, is_class ? "class" : "task", function->name,
+                         function->is_class ? "class" : "task");
     }
     if (!function->ranks && !(function->ranks = calloc((size_t)size / 8 + 1, 1)))
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the table of tasks");
@@ -281,8 +285,7 @@ int task_function_unknown(const char *name)
     const char *nearest = NULL;
     size_t least = SIZE_MAX;
     struct task_function *function, *next;
-    HASH_ITER(hh, functions, function, next)
-    {
+    HASH_ITER (hh, functions, function, next) {
         size_t distance = name_distance(name, function->name);
         if (distance < least) {
             least = distance;
@@ -290,8 +293,9 @@ int task_function_unknown(const char *name)
         }
     }
     if (!nearest)
-        return base_fail(RAYMPI_ERR_UNKNOWN, "no task or class %s: none at all is registered on any rank", name);
+        return base_fail(RAYMPI_ERR_UNKNOWN, "no task or class %s: none at all is registered on any rank",
+                         name);
     return base_fail(RAYMPI_ERR_UNKNOWN,
-                     "no task or class %s is registered on any rank (is its file linked? nearest name: %s)", name,
-                     nearest);
+                     "no task or class %s is registered on any rank (is its file linked? nearest name: %s)",
+                     name, nearest);
 }

@@ -17,9 +17,18 @@ struct writer {
 void writer_init(struct writer *writer);
 void writer_fini(struct writer *writer);
 void write_bytes(struct writer *writer, const void *data, size_t length);
-static inline void write_u8(struct writer *w, uint8_t x) { write_bytes(w, &x, sizeof x); }
-static inline void write_u32(struct writer *w, uint32_t x) { write_bytes(w, &x, sizeof x); }
-static inline void write_u64(struct writer *w, uint64_t x) { write_bytes(w, &x, sizeof x); }
+static inline void write_u8(struct writer *w, uint8_t x)
+{
+    write_bytes(w, &x, sizeof x);
+}
+static inline void write_u32(struct writer *w, uint32_t x)
+{
+    write_bytes(w, &x, sizeof x);
+}
+static inline void write_u64(struct writer *w, uint64_t x)
+{
+    write_bytes(w, &x, sizeof x);
+}
 /** Sends what was written; MEMORY when the writer has failed. */
 int writer_send(struct task_room *room, struct writer *writer, int rank, enum task_message_type type);
 

@@ -1,5 +1,5 @@
-/* Refs across ranks: the counting protocol (task_refcount.h) wired to tables, locks and messages; values of borrowed
- * objects. */
+/* Refs across ranks: the counting protocol (task_refcount.h) wired to tables, locks and messages; values of
+ * borrowed objects. */
 #include "task/task_internal.h"
 
 #include <stdlib.h>
@@ -12,7 +12,8 @@ static void ref_send(struct task_room *room, const struct refcount_message *mess
         return;
     struct net_piece piece = {bytes, sizeof bytes};
     if (net_send(room->net, message->to, TASK_MESSAGE_REF, &piece, 1) != RAYMPI_OK)
-        base_log(BASE_LOG_WARN, "task", "counting message to rank %d was not sent: %s", message->to, base_detail());
+        base_log(BASE_LOG_WARN, "task", "counting message to rank %d was not sent: %s", message->to,
+                 base_detail());
 }
 
 static struct object *hash_find(struct task_room *room, uint64_t handle)
@@ -38,8 +39,8 @@ static struct object *hash_create(struct task_room *room, uint64_t handle, const
     return object;
 }
 
-/* Under the lock: the host's record of an actor. The maker has invented the handle and is its first holder, as if it had
- * registered. */
+/* Under the lock: the host's record of an actor. The maker has invented the handle and is its first holder,
+ * as if it had registered. */
 static struct object *actor_record(struct task_room *room, uint64_t handle, int maker, const char *label)
 {
     struct refcount_output output = {0};
@@ -56,8 +57,8 @@ static struct object *actor_record(struct task_room *room, uint64_t handle, int 
     return object;
 }
 
-/* Under the lock: the record of a handle that came from another rank. The handle of an actor can be here before the
- * maker's own news of it is: the maker told a third rank. */
+/* Under the lock: the record of a handle that came from another rank. The handle of an actor can be here
+ * before the maker's own news of it is: the maker told a third rank. */
 static struct object *hash_find_arrived(struct task_room *room, uint64_t handle)
 {
     struct object *object = hash_find(room, handle);
@@ -68,7 +69,8 @@ static struct object *hash_find_arrived(struct task_room *room, uint64_t handle)
 }
 
 /* Carries out an output while locked; returns a record that has to be destroyed after unlocking. */
-static struct object *apply(struct task_room *room, struct object *object, const struct refcount_output *output)
+static struct object *apply(struct task_room *room, struct object *object,
+                            const struct refcount_output *output)
 {
     bool gone = output->verdict == REFCOUNT_FREE || output->verdict == REFCOUNT_ERASE;
     if (gone && (task_handle_is_actor(object_handle(object)) ||
@@ -109,12 +111,14 @@ void object_drop_handle(struct task_room *room, uint64_t handle)
                  (unsigned long long)handle);
 }
 
-struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder, uint64_t token)
+struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder,
+                             uint64_t token)
 {
     struct refcount_output output = {0};
     base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find_arrived(room, handle);
-    int status = refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
+    int status =
+        refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
     if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE &&
         (object = hash_create(room, handle, "borrowed ref"))) {
         object->borrowed = 1;
@@ -191,8 +195,8 @@ void ref_on_message(void *arg, const struct net_message *message)
     struct object *gone = NULL;
     base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find_arrived(room, decoded.handle);
-    int status =
-        refcount_receive(object ? &object->count : NULL, room->config.rank, message->source, &decoded, &output);
+    int status = refcount_receive(object ? &object->count : NULL, room->config.rank, message->source,
+                                  &decoded, &output);
     if (status == REFCOUNT_OK)
         gone = apply(room, object, &output);
     base_spin_unlock(&room->borrow_lock);
@@ -226,8 +230,8 @@ static void send_value(struct task_room *room, struct object *object, int rank)
     atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
     value_error_see(value_behind(&object->value));
     if (writer_send(room, &writer, rank, TASK_MESSAGE_VALUE) != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "task", "the value of %s could not be sent to rank %d: %s", object->label, rank,
-                 base_detail());
+        base_log(BASE_LOG_ERROR, "task", "the value of %s could not be sent to rank %d: %s", object->label,
+                 rank, base_detail());
     writer_fini(&writer);
 }
 

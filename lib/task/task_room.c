@@ -7,7 +7,8 @@ __thread struct task_thread *task_self __attribute__((tls_model("initial-exec"))
 
 struct task_thread *task_thread_open(struct task_room *room, struct worker *worker, const char *name)
 {
-    struct task_thread *thread = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *thread, BASE_CACHE_LINE));
+    struct task_thread *thread =
+        aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *thread, BASE_CACHE_LINE));
     if (!thread) {
         base_fail(RAYMPI_ERR_MEMORY, "no memory for a thread that calls raympi");
         return NULL;
@@ -117,7 +118,8 @@ static void register_handlers(struct task_room *room)
     net_handle(room->net, TASK_MESSAGE_DEADLOCK, task_on_deadlock, room);
 }
 
-int task_room_open(struct task_room **out, struct net *net, struct store *store, const struct task_config *config)
+int task_room_open(struct task_room **out, struct net *net, struct store *store,
+                   const struct task_config *config)
 {
     struct task_room *room = calloc(1, sizeof *room);
     if (!room)
@@ -184,8 +186,7 @@ void task_room_close(struct task_room *room)
     }
     task_self = NULL;
     struct object *object, *next;
-    HASH_ITER(hh, room->borrowed, object, next)
-    {
+    HASH_ITER (hh, room->borrowed, object, next) {
         HASH_DEL(room->borrowed, object);
         value_forget(&object->value);
         refcount_fini(&object->count);

@@ -49,8 +49,8 @@ struct alias_waiter {
     struct object *object; /* takes the value; one hold */
 };
 
-/* The hold on the target is taken over. An alias of an alias goes straight to the value, so that a long chain of tasks
- * that return each other's refs is neither kept nor walked. */
+/* The hold on the target is taken over. An alias of an alias goes straight to the value, so that a long chain
+ * of tasks that return each other's refs is neither kept nor walked. */
 static void alias_take(struct task_room *room, struct object *object, struct object *target)
 {
     atomic_store_explicit(&target->seen, 1, memory_order_relaxed);
@@ -80,13 +80,15 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
 {
     if (target == object) {
         object_drop(room, target);
-        object_fail(room, object, RAYMPI_ERR_DEADLOCK, object->label, "the task returned the ref of its own result");
+        object_fail(room, object, RAYMPI_ERR_DEADLOCK, object->label,
+                    "the task returned the ref of its own result");
         return;
     }
     struct alias_waiter *alias = object_ready(target) ? NULL : malloc(sizeof *alias);
     if (!alias && !object_ready(target)) {
         object_drop(room, target);
-        object_fail(room, object, RAYMPI_ERR_MEMORY, object->label, "no memory to wait for the ref it returned");
+        object_fail(room, object, RAYMPI_ERR_MEMORY, object->label,
+                    "no memory to wait for the ref it returned");
         return;
     }
     if (alias) {
@@ -102,7 +104,8 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
     alias_take(room, object, target);
 }
 
-static void return_complete(struct task *task, struct object *object, struct result *result, const struct value *error)
+static void return_complete(struct task *task, struct object *object, struct result *result,
+                            const struct value *error)
 {
     struct task_room *room = task->room;
     object->producer = NULL;
@@ -162,7 +165,8 @@ void task_propagate(struct task *task, const struct value *cause)
 
 /* ---- the body */
 
-static void run_init(struct raympi_ctx *run, struct task *task, void *self, void *actor, struct kept_set *kept)
+static void run_init(struct raympi_ctx *run, struct task *task, void *self, void *actor,
+                     struct kept_set *kept)
 {
     context_init(&run->context, task->room, task_name(task));
     run->context.parent = task->parent;
@@ -213,7 +217,8 @@ static int run_status(struct raympi_ctx *run, int code)
     for (int i = 0; i < run->task->returns && !(run->task->flags & TASK_VOID); i++)
         if (!run->results[i].set && !run->task->actor) { /* a method may return nothing: an empty result */
             snprintf(run->message, sizeof run->message,
-                     "it returned without setting result %d (raympi_return*), or it wants .num_returns = RAYMPI_NONE",
+                     "it returned without setting result %d (raympi_return*), or it wants .num_returns = "
+                     "RAYMPI_NONE",
                      i);
             return RAYMPI_ERR_NO_RESULT;
         }
@@ -250,7 +255,8 @@ static void show_running(struct task_room *room, const struct task_thread *threa
 {
     int index = thread->worker ? sched_worker_index(thread->worker) : 0;
     if (index < 4)
-        atomic_store_explicit(&net_board(room->net, room->config.rank)->task[index], hash, memory_order_relaxed);
+        atomic_store_explicit(&net_board(room->net, room->config.rank)->task[index], hash,
+                              memory_order_relaxed);
 }
 
 void task_resumed(struct task_thread *thread, struct context *context)

@@ -7,11 +7,12 @@
 
 static int unsupported(const char *option)
 {
-    return base_fail(RAYMPI_ERR_UNSUPPORTED, "option .%s is not built yet in raympi %s", option, RAYMPI_VERSION);
+    return base_fail(RAYMPI_ERR_UNSUPPORTED, "option .%s is not built yet in raympi %s", option,
+                     RAYMPI_VERSION);
 }
 
-#define MERGE(field)                                                                                                  \
-    if (call->field)                                                                                                  \
+#define MERGE(field)                                                                                         \
+    if (call->field)                                                                                         \
     merged->field = call->field
 
 static void merge_fields(raympi_options *merged, const raympi_options *call)
@@ -29,7 +30,8 @@ static void merge_fields(raympi_options *merged, const raympi_options *call)
     MERGE(name);
     MERGE(gang);
     if (call->strategy)
-        merged->node = call->node; /* rank 0 is a node too: it belongs to the strategy, not to "0 = default" */
+        merged->node =
+            call->node; /* rank 0 is a node too: it belongs to the strategy, not to "0 = default" */
 }
 
 static int options_supported(const raympi_options *o)
@@ -57,14 +59,16 @@ static int options_supported(const raympi_options *o)
     return RAYMPI_OK;
 }
 
-int task_options_merge(raympi_options *merged, const raympi_options *definition, const raympi_options *call, bool actor)
+int task_options_merge(raympi_options *merged, const raympi_options *definition, const raympi_options *call,
+                       bool actor)
 {
     *merged = (raympi_options){.size = sizeof *merged};
     if (definition)
         merge_fields(merged, definition);
     if (call) {
         if (call->size != sizeof *call)
-            return base_fail(RAYMPI_ERR_ARGUMENT, "options of %zu bytes: make them with RAYMPI_OPTIONS()", call->size);
+            return base_fail(RAYMPI_ERR_ARGUMENT, "options of %zu bytes: make them with RAYMPI_OPTIONS()",
+                             call->size);
         merge_fields(merged, call);
     }
     int status = options_supported(merged);
@@ -74,7 +78,8 @@ int task_options_merge(raympi_options *merged, const raympi_options *definition,
         return base_fail(RAYMPI_ERR_ARGUMENT, "num_returns %d: 1 to %d, or RAYMPI_NONE", merged->num_returns,
                          TASK_RETURNS_MAX);
     if (merged->strategy < 0 || merged->strategy > RAYMPI_STRATEGY_NODE)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "strategy %d is none of enum raympi_strategy", merged->strategy);
+        return base_fail(RAYMPI_ERR_ARGUMENT, "strategy %d is none of enum raympi_strategy",
+                         merged->strategy);
     (void)actor;
     return RAYMPI_OK;
 }
@@ -127,8 +132,8 @@ static void arg_free(struct task_room *room, struct arg *arg, bool submitter)
         arg_free(room, &arg->list[i], submitter);
     free(arg->list);
     value_drop(room, &arg->value, false);
-    /* The submitter's hold goes on to the runner where that has accepted the ref; the runner's own hold, which the
-     * acceptance gave, ends with the task. */
+    /* The submitter's hold goes on to the runner where that has accepted the ref; the runner's own hold,
+     * which the acceptance gave, ends with the task. */
     if (arg->object && !(submitter && arg->accepted))
         object_drop(room, arg->object);
 }
@@ -234,7 +239,8 @@ static int arg_set_actor(struct task_room *room, struct arg *arg, uint64_t handl
 static int arg_set_list(struct task_room *room, struct arg *arg, const raympi_ref *refs, size_t count)
 {
     if ((count && !refs) || count > UINT32_MAX / 2)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "a list of %zu refs with %s array", count, refs ? "an" : "a null");
+        return base_fail(RAYMPI_ERR_ARGUMENT, "a list of %zu refs with %s array", count,
+                         refs ? "an" : "a null");
     arg->list = malloc((count ? count : 1) * sizeof *arg->list);
     if (!arg->list)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a list of %zu refs", count);
@@ -271,7 +277,8 @@ static int arg_set(struct task_room *room, struct arg *arg, const raympi_value *
     case RAYMPI_KIND_REFS:
         return arg_set_list(room, arg, value->u.pointer, value->len);
     default:
-        return base_fail(RAYMPI_ERR_TYPE, "argument of unknown kind %d: make it with the macros", value->kind);
+        return base_fail(RAYMPI_ERR_TYPE, "argument of unknown kind %d: make it with the macros",
+                         value->kind);
     }
 }
 
@@ -424,13 +431,14 @@ static int task_prepare(struct task *task, const struct task_request *request, i
     return status == RAYMPI_OK ? task_set_args(task, request->args, request->count) : status;
 }
 
-static int check_node(const struct task_request *request, const raympi_options *options, struct task_room *room)
+static int check_node(const struct task_request *request, const raympi_options *options,
+                      struct task_room *room)
 {
     if (options->strategy != RAYMPI_STRATEGY_NODE || request->actor)
         return RAYMPI_OK;
     if (options->node < 0 || options->node >= room->config.size)
-        return base_fail(RAYMPI_ERR_INFEASIBLE, "node %d was asked for, the job has ranks 0 to %d", options->node,
-                         room->config.size - 1);
+        return base_fail(RAYMPI_ERR_INFEASIBLE, "node %d was asked for, the job has ranks 0 to %d",
+                         options->node, room->config.size - 1);
     if (!task_function_on(request->function, options->node))
         return base_fail(RAYMPI_ERR_INFEASIBLE, "%s is not registered on rank %d, where it was to run",
                          request->function->full_name, options->node);
@@ -441,7 +449,8 @@ static void submit_counted(struct task *task)
 {
     struct task_thread *thread = task_self;
     atomic_store_explicit(&thread->submitted,
-                          atomic_load_explicit(&thread->submitted, memory_order_relaxed) + 1, memory_order_relaxed);
+                          atomic_load_explicit(&thread->submitted, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
     if (task->actor)
         task->room->actor.enter(task->room->actor.arg, task, thread->context);
     for (int i = 0; i < task->arg_count; i++)
@@ -453,8 +462,8 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
 {
     raympi_options options;
     const raympi_definition *definition = request->function->definition;
-    int status =
-        task_options_merge(&options, definition && !request->actor ? &definition->options : NULL, request->options, false);
+    int status = task_options_merge(&options, definition && !request->actor ? &definition->options : NULL,
+                                    request->options, false);
     if (status != RAYMPI_OK || (status = check_node(request, &options, room)) != RAYMPI_OK)
         return status;
     int returns = options.num_returns > 0 ? options.num_returns : 1;

@@ -23,9 +23,10 @@ void value_blob_drop(struct value_blob *blob)
         free(blob);
 }
 
-/* Waits for room in the store as long as RAYMPI_CREATE_TIMEOUT allows; other tasks run meanwhile, and messages (which
- * carry the frees) are handled. */
-static int store_create_waiting(struct task_room *room, uint64_t bytes, struct store_place *place, void **data)
+/* Waits for room in the store as long as RAYMPI_CREATE_TIMEOUT allows; other tasks run meanwhile, and
+ * messages (which carry the frees) are handled. */
+static int store_create_waiting(struct task_room *room, uint64_t bytes, struct store_place *place,
+                                void **data)
 {
     uint64_t deadline = task_deadline(room, room->config.create_timeout);
     for (;;) {
@@ -35,7 +36,8 @@ static int store_create_waiting(struct task_room *room, uint64_t bytes, struct s
         if (status != RAYMPI_ERR_STORE_FULL || now >= deadline)
             return status;
         struct sched_parker parker;
-        sched_parker_init(room->sched, &parker, (struct sched_reason){task_self->context->name, "room in the store", 0, false});
+        sched_parker_init(room->sched, &parker,
+                          (struct sched_reason){task_self->context->name, "room in the store", 0, false});
         uint64_t next = now + ROOM_RETRY;
         struct context *context = task_self->context;
         int parked = sched_park(&parker, next < deadline ? next : deadline);
@@ -60,7 +62,8 @@ int value_create(struct task_room *room, struct value *value, uint64_t length, u
         value->u.blob = blob_new(bytes);
         value->kind = value->u.blob ? VALUE_BLOB : VALUE_NONE;
         if (!value->u.blob)
-            return base_fail(RAYMPI_ERR_MEMORY, "no memory for a value of %llu bytes", (unsigned long long)length);
+            return base_fail(RAYMPI_ERR_MEMORY, "no memory for a value of %llu bytes",
+                             (unsigned long long)length);
         *data = value->u.blob->bytes;
         return RAYMPI_OK;
     }
@@ -86,7 +89,8 @@ struct value *value_behind(struct value *value)
     return value;
 }
 
-/* Pins once per record: later looks are a load. Two threads that look at once both pin, and one takes its pin back. */
+/* Pins once per record: later looks are a load. Two threads that look at once both pin, and one takes its pin
+ * back. */
 static int store_look(struct task_room *room, struct value *value, const void **data)
 {
     /* Acquire: the pin that another thread took is in force. */
@@ -101,8 +105,8 @@ static int store_look(struct task_room *room, struct value *value, const void **
             return base_fail(RAYMPI_ERR_LOST, "a stored block is shorter than its object");
         }
         const void *none = NULL;
-        if (!atomic_compare_exchange_strong_explicit(&value->u.store.pinned, &none, pinned, memory_order_acq_rel,
-                                                     memory_order_acquire))
+        if (!atomic_compare_exchange_strong_explicit(&value->u.store.pinned, &none, pinned,
+                                                     memory_order_acq_rel, memory_order_acquire))
             store_unpin(room->store, value->u.store.place);
     }
     *data = pinned;
@@ -135,7 +139,8 @@ const raympi_wire_ref *value_nested(struct task_room *room, struct value *value,
     uint64_t length;
     value = value_behind(value);
     *count = 0;
-    if (value->kind == VALUE_ERROR || value->nested == 0 || value_look(room, value, &data, &length) != RAYMPI_OK)
+    if (value->kind == VALUE_ERROR || value->nested == 0 ||
+        value_look(room, value, &data, &length) != RAYMPI_OK)
         return NULL;
     *count = value->nested;
     return (const raympi_wire_ref *)((const char *)data + base_align_up(length, 8));
@@ -149,7 +154,8 @@ static void store_release(struct task_room *room, struct store_place place)
     }
     struct net_piece piece = {&place, sizeof place};
     if (net_send(room->net, (int)place.rank, TASK_MESSAGE_FREE, &piece, 1) != RAYMPI_OK)
-        base_log(BASE_LOG_WARN, "store", "a block of rank %u could not be freed: %s", place.rank, base_detail());
+        base_log(BASE_LOG_WARN, "store", "a block of rank %u could not be freed: %s", place.rank,
+                 base_detail());
 }
 
 void value_drop(struct task_room *room, struct value *value, bool owner)
@@ -199,8 +205,8 @@ int value_error(struct value *value, int code, int rank, const char *task, const
     return error_make(value, code, rank, task ? task : "?", message ? message : "", "");
 }
 
-static const struct error_head *error_parts(const struct value *value, const char **task, const char **message,
-                                            const char **chain)
+static const struct error_head *error_parts(const struct value *value, const char **task,
+                                            const char **message, const char **chain)
 {
     const struct error_head *head = (const struct error_head *)value->u.blob->bytes;
     *task = (const char *)(head + 1);
@@ -238,7 +244,8 @@ void value_error_name(struct value *value, const char *task)
     if (value->kind != VALUE_ERROR)
         return;
     const struct error_head *head = error_parts(value, &unnamed, &message, &chain);
-    if (strcmp(unnamed, "?") != 0 || error_make(&named, head->code, head->rank, task, message, chain) != RAYMPI_OK)
+    if (strcmp(unnamed, "?") != 0 ||
+        error_make(&named, head->code, head->rank, task, message, chain) != RAYMPI_OK)
         return;
     value_blob_drop(value->u.blob);
     *value = named;
@@ -257,7 +264,8 @@ bool value_error_seen(const struct value *value)
 
 int value_error_code(const struct value *value)
 {
-    return value->kind == VALUE_ERROR ? ((const struct error_head *)value->u.blob->bytes)->code : RAYMPI_ERR_MEMORY;
+    return value->kind == VALUE_ERROR ? ((const struct error_head *)value->u.blob->bytes)->code
+                                      : RAYMPI_ERR_MEMORY;
 }
 
 void value_error_text(const struct value *value, char *text, size_t size)
@@ -268,8 +276,8 @@ void value_error_text(const struct value *value, char *text, size_t size)
     }
     const char *task, *message, *chain;
     const struct error_head *head = error_parts(value, &task, &message, &chain);
-    int used = snprintf(text, size, "%s failed on rank %d with %s%s%s", task, head->rank, raympi_strerror(head->code),
-                        *message ? ": " : "", message);
+    int used = snprintf(text, size, "%s failed on rank %d with %s%s%s", task, head->rank,
+                        raympi_strerror(head->code), *message ? ": " : "", message);
     if (head->code > 0)
         used = snprintf(text, size, "%s failed on rank %d with code %d%s%s", task, head->rank, head->code,
                         *message ? ": " : "", message);

@@ -16,8 +16,8 @@ struct awaiter {
     _Atomic int fired;
 };
 
-/* Until the one who fires has taken its hands off this stack. It runs right now: a matter of nanoseconds, unless it was
- * preempted. */
+/* Until the one who fires has taken its hands off this stack. It runs right now: a matter of nanoseconds,
+ * unless it was preempted. */
 static void fired_wait(_Atomic int *fired)
 {
     while (!atomic_load_explicit(fired, memory_order_acquire))
@@ -64,7 +64,8 @@ int task_await(struct task_room *room, struct object *object, uint64_t deadline,
     if (status == RAYMPI_ERR_TIMEOUT)
         return base_fail(status, "%s was not ready in time", object->label);
     if (status == RAYMPI_ERR_DEADLOCK)
-        return base_fail(status, "%s can never be ready: everything in the job waits (see the report on stderr)",
+        return base_fail(status,
+                         "%s can never be ready: everything in the job waits (see the report on stderr)",
                          object->label);
     return status;
 }
@@ -110,7 +111,8 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
     if (!members)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory to wait for %zu refs", count);
     struct group group;
-    sched_parker_init(room->sched, &group.parker, (struct sched_reason){thread->context->name, "wait", 0, false});
+    sched_parker_init(room->sched, &group.parker,
+                      (struct sched_reason){thread->context->name, "wait", 0, false});
     /* One more than needed while members are added, so that nobody wakes us before. */
     atomic_init(&group.needed, (long)k + 1);
     long already = 1;
@@ -133,7 +135,8 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
             fired_wait(&members[i].fired);
     free(members);
     if (status == RAYMPI_ERR_DEADLOCK)
-        return base_fail(status, "these refs can never be ready: everything in the job waits (see the report on stderr)");
+        return base_fail(
+            status, "these refs can never be ready: everything in the job waits (see the report on stderr)");
     return status == RAYMPI_ERR_TIMEOUT ? RAYMPI_OK : status;
 }
 

@@ -23,7 +23,8 @@ static void write_arg(struct task_room *room, struct writer *writer, const struc
     write_value(room, writer, known ? &arg->object->value : &arg->value);
 }
 
-static bool read_arg(struct task_room *room, struct reader *reader, struct task *task, struct arg *arg, int depth)
+static bool read_arg(struct task_room *room, struct reader *reader, struct task *task, struct arg *arg,
+                     int depth)
 {
     *arg = (struct arg){.kind = read_u8(reader), .task = task, .handle = read_u64(reader)};
     if (arg->handle)
@@ -91,7 +92,8 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
     if (reader->failed || task->owner < 0 || task->owner >= room->config.size || !task->returns ||
         task->returns > TASK_RETURNS_MAX)
         return false;
-    if (task->returns > TASK_RETURNS_INLINE && !(task->returns_more = malloc(task->returns * sizeof(uint64_t))))
+    if (task->returns > TASK_RETURNS_INLINE &&
+        !(task->returns_more = malloc(task->returns * sizeof(uint64_t))))
         return false;
     read_bytes(reader, task_returns(task), task->returns * sizeof(uint64_t));
     return read_args(room, reader, task);
@@ -150,7 +152,8 @@ void task_on_task(void *arg, const struct net_message *message)
 /* ---- its end on the way back to the owner */
 
 /* Positions, list members counted through, of the refs that the task has taken over. */
-static uint32_t write_accepted(struct writer *writer, const struct arg *args, uint32_t count, uint32_t *position)
+static uint32_t write_accepted(struct writer *writer, const struct arg *args, uint32_t count,
+                               uint32_t *position)
 {
     uint32_t accepted = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -176,8 +179,8 @@ static void write_all_accepted(struct writer *writer, const struct task *task)
 static void send_end(struct task *task, struct writer *writer)
 {
     if (writer_send(task->room, writer, task->owner, TASK_MESSAGE_DONE) != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task), task->owner,
-                 base_detail());
+        base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task),
+                 task->owner, base_detail());
     writer_fini(writer);
 }
 
@@ -203,8 +206,8 @@ void task_send_done(struct raympi_ctx *run)
         value_seal(task->room, &result->value);
         write_alias(task->room, &writer, result->alias);
         write_value(task->room, &writer, &result->value);
-        /* A block in the store now belongs to the owner of the result, and so do the holds on nested refs, until they
-         * are acknowledged. */
+        /* A block in the store now belongs to the owner of the result, and so do the holds on nested refs,
+         * until they are acknowledged. */
         value_drop(task->room, &result->value, false);
     }
     send_end(task, &writer);
@@ -248,7 +251,8 @@ static void nested_accept(struct task_room *room, struct object *object, int run
     for (uint32_t i = 0; i < count; i++)
         if (!object_accept(room, wires[i].handle, (struct task_id){{wires[i].id[0], wires[i].id[1]}}, runner,
                            wires[i].handle))
-            base_log(BASE_LOG_ERROR, "task", "a ref in a result of %s is lost: %s", object->label, base_detail());
+            base_log(BASE_LOG_ERROR, "task", "a ref in a result of %s is lost: %s", object->label,
+                     base_detail());
     object->nested_held = count > 0;
 }
 

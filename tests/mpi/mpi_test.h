@@ -1,4 +1,5 @@
-/* For programs that run under mpirun: checks that say where they failed; each rank ends with "test ok" or "test failed". */
+/* For programs that run under mpirun: checks that say where they failed; each rank ends with "test ok" or
+ * "test failed". */
 #ifndef MPI_TEST_H
 #define MPI_TEST_H
 
@@ -9,22 +10,22 @@
 
 static _Atomic int test_failures;
 
-#define CHECK(condition)                                                                                              \
-    do {                                                                                                              \
-        if (!(condition)) {                                                                                           \
-            fprintf(stderr, "%s:%d: rank %d: failed: %s (%s)\n", __FILE__, __LINE__, raympi_rank(), #condition,       \
-                    raympi_detail());                                                                                 \
-            test_failures++;                                                                                          \
-        }                                                                                                             \
+#define CHECK(condition)                                                                                     \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: rank %d: failed: %s (%s)\n", __FILE__, __LINE__, raympi_rank(),          \
+                    #condition, raympi_detail());                                                            \
+            test_failures++;                                                                                 \
+        }                                                                                                    \
     } while (0)
-#define CHECK_OK(call)                                                                                                \
-    do {                                                                                                              \
-        int status_ = (call);                                                                                         \
-        if (status_ != RAYMPI_OK) {                                                                                   \
-            fprintf(stderr, "%s:%d: rank %d: %s gave %s (%s)\n", __FILE__, __LINE__, raympi_rank(), #call,            \
-                    raympi_strerror(status_), raympi_detail());                                                       \
-            test_failures++;                                                                                          \
-        }                                                                                                             \
+#define CHECK_OK(call)                                                                                       \
+    do {                                                                                                     \
+        int status_ = (call);                                                                                \
+        if (status_ != RAYMPI_OK) {                                                                          \
+            fprintf(stderr, "%s:%d: rank %d: %s gave %s (%s)\n", __FILE__, __LINE__, raympi_rank(), #call,   \
+                    raympi_strerror(status_), raympi_detail());                                              \
+            test_failures++;                                                                                 \
+        }                                                                                                    \
     } while (0)
 
 /** Exit code of a test: checks and finalize. */
