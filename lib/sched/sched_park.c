@@ -1,8 +1,8 @@
 /* Waiting: a fiber gives its worker away, a user's thread sleeps on a futex. */
 #include "sched/sched_internal.h"
 
-#define STACK_RESERVE (24u << 10) /* bytes that running one more item on a blocked fiber's stack must leave  \
-                                   */
+/* Bytes that running one more item on a blocked fiber's stack must leave. */
+#define STACK_RESERVE (24u << 10)
 
 void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct sched_reason reason)
 {
