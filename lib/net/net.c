@@ -101,6 +101,11 @@ int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
     return net->operations->send(net, peer, type, pieces, count, length);
 }
 
+int net_reach(struct net *net, int peer)
+{
+    return net->operations->reach ? net->operations->reach(net, peer) : RAYMPI_OK;
+}
+
 size_t net_pending(struct net *net, int peer)
 {
     return net->operations->pending(net, peer);

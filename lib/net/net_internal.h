@@ -10,6 +10,7 @@ struct net_operations {
     int (*send)(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
                 size_t length);
     size_t (*pending)(struct net *net, int peer);
+    int (*reach)(struct net *net, int peer); /* may be NULL: always */
     int (*poll)(struct net *net, int budget);
     void (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
     void (*wake)(struct net *net);

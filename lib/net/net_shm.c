@@ -67,6 +67,9 @@ static void shm_sleep_wait(struct shm_net *shm, uint32_t doorbell, uint64_t dead
     };
     int count = 2 + shm_watch(shm, &futexes[2]);
     net_count(&shm->net.sleeps, 1);
+    /* Nobody wakes us when there is memory for a ring again. */
+    if (base_unlikely(atomic_load(&shm->unopened) > 0) && deadline > base_now() + SHM_RETRY)
+        deadline = base_now() + SHM_RETRY;
     net_futex_wait(futexes, count, deadline);
 }
 
@@ -134,6 +137,7 @@ static void shm_leave(struct net *net)
 static const struct net_operations shm_operations = {
     .send = shm_send,
     .pending = shm_pending,
+    .reach = shm_reach,
     .poll = shm_poll,
     .sleep = shm_sleep,
     .wake = shm_wake,

@@ -39,6 +39,8 @@ struct shm_parcel {
 };
 
 /** The sending side towards one peer; all under `lock`, except the two atomics. */
+#define SHM_RETRY UINT64_C(10000000) /* ns between two tries to get memory for a ring */
+
 struct shm_out {
     _Alignas(BASE_CACHE_LINE) pthread_mutex_t lock;
     struct net_ring_writer writer; /* ring NULL until first used */
@@ -46,6 +48,8 @@ struct shm_out {
     struct shm_parcel *first, **last;
     _Atomic size_t waiting; /* bytes in parcels */
     bool gone;              /* the peer died */
+    bool unopened;          /* parcels wait because there was no memory for the ring */
+    uint64_t retry;         /* then: when to try again */
 };
 
 /** The receiving side from one peer; the poller's only. */
@@ -77,6 +81,7 @@ struct shm_net {
     struct net_life life;
     struct shm_out *out;
     _Atomic int queues; /* peers with parcels */
+    _Atomic int unopened; /* peers whose ring could not be made: a sleep ends by itself, to try again */
     /* poller only */
     struct shm_in *in;
     uint64_t known[SHM_SET_WORDS]; /* what was seen in own->used */
@@ -121,6 +126,7 @@ static inline void shm_knock(struct shm_net *shm, int rank)
 int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
              size_t length);
 size_t shm_pending(struct net *net, int peer);
+int shm_reach(struct net *net, int peer);
 /** Moves parcels into rings; true when any moved. */
 bool shm_flush(struct shm_net *shm);
 /** Throws away what waits for `peer`; later sends answer NODE_DIED when `gone`. */

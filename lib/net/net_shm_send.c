@@ -71,23 +71,63 @@ static int shm_out_queue(struct shm_net *shm, struct shm_out *out, const struct 
     return RAYMPI_OK;
 }
 
+/** Remembers that a ring is still to be made. */
+static void shm_out_unopened(struct shm_net *shm, struct shm_out *out, int peer)
+{
+    if (out->unopened)
+        return;
+    out->unopened = true;
+    out->retry = base_now() + SHM_RETRY;
+    atomic_fetch_add(&shm->unopened, 1);
+    base_log(BASE_LOG_WARN, "net", "messages to rank %d wait for memory: %s", peer, base_detail());
+}
+
+/** Tries again to make the ring that parcels wait for. */
+static bool shm_out_reopen(struct shm_net *shm, struct shm_out *out, int peer)
+{
+    if (out->writer.ring != NULL)
+        return true;
+    if (out->unopened && base_now() < out->retry)
+        return false;
+    out->retry = base_now() + SHM_RETRY;
+    if (shm_out_open(shm, out, peer) != RAYMPI_OK)
+        return false;
+    if (out->unopened)
+        atomic_fetch_sub(&shm->unopened, 1);
+    out->unopened = false;
+    return true;
+}
+
+int shm_reach(struct net *net, int peer)
+{
+    struct shm_net *shm = shm_of(net);
+    struct shm_out *out = &shm->out[peer];
+    if (peer == net->rank)
+        return RAYMPI_OK;
+    pthread_mutex_lock(&out->lock);
+    bool opened = shm_out_reopen(shm, out, peer);
+    pthread_mutex_unlock(&out->lock);
+    return opened ? RAYMPI_OK
+                  : base_fail(RAYMPI_ERR_STORE_FULL, "no memory in /dev/shm for messages to rank %d: free some", peer);
+}
+
 static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struct shm_parcel *parcel)
 {
     if (base_unlikely(out->gone))
         return base_fail(RAYMPI_ERR_NODE_DIED, "message of type %u to rank %d, which died", parcel->type,
                          peer);
-    if (base_unlikely(out->writer.ring == NULL)) {
-        int status = shm_out_open(shm, out, peer);
-        if (status != RAYMPI_OK)
-            return status;
-    }
+    /* Without memory for the ring (/dev/shm is full just now) the message waits: many of them are replies that
+     * somebody depends on. */
+    bool opened = base_likely(out->writer.ring != NULL) || shm_out_reopen(shm, out, peer);
     /* Counted before the message becomes visible (publishing is a release): sent is never less than received.
      */
     _Atomic uint64_t *sent = &shm->net.boards[shm->net.rank].sent;
     atomic_fetch_add_explicit(sent, 1, memory_order_relaxed);
-    if (base_likely(out->first == NULL) && base_likely(shm_parcel_write(shm, out, parcel)))
+    if (base_likely(opened) && base_likely(out->first == NULL) && base_likely(shm_parcel_write(shm, out, parcel)))
         return RAYMPI_OK;
     int status = shm_out_queue(shm, out, parcel);
+    if (status == RAYMPI_OK && !opened)
+        shm_out_unopened(shm, out, peer);
     /* The receiver drops the parts it has when the next message begins. */
     if (status != RAYMPI_OK)
         atomic_fetch_sub_explicit(sent, 1, memory_order_relaxed);
@@ -157,8 +197,10 @@ static void shm_parcel_pop(struct shm_net *shm, struct shm_out *out)
 }
 
 /** Moves what the ring takes; true when something moved. */
-static bool shm_out_flush(struct shm_net *shm, struct shm_out *out)
+static bool shm_out_flush(struct shm_net *shm, struct shm_out *out, int peer)
 {
+    if (base_unlikely(!shm_out_reopen(shm, out, peer)))
+        return false;
     uint64_t before = out->writer.put;
     while (out->first != NULL && shm_parcel_write(shm, out, out->first))
         shm_parcel_pop(shm, out);
@@ -175,7 +217,7 @@ bool shm_flush(struct shm_net *shm)
         if (atomic_load_explicit(&out->waiting, memory_order_relaxed) == 0)
             continue;
         pthread_mutex_lock(&out->lock);
-        bool here = shm_out_flush(shm, out);
+        bool here = shm_out_flush(shm, out, peer);
         pthread_mutex_unlock(&out->lock);
         if (here)
             shm_knock(shm, peer);
@@ -191,5 +233,8 @@ void shm_out_drop(struct shm_net *shm, int peer, bool gone)
     out->gone = out->gone || gone;
     while (out->first != NULL)
         shm_parcel_pop(shm, out);
+    if (out->unopened)
+        atomic_fetch_sub(&shm->unopened, 1);
+    out->unopened = false;
     pthread_mutex_unlock(&out->lock);
 }

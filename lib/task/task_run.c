@@ -16,6 +16,9 @@ void task_dispatch(struct task *task)
         return;
     }
     int node = task->node >= 0 ? task->node : task_choose(room, task);
+    if (node >= 0 && node != room->config.rank && task->node < 0 && task->function->body &&
+        base_unlikely(net_reach(room->net, node) != RAYMPI_OK))
+        node = room->config.rank; /* no memory to reach it just now: here is better than not at all */
     if (node < 0)
         task_fail(task, RAYMPI_ERR_INFEASIBLE, "it is registered on no rank of the job");
     else if (node != room->config.rank)

@@ -102,9 +102,14 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
 void task_send(struct task_room *room, struct task *task, int rank)
 {
     struct writer writer;
+    bool own = !(task->flags & TASK_FOREIGN);
+    /* Its owner can be told at once; a task that waits for memory would look like one that hangs. */
+    if (own && base_unlikely(net_reach(room->net, rank) != RAYMPI_OK)) {
+        task_fail(task, RAYMPI_ERR_STORE_FULL, base_detail());
+        return;
+    }
     writer_init(&writer);
     write_task(room, &writer, task);
-    bool own = !(task->flags & TASK_FOREIGN);
     if (own) {
         task->flags |= TASK_SENT;
         task->runner = rank;
