@@ -103,8 +103,9 @@ void net_on_death(struct net *net, void (*died)(void *arg, int rank), void *arg)
  * of the internal lock). Long messages are split and put together again. MEMORY, TOO_LARGE, NODE_DIED.
  */
 int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count);
-/** Can messages go to `peer` at once? STORE_FULL when there is no memory for the ring to it: messages then wait, which who
- *  could do without sending may want to avoid. Cheap when it was reached before. Any thread. */
+/** Can messages go to `peer` at once? STORE_FULL when there is no memory for the ring to it: messages then
+ * wait, which who could do without sending may want to avoid. Cheap when it was reached before. Any thread.
+ */
 int net_reach(struct net *net, int peer);
 /** Bytes waiting in the queue behind the ring to `peer`: the caller's measure for back-pressure. */
 size_t net_pending(struct net *net, int peer);

@@ -80,7 +80,7 @@ struct shm_net {
     struct shm_rank *own;
     struct net_life life;
     struct shm_out *out;
-    _Atomic int queues; /* peers with parcels */
+    _Atomic int queues;   /* peers with parcels */
     _Atomic int unopened; /* peers whose ring could not be made: a sleep ends by itself, to try again */
     /* poller only */
     struct shm_in *in;

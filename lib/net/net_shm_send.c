@@ -108,7 +108,8 @@ int shm_reach(struct net *net, int peer)
     bool opened = shm_out_reopen(shm, out, peer);
     pthread_mutex_unlock(&out->lock);
     return opened ? RAYMPI_OK
-                  : base_fail(RAYMPI_ERR_STORE_FULL, "no memory in /dev/shm for messages to rank %d: free some", peer);
+                  : base_fail(RAYMPI_ERR_STORE_FULL,
+                              "no memory in /dev/shm for messages to rank %d: free some", peer);
 }
 
 static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struct shm_parcel *parcel)
@@ -116,14 +117,15 @@ static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struc
     if (base_unlikely(out->gone))
         return base_fail(RAYMPI_ERR_NODE_DIED, "message of type %u to rank %d, which died", parcel->type,
                          peer);
-    /* Without memory for the ring (/dev/shm is full just now) the message waits: many of them are replies that
-     * somebody depends on. */
+    /* Without memory for the ring (/dev/shm is full just now) the message waits: many of them are replies
+     * that somebody depends on. */
     bool opened = base_likely(out->writer.ring != NULL) || shm_out_reopen(shm, out, peer);
     /* Counted before the message becomes visible (publishing is a release): sent is never less than received.
      */
     _Atomic uint64_t *sent = &shm->net.boards[shm->net.rank].sent;
     atomic_fetch_add_explicit(sent, 1, memory_order_relaxed);
-    if (base_likely(opened) && base_likely(out->first == NULL) && base_likely(shm_parcel_write(shm, out, parcel)))
+    if (base_likely(opened) && base_likely(out->first == NULL) &&
+        base_likely(shm_parcel_write(shm, out, parcel)))
         return RAYMPI_OK;
     int status = shm_out_queue(shm, out, parcel);
     if (status == RAYMPI_OK && !opened)

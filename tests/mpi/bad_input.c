@@ -625,7 +625,8 @@ static void *interrupt(void *arg)
     return NULL;
 }
 
-/* ThreadSanitizer keeps a signal back until the thread makes a call that it knows: never, in a sleep of ours. */
+/* ThreadSanitizer keeps a signal back until the thread makes a call that it knows: never, in a sleep of ours.
+ */
 #if defined(__SANITIZE_THREAD__)
 #define SIGNALS_COME false
 #elif defined(__has_feature)
