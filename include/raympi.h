@@ -10,8 +10,9 @@
  * the error, which raympi_get() reports. Handles are values: copy, pass and return them freely.
  *  - Any function may be called from tasks, actor methods, main() and threads of the user's own, unless it
  * says "collective" or "task only". Sizes are bytes, times are seconds; a negative timeout waits for ever.
- *  - "Blocking" functions suspend the calling task only: its worker runs other tasks meanwhile. main() is worker 0:
- *    blocked in raympi it runs tasks; while it computes, tasks that had blocked on worker 0 wait for it.
+ *  - "Blocking" functions suspend the calling task only: its worker runs other tasks meanwhile. main() is
+ * worker 0: blocked in raympi it runs tasks; while it computes, tasks that had blocked on worker 0 wait for
+ * it.
  *  - Threads of the user's take part from their first call on; raympi_finalize() waits for their end.
  */
 #ifndef RAYMPI_H
