@@ -43,7 +43,8 @@ mpi_programs += %D%/cxx/hello
 mpi_tests += %D%/mpi/hello_cxx.test
 sanitizer_tests += %D%/mpi/hello_cxx.test
 
-mpi_programs += %D%/mpi/tasks
+mpi_programs += %D%/mpi/tasks %D%/mpi/credits
+mpi_tests += %D%/mpi/credits.test
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 

@@ -98,6 +98,7 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
 void task_on_steal(void *arg, const struct net_message *message);
 void task_on_no_work(void *arg, const struct net_message *message);
 void task_idle(void *arg);
+void task_credit_wait(struct task_room *room, int rank);
 int task_choose(struct task_room *room, const struct task *task);
 
 /* task_end.c */

@@ -1,8 +1,11 @@
 /* Where a task goes, and how idle ranks get work. */
 #include "task/task_internal.h"
 
-#define LOCAL_SHORT 2  /* tasks per worker that wait here before others are considered */
-#define STEAL_MOST  32 /* tasks given away at once */
+#define LOCAL_SHORT     2 /* tasks per worker that wait here before others are considered */
+#define CREDITS         16384 /* tasks of ours that another rank may have at once, where it is asked for by name */
+#define CREDIT_LOOK     UINT64_C(200000)     /* ns between two looks for credit */
+#define CREDIT_PATIENCE UINT64_C(1000000000) /* ns without the end of a task there */
+#define STEAL_MOST      32                   /* tasks given away at once */
 
 static void show_load(struct task_room *room)
 {
@@ -40,6 +43,33 @@ int task_choose(struct task_room *room, const struct task *task)
     for (int rank = 0; rank < size; rank++)
         nodes[rank] = look_at(room, rank, task->function);
     return place_task(nodes, size, self, 0);
+}
+
+/* Slows a submitter down whose tasks another rank can not keep up with: at most CREDITS of them are on their
+ * way or waiting there. Their ends need no credit, so they always come back. Only a rank that ends none of
+ * ours for CREDIT_PATIENCE is given more: what it waits for may be what we are about to submit. */
+void task_credit_wait(struct task_room *room, int rank)
+{
+    struct task_thread *thread = task_self;
+    struct context *context = thread->context;
+    uint32_t least = atomic_load_explicit(&room->inflight[rank], memory_order_relaxed), now_inflight = least;
+    if (base_likely(least < CREDITS))
+        return;
+    uint64_t moved = net_now(room->net), now = moved;
+    while (now_inflight >= CREDITS && now - moved < CREDIT_PATIENCE) {
+        struct sched_parker parker;
+        sched_parker_init(room->sched, &parker, (struct sched_reason){context->name, "credit", 0, false});
+        int status = sched_park(&parker, now + CREDIT_LOOK);
+        task_resumed(thread, context);
+        if (status != RAYMPI_OK && status != RAYMPI_ERR_TIMEOUT)
+            return;
+        now = net_now(room->net);
+        now_inflight = atomic_load_explicit(&room->inflight[rank], memory_order_relaxed);
+        if (now_inflight < least) {
+            least = now_inflight;
+            moved = now;
+        }
+    }
 }
 
 void task_idle(void *arg)

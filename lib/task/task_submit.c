@@ -470,6 +470,11 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     if (count > (size_t)returns)
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu refs for the results of %s, which has %d", count,
                          request->function->full_name, returns);
+    int there = request->actor                             ? refcount_owner(request->actor)
+                : options.strategy == RAYMPI_STRATEGY_NODE ? options.node
+                                                           : -1;
+    if (there >= 0 && there != room->config.rank)
+        task_credit_wait(room, there);
     struct task *task = task_new(room);
     if (!task)
         return RAYMPI_ERR_MEMORY;

@@ -215,6 +215,9 @@ RAYMPI_TASK(hand_on)
     int64_t sum;
     if (raympi_get_copy(raympi_call_opts(next, hand_on, target, hops - 1), &sum, sizeof sum))
         return raympi_fail(ctx, 12, "%s", raympi_detail());
+    /* Calls of different callers come in no order: this one may be behind those of later hops. */
+    if (raympi_get_copy(called, &sum, sizeof sum))
+        return raympi_fail(ctx, 12, "%s", raympi_detail());
     return raympi_return_int(ctx, 0, sum);
 }
 
@@ -413,7 +416,8 @@ static void fast_handles(void)
         raympi_scope_begin();
         raympi_actor a = raympi_actor_new_opts(on_node(raympi_rank() + 1 + i), counter);
         raympi_ref hops = raympi_call_opts(on_node(raympi_rank() + 2 + i), hand_on, a, size);
-        CHECK(value_of(hops) == size + 1);
+        CHECK(value_of(hops) > 0);
+        CHECK(value_of(raympi_actor_call(a, add, 0)) == size + 1);
         raympi_scope_end();
     }
 }
