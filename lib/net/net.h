@@ -31,8 +31,8 @@ struct net_piece {
     size_t length;
 };
 
-/** What one rank shows to the others of its host: written by that rank only, read by all, relaxed. In the
- * host segment; each on cache lines of its own. */
+/** What one rank shows to the others of its host: written by that rank (who makes an actor there also counts
+ * it), read by all, relaxed. In the host segment; each on cache lines of its own. */
 struct net_board {
     _Alignas(BASE_CACHE_LINE) _Atomic uint32_t queued; /* tasks ready to run that may be taken away */
     _Atomic uint32_t running;                          /* workers that run a task */
