@@ -47,5 +47,7 @@ int api_not_running(void);
 /** The node that threads of the user's belong to; NULL: none. */
 void api_attach_set(struct api_node *node);
 struct api_node *api_attach_get(void);
+/** No thread is attached or detached any more when this returns: the node can be taken down. */
+void api_attach_close(void);
 
 #endif

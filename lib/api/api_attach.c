@@ -2,8 +2,12 @@
 #include "api/api.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 static struct api_node *_Atomic attach_node;
+/* Threads of the user's that are just being attached or detached. Both orders are sequentially consistent:
+ * either such a thread sees that attach_node is NULL, or api_attach_close() sees the thread. */
+static _Atomic int attach_crossing;
 static pthread_key_t attach_key;
 static pthread_once_t attach_once = PTHREAD_ONCE_INIT;
 
@@ -11,11 +15,13 @@ static pthread_once_t attach_once = PTHREAD_ONCE_INIT;
 static void thread_gone(void *arg)
 {
     struct task_thread *thread = arg;
-    if (!atomic_load(&attach_node) || task_self != thread)
-        return;
-    struct sched *sched = thread->room->sched;
-    task_thread_close(thread);
-    sched_thread_detach(sched);
+    atomic_fetch_add(&attach_crossing, 1);
+    if (atomic_load(&attach_node) && task_self == thread) {
+        struct sched *sched = thread->room->sched;
+        task_thread_close(thread);
+        sched_thread_detach(sched); /* may be what ends the job: main is on its way out then */
+    }
+    atomic_fetch_sub(&attach_crossing, 1);
 }
 
 /* In a forked child nothing of raympi works: it is one thread of a process that shares the job's memory. */
@@ -38,6 +44,13 @@ void api_attach_set(struct api_node *node)
     atomic_store(&attach_node, node);
 }
 
+void api_attach_close(void)
+{
+    atomic_store(&attach_node, NULL);
+    while (atomic_load(&attach_crossing) != 0)
+        sched_yield();
+}
+
 struct api_node *api_attach_get(void)
 {
     return atomic_load(&attach_node);
@@ -49,9 +62,8 @@ int api_not_running(void)
                                        "raympi_finalize(), and nothing in a forked child");
 }
 
-static int attach(struct task_thread **thread)
+static int attach_to(struct api_node *node, struct task_thread **thread)
 {
-    struct api_node *node = atomic_load(&attach_node);
     if (!node)
         return api_not_running();
     *thread = task_thread_open(node->tasks, NULL, "thread");
@@ -60,6 +72,14 @@ static int attach(struct task_thread **thread)
     pthread_setspecific(attach_key, *thread);
     sched_thread_attach(node->sched);
     return RAYMPI_OK;
+}
+
+static int attach(struct task_thread **thread)
+{
+    atomic_fetch_add(&attach_crossing, 1);
+    int status = attach_to(atomic_load(&attach_node), thread);
+    atomic_fetch_sub(&attach_crossing, 1);
+    return status;
 }
 
 int api_enter(struct task_thread **out)

@@ -239,7 +239,7 @@ static int finalize(struct task_thread *thread)
      * are here. */
     status = bootstrap_worst(&job.bootstrap, status);
     job.state = JOB_ENDED;
-    api_attach_set(NULL);
+    api_attach_close();
     api_node_stop(node);
     base_crash_thread_fini();
     base_crash_remove();

@@ -710,21 +710,20 @@ static void unseen(void)
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "all";
+    void (*drive)(void) = run_all;
     int expected = RAYMPI_OK;
     CHECK_OK(raympi_init(&argc, &argv, NULL));
-    if (!strcmp(mode, "all"))
-        run_all();
-    else if (!strcmp(mode, "spread"))
-        spread();
+    if (!strcmp(mode, "spread"))
+        drive = spread;
     else if (!strcmp(mode, "end"))
-        held_to_the_end();
+        drive = held_to_the_end;
     else if (!strcmp(mode, "cycle"))
-        cycle();
+        drive = cycle;
     else if (!strcmp(mode, "deadlock"))
-        deadlock(), expected = RAYMPI_ERR_DEADLOCK;
+        drive = deadlock, expected = RAYMPI_ERR_DEADLOCK;
     else if (!strcmp(mode, "unseen"))
-        unseen(), expected = RAYMPI_ERR_UNSEEN;
-    int finalized = raympi_finalize();
+        drive = unseen, expected = RAYMPI_ERR_UNSEEN;
+    int finalized = test_drive(drive);
     return test_end(finalized == expected    ? RAYMPI_OK
                     : finalized == RAYMPI_OK ? RAYMPI_ERR_STATE
                                              : finalized);

@@ -732,16 +732,20 @@ static const struct {
     {"init twice, finalize in a task", wrong_place},
 };
 
-int main(int argc, char **argv)
+static void drive(void)
 {
-    setenv("RAYMPI_STORE_BYTES", "64m", 1);
-    if (raympi_init(&argc, &argv, NULL) != RAYMPI_OK)
-        return EXIT_FAILURE;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int before = test_failures;
         cases[i].run();
         if (raympi_rank() == 0 || test_failures != before)
             printf("  Test: %s ...%s\n", cases[i].name, test_failures == before ? "passed" : "FAILED");
     }
-    return test_end(raympi_finalize());
+}
+
+int main(int argc, char **argv)
+{
+    setenv("RAYMPI_STORE_BYTES", "64m", 1);
+    if (raympi_init(&argc, &argv, NULL) != RAYMPI_OK)
+        return EXIT_FAILURE;
+    return test_end(test_drive(drive));
 }

@@ -45,10 +45,14 @@ static void flood(int rank)
     check_ended();
 }
 
+static void drive(void)
+{
+    if (raympi_rank() != raympi_size() - 1)
+        flood(raympi_size() - 1);
+}
+
 int main(int argc, char **argv)
 {
     CHECK_OK(raympi_init(&argc, &argv, NULL));
-    if (raympi_rank() != raympi_size() - 1)
-        flood(raympi_size() - 1);
-    return test_end(raympi_finalize());
+    return test_end(test_drive(drive));
 }

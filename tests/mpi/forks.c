@@ -105,10 +105,9 @@ static int64_t value_of(raympi_ref ref)
     return value;
 }
 
-int main(int argc, char **argv)
+static void drive(void)
 {
     static char large[100000];
-    CHECK_OK(raympi_init(&argc, &argv, NULL));
     raympi_scope_begin();
     raympi_ref data = raympi_put(large, sizeof large);
     raympi_actor actor = raympi_actor_new(parent);
@@ -123,5 +122,10 @@ int main(int argc, char **argv)
         CHECK(WEXITSTATUS(system("exit 3")) == 3);
     }
     raympi_scope_end();
-    return test_end(raympi_finalize());
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_OK(raympi_init(&argc, &argv, NULL));
+    return test_end(test_drive(drive));
 }

@@ -687,11 +687,8 @@ static int leave(const char *what)
     return status == RAYMPI_OK && test_failures == 0 ? EXIT_SUCCESS : 3;
 }
 
-int main(int argc, char **argv)
+static void drive(void)
 {
-    CHECK_OK(raympi_init(&argc, &argv, NULL));
-    if (argc > 1)
-        return leave(argv[1]);
     put_and_get();
     create_and_seal();
     views();
@@ -710,5 +707,12 @@ int main(int argc, char **argv)
     scopes();
     scope_of_task();
     releases(raympi_rank() == 0 ? 100000 : 1000);
-    return test_end(raympi_finalize());
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_OK(raympi_init(&argc, &argv, NULL));
+    if (argc > 1)
+        return leave(argv[1]);
+    return test_end(test_drive(drive));
 }

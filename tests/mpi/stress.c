@@ -415,11 +415,10 @@ static int work(uint64_t *random, int operations, int depth)
     return mix.bad;
 }
 
-int main(int argc, char **argv)
+static long first = 1, count = 3, operations = 300; /* seeds, and operations of each */
+
+static void drive(void)
 {
-    CHECK_OK(raympi_init(&argc, &argv, NULL));
-    long first = argc > 1 ? atol(argv[1]) : 1, count = argc > 2 ? atol(argv[2]) : 3,
-         operations = argc > 3 ? atol(argv[3]) : 300;
     for (long seed = first; seed < first + count; seed++) {
         uint64_t random = seeded((uint64_t)seed * 1000 + (uint64_t)raympi_rank());
         int bad = work(&random, (int)operations, 0);
@@ -427,5 +426,13 @@ int main(int argc, char **argv)
             fprintf(stderr, "rank %d: %d checks failed with seed %ld\n", raympi_rank(), bad, seed);
         test_failures += bad;
     }
-    return test_end(raympi_finalize());
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_OK(raympi_init(&argc, &argv, NULL));
+    first = argc > 1 ? atol(argv[1]) : first;
+    count = argc > 2 ? atol(argv[2]) : count;
+    operations = argc > 3 ? atol(argv[3]) : operations;
+    return test_end(test_drive(drive));
 }

@@ -178,9 +178,8 @@ static void aliases(void)
     raympi_scope_end();
 }
 
-int main(int argc, char **argv)
+static void drive(void)
 {
-    CHECK_OK(raympi_init(&argc, &argv, NULL));
     many();
     chains();
     nested();
@@ -189,5 +188,10 @@ int main(int argc, char **argv)
     several();
     large();
     aliases();
-    return test_end(raympi_finalize());
+}
+
+int main(int argc, char **argv)
+{
+    CHECK_OK(raympi_init(&argc, &argv, NULL));
+    return test_end(test_drive(drive));
 }
