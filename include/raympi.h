@@ -31,8 +31,7 @@
 extern "C" {
 #endif
 
-/* ------------------------------------------------------------------------------------------------ status
- * codes */
+/* -------------------------------------------------------------------------------- status codes */
 
 /** Status codes, grouped by what is permanently hurt. A task's own error codes are positive. */
 enum raympi_status {
@@ -76,8 +75,7 @@ const char *raympi_detail(void);
 /** Library version, e.g. "0.1.0"; static storage. */
 const char *raympi_version(void);
 
-/* ------------------------------------------------------------------------------------------------ basic
- * types */
+/* -------------------------------------------------------------------------------- basic types */
 
 /** A future: names one object (a task's result or a put value). 0 = null. */
 typedef struct raympi_ref {
@@ -152,16 +150,15 @@ typedef struct raympi_options {
     double num_gpus RAYMPI_DEFAULT_ZERO;       /**< not yet */
     int64_t memory RAYMPI_DEFAULT_ZERO;        /**< bytes; not yet */
     const char *resources RAYMPI_DEFAULT_ZERO; /**< "name:amount,..."; not yet */
-    int num_returns
-        RAYMPI_DEFAULT_ZERO; /**< default 1; RAYMPI_NONE: the ref only tells that the task ended */
-    int max_retries RAYMPI_DEFAULT_ZERO;     /**< not yet, except RAYMPI_NONE */
-    int max_restarts RAYMPI_DEFAULT_ZERO;    /**< actors; not yet, except RAYMPI_NONE */
-    int max_concurrency RAYMPI_DEFAULT_ZERO; /**< actors; not yet, except 1 */
-    int strategy RAYMPI_DEFAULT_ZERO;        /**< enum raympi_strategy */
-    int node RAYMPI_DEFAULT_ZERO;            /**< rank, for RAYMPI_STRATEGY_NODE */
-    double timeout RAYMPI_DEFAULT_ZERO;      /**< not yet */
-    const char *name RAYMPI_DEFAULT_ZERO;    /**< actors: global name; not yet */
-    int gang RAYMPI_DEFAULT_ZERO;            /**< not yet */
+    int num_returns RAYMPI_DEFAULT_ZERO;       /**< default 1; RAYMPI_NONE: the ref tells only the end */
+    int max_retries RAYMPI_DEFAULT_ZERO;       /**< not yet, except RAYMPI_NONE */
+    int max_restarts RAYMPI_DEFAULT_ZERO;      /**< actors; not yet, except RAYMPI_NONE */
+    int max_concurrency RAYMPI_DEFAULT_ZERO;   /**< actors; not yet, except 1 */
+    int strategy RAYMPI_DEFAULT_ZERO;          /**< enum raympi_strategy */
+    int node RAYMPI_DEFAULT_ZERO;              /**< rank, for RAYMPI_STRATEGY_NODE */
+    double timeout RAYMPI_DEFAULT_ZERO;        /**< not yet */
+    const char *name RAYMPI_DEFAULT_ZERO;      /**< actors: global name; not yet */
+    int gang RAYMPI_DEFAULT_ZERO;              /**< not yet */
 } raympi_options;
 
 /** Body of a task, constructor, method or destructor: RAYMPI_OK, or the task fails with the code it returns.
@@ -227,8 +224,7 @@ typedef struct raympi_refs {
     size_t count;
 } raympi_refs;
 
-/* ------------------------------------------------------------------------------------------------ start and
- * end */
+/* -------------------------------------------------------------------------------- start and end */
 
 /** Settings for raympi_init(); zero-initialise, set what you need. */
 typedef struct raympi_config {
@@ -271,7 +267,7 @@ int raympi_workers(void);
 int raympi_mpi_enter(void);
 int raympi_mpi_leave(void);
 
-/* ------------------------------------------------------------------------------------------------ objects */
+/* -------------------------------------------------------------------------------- objects */
 
 /** Copies len bytes into a new immutable object. Large objects go to the shared store: may block while that
  * is full. The ref belongs to the current scope. Errors (in the ref): ARGUMENT, STORE_FULL, TOO_LARGE,
@@ -365,8 +361,7 @@ int raympi_scope_end(void);
  * its error. */
 int raympi_ref_status(raympi_ref ref);
 
-/* ------------------------------------------------------------------------------------------------ inside a
- * body */
+/* -------------------------------------------------------------------------------- inside a body */
 
 /** Number of arguments; members of list argument i (1 for any other kind); -1 for a wrong index. Task only.
  */
@@ -420,7 +415,7 @@ const char *raympi_task_name(raympi_ctx *ctx);
 /** Logical identity of the running task; the same on every attempt. */
 void raympi_task_id(raympi_ctx *ctx, uint64_t id[2]);
 
-/* ------------------------------------------------------------------------------------------------ calls */
+/* -------------------------------------------------------------------------------- calls */
 
 /* The functions behind the macros. `definition` may be NULL: the task is then found by name, on whichever
  * rank has it. Arguments are copied before the call returns. `refs`, where given, has one entry per return.
@@ -523,59 +518,27 @@ inline raympi_value raympi_value_of(float x)
 {
     return raympi_value_double(static_cast<double>(x));
 }
-inline raympi_value raympi_value_of(const char *x)
-{
-    return raympi_value_string(x);
-}
-inline raympi_value raympi_value_of(raympi_ref x)
-{
-    return raympi_value_ref(x);
-}
-inline raympi_value raympi_value_of(raympi_actor x)
-{
-    return raympi_value_actor(x);
-}
-inline raympi_value raympi_value_of(raympi_bytes x)
-{
-    return raympi_value_bytes(x);
-}
-inline raympi_value raympi_value_of(raympi_refs x)
-{
-    return raympi_value_refs(x);
-}
+/* One overload each for what C tells apart by _Generic. */
+#define RAYMPI_OVERLOAD(result, name, type, function)                                                        \
+    inline result name(type x)                                                                               \
+    {                                                                                                        \
+        return function(x);                                                                                  \
+    }
+RAYMPI_OVERLOAD(raympi_value, raympi_value_of, const char *, raympi_value_string)
+RAYMPI_OVERLOAD(raympi_value, raympi_value_of, raympi_ref, raympi_value_ref)
+RAYMPI_OVERLOAD(raympi_value, raympi_value_of, raympi_actor, raympi_value_actor)
+RAYMPI_OVERLOAD(raympi_value, raympi_value_of, raympi_bytes, raympi_value_bytes)
+RAYMPI_OVERLOAD(raympi_value, raympi_value_of, raympi_refs, raympi_value_refs)
+RAYMPI_OVERLOAD(int, raympi_release, raympi_ref, raympi_ref_release)
+RAYMPI_OVERLOAD(int, raympi_release, raympi_actor, raympi_actor_release)
+RAYMPI_OVERLOAD(raympi_ref, raympi_keep, raympi_ref, raympi_ref_keep)
+RAYMPI_OVERLOAD(raympi_actor, raympi_keep, raympi_actor, raympi_actor_keep)
+RAYMPI_OVERLOAD(raympi_ref, raympi_retain, raympi_ref, raympi_ref_retain)
+RAYMPI_OVERLOAD(raympi_actor, raympi_retain, raympi_actor, raympi_actor_retain)
+RAYMPI_OVERLOAD(raympi_wire_ref, raympi_wire, raympi_ref, raympi_ref_wire)
+RAYMPI_OVERLOAD(raympi_wire_actor, raympi_wire, raympi_actor, raympi_actor_wire)
+#undef RAYMPI_OVERLOAD
 #define RAYMPI_VALUE(x) raympi_value_of(x)
-inline int raympi_release(raympi_ref x)
-{
-    return raympi_ref_release(x);
-}
-inline int raympi_release(raympi_actor x)
-{
-    return raympi_actor_release(x);
-}
-inline raympi_ref raympi_keep(raympi_ref x)
-{
-    return raympi_ref_keep(x);
-}
-inline raympi_actor raympi_keep(raympi_actor x)
-{
-    return raympi_actor_keep(x);
-}
-inline raympi_ref raympi_retain(raympi_ref x)
-{
-    return raympi_ref_retain(x);
-}
-inline raympi_actor raympi_retain(raympi_actor x)
-{
-    return raympi_actor_retain(x);
-}
-inline raympi_wire_ref raympi_wire(raympi_ref x)
-{
-    return raympi_ref_wire(x);
-}
-inline raympi_wire_actor raympi_wire(raympi_actor x)
-{
-    return raympi_actor_wire(x);
-}
 struct raympi_values { /* a call's arguments live until the end of the full expression */
     raympi_value v[17];
     template <class... T> raympi_values(const T &...x) : v{raympi_value(x)..., raympi_value()} {}
@@ -721,8 +684,7 @@ static inline raympi_actor raympi_actor_create_opts(raympi_options options,
     return raympi_actor_create(definition, name, &options, args, count);
 }
 
-/* ------------------------------------------------------------------------------------------------
- * definitions */
+/* -------------------------------------------------------------------------------- definitions */
 
 #ifdef __cplusplus
 #define RAYMPI_EXTERN_C extern "C"

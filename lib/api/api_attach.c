@@ -47,7 +47,7 @@ void api_attach_set(struct api_node *node)
 void api_attach_close(void)
 {
     atomic_store(&attach_node, NULL);
-    while (atomic_load(&attach_crossing) != 0)
+    while (atomic_load(&attach_crossing) != 0) /* short: neither side of it waits */
         sched_yield();
 }
 

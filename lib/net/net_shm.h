@@ -23,8 +23,8 @@ struct shm_rank {
     _Alignas(BASE_CACHE_LINE) _Atomic uint32_t asleep; /* the poller sleeps or is about to */
     _Atomic uint32_t doorbell;                         /* futex: bumped by who found it asleep */
     _Alignas(BASE_CACHE_LINE) _Atomic uint32_t wake;   /* net_wake() since the last sleep */
-    _Alignas(
-        BASE_CACHE_LINE) _Atomic uint64_t used[SHM_SET_WORDS]; /* senders whose ring to this rank exists */
+    /* senders whose ring to this rank exists */
+    _Alignas(BASE_CACHE_LINE) _Atomic uint64_t used[SHM_SET_WORDS];
     struct net_life_words life;
 };
 

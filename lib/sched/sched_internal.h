@@ -46,8 +46,8 @@ struct sched {
     _Atomic int stop;
     _Atomic int main_inside; /* main is blocked in raympi, so worker 0 works */
     _Atomic int spare_running;
-    _Alignas(
-        BASE_CACHE_LINE) _Atomic int poller; /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
+    /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
+    _Alignas(BASE_CACHE_LINE) _Atomic int poller;
     _Atomic uint64_t polls;
     _Alignas(BASE_CACHE_LINE) _Atomic int sleepers; /* workers asleep */
     struct base_spin rest_lock;

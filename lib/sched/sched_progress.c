@@ -108,8 +108,8 @@ static void *progress_main(void *arg)
         bool stale = polls == seen;
         seen = polls;
         if (stale && !all_asleep(sched)) {
-            sched_active_add(
-                sched); /* the workers may fall asleep while we poll: the rank is not at rest then */
+            /* The workers may fall asleep while we poll: the rank is not at rest then. */
+            sched_active_add(sched);
             bool delivered = sched_poll(sched, POLLER_PROGRESS, POLL_BUDGET);
             sched_active_drop(sched);
             seen = atomic_load_explicit(&sched->polls, memory_order_relaxed);
