@@ -19,7 +19,10 @@
 
 enum { ROLLOUT_STEPS = 4000, WINDOW = 10 };
 
-static const double margin = 300; /* improved: the last steps return more than the first by at least this */
+/* Improved: the last steps return more than the first by at least this. Without learning the difference is
+ * noise: at most 89 in 60 seeds, with a standard deviation of 35. With it, 288 was the least in 361 seeds,
+ * and 97 of 100 gain more than 800. */
+static const double margin = 150;
 
 RAYMPI_TASK(create_policy) /* (seed) */
 {

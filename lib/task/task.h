@@ -403,6 +403,9 @@ void task_room_hooks(struct task_room *room, struct sched_hooks *hooks);
 
 /** Takes from the thread's pool; NULL: out of memory. */
 struct task *task_new(struct task_room *room);
+/** The submitter lets go of the actor: before the results of a call are there, so that who has them finds a
+ * handle that was released to be released. */
+void task_actor_drop(struct task *task);
 /** Frees a task and its arguments; drops holds of the submitter on arguments that the runner did not accept.
  */
 void task_free(struct task *task);

@@ -134,6 +134,7 @@ static void return_complete(struct task *task, struct object *object, struct res
 void task_complete_returns(struct task *task, struct result *results, const struct value *error)
 {
     struct task_room *room = task->room;
+    task_actor_drop(task);
     for (int i = 0; i < task->returns; i++) {
         struct object *object = object_by_slot(room, task_returns(task)[i]);
         return_complete(task, object, task->flags & TASK_VOID ? NULL : &results[i], error);

@@ -138,6 +138,13 @@ static void arg_free(struct task_room *room, struct arg *arg, bool submitter)
         object_drop(room, arg->object);
 }
 
+void task_actor_drop(struct task *task)
+{
+    if (task->actor_object)
+        object_drop(task->room, task->actor_object);
+    task->actor_object = NULL;
+}
+
 void task_free(struct task *task)
 {
     struct task_room *room = task->room;
@@ -146,8 +153,7 @@ void task_free(struct task *task)
         arg_free(room, &task->args[i], submitter);
     if (task->args != task->args_inline)
         free(task->args);
-    if (task->actor_object)
-        object_drop(room, task->actor_object);
+    task_actor_drop(task);
     free(task->returns_more);
     struct task_thread *thread = task_self;
     if (thread && thread->free_task_count < TASK_SPARE) {

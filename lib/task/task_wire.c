@@ -312,6 +312,7 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
         task_complete_returns(task, NULL, NULL);
         return true;
     }
+    task_actor_drop(task);
     for (int i = 0; i < returns; i++) {
         struct object *object = object_by_slot(room, task_returns(task)[i]);
         struct alias alias = read_alias(reader);
