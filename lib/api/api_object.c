@@ -527,8 +527,8 @@ static int release(struct task_thread *thread, uint64_t handle)
         return status;
     status = context_unhold(context, handle);
     if (status != RAYMPI_OK) {
-        bool kept = (context->run && context->run->kept && kept_remove(context->run->kept, handle)) ||
-                    kept_remove(&thread->room->kept, handle);
+        bool kept = (context->run && context->run->kept && kept_remove(context->run->kept, object)) ||
+                    kept_remove(&thread->room->kept, object);
         if (!kept)
             return status;
     }
@@ -552,12 +552,16 @@ static int retain(struct task_thread *thread, uint64_t handle)
 static int keep(struct task_thread *thread, uint64_t handle)
 {
     struct context *context = thread->context;
-    int status = context_unhold(context, handle);
+    struct kept_set *set = context->run && context->run->kept ? context->run->kept : &thread->room->kept;
+    struct object *object;
+    int status = object_check(thread->room, handle, &object);
+    if (status == RAYMPI_OK)
+        status = kept_add(set, object);
     if (status != RAYMPI_OK)
         return status;
-    status = kept_add(context->run && context->run->kept ? context->run->kept : &thread->room->kept, handle);
-    if (status != RAYMPI_OK) /* back where it was: there was room a moment ago */
-        context_hold(context, object_find(thread->room, handle));
+    status = context_unhold(context, handle);
+    if (status != RAYMPI_OK)
+        kept_remove(set, object);
     return status;
 }
 

@@ -167,6 +167,7 @@ struct object {
     _Atomic uintptr_t waiters;
     int status;                   /* once ready: OK or the error's code */
     _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
+    _Atomic uint32_t named;       /* holds of users' scopes and kept sets: while 0, its handle is refused */
     uint32_t child;               /* logical identity: parent and index */
     uint16_t result;
     uint16_t attempt;
@@ -198,7 +199,8 @@ static inline bool object_ready(const struct object *object)
 struct object *object_new(struct task_room *room, uint32_t holds, const char *label);
 /** The record of a handle here, or NULL. The caller must know of a hold that keeps it. */
 struct object *object_find(struct task_room *room, uint64_t handle);
-/** As object_find() for handles that come from the user: RELEASED with a text when it is not there. */
+/** As object_find() for handles that come from the user: RELEASED with a text when no user's scope on this
+ * rank holds it, even if something else (a view, an argument of a waiting task) still does. */
 int object_check(struct task_room *room, uint64_t handle, struct object **object);
 void object_retain(struct object *object);
 void object_drop(struct task_room *room, struct object *object);
@@ -269,8 +271,8 @@ struct kept_set {
     struct base_spin lock;
     struct kept *table;
 };
-int kept_add(struct kept_set *set, uint64_t handle);
-bool kept_remove(struct kept_set *set, uint64_t handle);
+int kept_add(struct kept_set *set, struct object *object);
+bool kept_remove(struct kept_set *set, struct object *object);
 void kept_drop_all(struct task_room *room, struct kept_set *set);
 
 /** A thread that may call raympi: a worker's, or one of the user's. */

@@ -130,8 +130,9 @@ int context_view_end(struct context *context, struct object *object, uint64_t po
     return RAYMPI_OK;
 }
 
-int kept_add(struct kept_set *set, uint64_t handle)
+int kept_add(struct kept_set *set, struct object *object)
 {
+    uint64_t handle = object_handle(object);
     struct kept *kept;
     base_spin_lock(&set->lock);
     HASH_FIND(hh, set->table, &handle, sizeof handle, kept);
@@ -139,14 +140,17 @@ int kept_add(struct kept_set *set, uint64_t handle)
         kept->handle = handle;
         HASH_ADD(hh, set->table, handle, sizeof handle, kept);
     }
-    if (kept)
+    if (kept) {
         kept->holds++;
+        atomic_fetch_add_explicit(&object->named, 1, memory_order_relaxed);
+    }
     base_spin_unlock(&set->lock);
     return kept ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory to keep a ref");
 }
 
-bool kept_remove(struct kept_set *set, uint64_t handle)
+bool kept_remove(struct kept_set *set, struct object *object)
 {
+    uint64_t handle = object_handle(object);
     struct kept *kept;
     base_spin_lock(&set->lock);
     HASH_FIND(hh, set->table, &handle, sizeof handle, kept);
@@ -155,6 +159,8 @@ bool kept_remove(struct kept_set *set, uint64_t handle)
         free(kept);
     }
     base_spin_unlock(&set->lock);
+    if (kept)
+        atomic_fetch_sub_explicit(&object->named, 1, memory_order_relaxed);
     return kept != NULL;
 }
 
@@ -164,7 +170,7 @@ void kept_drop_all(struct task_room *room, struct kept_set *set)
     HASH_ITER (hh, set->table, kept, next) {
         HASH_DEL(set->table, kept);
         while (kept->holds-- > 0)
-            object_drop_handle(room, kept->handle);
+            object_drop_named(room, kept->handle);
         free(kept);
     }
 }

@@ -180,6 +180,7 @@ int context_hold(struct context *context, struct object *object)
     }
     atomic_store_explicit(&object->scope_index, context->held_used, memory_order_relaxed);
     context->held[context->held_used++] = object_handle(object);
+    atomic_fetch_add_explicit(&object->named, 1, memory_order_relaxed);
     return RAYMPI_OK;
 }
 
@@ -192,6 +193,7 @@ int context_unhold(struct context *context, uint64_t handle)
                          "%s does not hold ref %#llx: released before, or got in another scope",
                          context->name, (unsigned long long)handle);
     context->held[at] = 0;
+    atomic_fetch_sub_explicit(&object->named, 1, memory_order_relaxed);
     while (context->held_used > scope_first(context) && context->held[context->held_used - 1] == 0)
         context->held_used--;
     index_shrink(context);
@@ -202,7 +204,7 @@ void held_drop_from(struct context *context, uint32_t first)
 {
     for (uint32_t i = first; i < context->held_used; i++)
         if (context->held[i])
-            object_drop_handle(context->room, context->held[i]);
+            object_drop_named(context->room, context->held[i]);
     context->held_used = first;
     index_shrink(context);
 }

@@ -76,6 +76,8 @@ void held_fini(struct context *context);
 /* task_ref.c */
 void object_zero(struct task_room *room, uint64_t handle);
 void object_drop_handle(struct task_room *room, uint64_t handle);
+/** Drops a hold that a user had a name for: one of a scope or a kept set. */
+void object_drop_named(struct task_room *room, uint64_t handle);
 void ref_decline(struct task_room *room, uint64_t handle, int forwarder);
 void ref_on_message(void *arg, const struct net_message *message);
 void ref_on_want(void *arg, const struct net_message *message);

@@ -103,6 +103,7 @@ void object_init(struct object *object, uint64_t handle, uint32_t holds, const c
     refcount_init(&object->count, handle, holds);
     object->status = RAYMPI_OK;
     atomic_store_explicit(&object->scope_index, 0, memory_order_relaxed);
+    atomic_store_explicit(&object->named, 0, memory_order_relaxed);
     object->child = 0;
     object->result = 0;
     object->attempt = 0;
@@ -159,7 +160,7 @@ int object_check(struct task_room *room, uint64_t handle, struct object **object
         return base_fail(RAYMPI_ERR_ARGUMENT,
                          "the ref is null: it was never set, or the call that made it failed");
     *object = object_find(room, handle);
-    if (!*object)
+    if (!*object || atomic_load_explicit(&(*object)->named, memory_order_relaxed) == 0)
         return base_fail(
             RAYMPI_ERR_RELEASED,
             "ref %#llx is not held here: it was released (a task's refs end with the task unless "

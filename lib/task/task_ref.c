@@ -101,14 +101,27 @@ void object_zero(struct task_room *room, uint64_t handle)
     finish(room, gone, output.drop);
 }
 
-void object_drop_handle(struct task_room *room, uint64_t handle)
+static void drop_found(struct task_room *room, uint64_t handle, uint32_t named)
 {
     struct object *object = object_find(room, handle);
-    if (object)
-        object_drop(room, object);
-    else
+    if (!object) {
         base_log(BASE_LOG_ERROR, "task", "a hold on %#llx was to be dropped, but there is no record of it",
                  (unsigned long long)handle);
+        return;
+    }
+    if (named)
+        atomic_fetch_sub_explicit(&object->named, named, memory_order_relaxed);
+    object_drop(room, object);
+}
+
+void object_drop_handle(struct task_room *room, uint64_t handle)
+{
+    drop_found(room, handle, 0);
+}
+
+void object_drop_named(struct task_room *room, uint64_t handle)
+{
+    drop_found(room, handle, 1);
 }
 
 struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder,

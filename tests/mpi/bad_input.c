@@ -417,7 +417,7 @@ static void own_results(void)
 
 static void released_refs(void)
 {
-    raympi_view view;
+    raympi_view view, other;
     raympi_ref ref = raympi_put("x", 1);
     CHECK_OK(raympi_release(ref));
     FAILS(RAYMPI_ERR_RELEASED, "was released", raympi_get(ref, &view));
@@ -434,7 +434,10 @@ static void released_refs(void)
     ref = raympi_put("x", 1);
     CHECK_OK(raympi_get(ref, &view));
     CHECK_OK(raympi_release(ref));
-    FAILS(RAYMPI_ERR_RELEASED, "does not hold", raympi_release(ref));
+    FAILS(RAYMPI_ERR_RELEASED, "was released", raympi_release(ref));
+    FAILS(RAYMPI_ERR_RELEASED, "was released", raympi_get(ref, &other));
+    REF_FAILS(RAYMPI_ERR_RELEASED, "was released", raympi_call(echo, ref));
+    CHECK(view.len == 1 && *(const char *)view.data == 'x');
     CHECK_OK(raympi_view_end(&view));
     FAILS(RAYMPI_ERR_ARGUMENT, "not open", raympi_view_end(&view));
 }
