@@ -93,7 +93,10 @@ int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
     if (base_unlikely(peer < 0 || peer >= net->size || type >= NET_HANDLERS || count < 0))
         return base_fail(RAYMPI_ERR_ARGUMENT, "message of type %u and %d pieces to rank %d of %d", type,
                          count, peer, net->size);
+    static const struct net_piece nothing = {NULL, 0};
     size_t length = pieces_length(pieces, count);
+    if (count == 0)
+        pieces = &nothing;
     if (base_unlikely(length > NET_MESSAGE_MAX))
         return base_fail(RAYMPI_ERR_TOO_LARGE, "message of type %u to rank %d is longer than %llu bytes",
                          type, peer, (unsigned long long)NET_MESSAGE_MAX);
@@ -200,7 +203,7 @@ void net_counters(const struct net *net, struct net_counters *counters)
     const struct net_board *board = &net->boards[net->rank];
     counters->sent = atomic_load_explicit(&board->sent, memory_order_relaxed);
     counters->received = atomic_load_explicit(&board->received, memory_order_relaxed);
-    counters->bytes_sent = atomic_load_explicit(&net->bytes_sent, memory_order_relaxed);
+    counters->bytes_sent = net->operations->bytes_sent(net);
     counters->bytes_received = atomic_load_explicit(&net->bytes_received, memory_order_relaxed);
     counters->queued = atomic_load_explicit(&net->queued, memory_order_relaxed);
     counters->malformed = atomic_load_explicit(&net->malformed, memory_order_relaxed);

@@ -18,6 +18,7 @@ struct net_operations {
     uint64_t (*now)(const struct net *net);
     int (*dead_peer)(struct net *net);
     void (*leave)(struct net *net); /* may be NULL */
+    uint64_t (*bytes_sent)(const struct net *net);
     void (*close)(struct net *net);
 };
 
@@ -42,7 +43,7 @@ struct net {
     bool idle;               /* published and not withdrawn */
     bool answered;           /* was given the answer of the present rest */
     bool *warned;            /* by source: a log line about its malformed messages was written */
-    _Atomic uint64_t bytes_sent, bytes_received, queued, malformed, sleeps, wakes, rings;
+    _Atomic uint64_t bytes_received, queued, malformed, sleeps, wakes, rings;
 };
 
 /** Fills the common part; `boards` and `rest` are shared by all nets of the job. */

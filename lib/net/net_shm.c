@@ -108,7 +108,6 @@ static void shm_free(struct shm_net *shm)
 {
     for (int peer = 0; peer < shm->net.size; peer++) {
         shm_out_drop(shm, peer, true);
-        pthread_mutex_destroy(&shm->out[peer].lock);
         free(shm->in[peer].whole);
     }
     shm_self_drop(shm);
@@ -145,6 +144,7 @@ static const struct net_operations shm_operations = {
     .now = shm_now,
     .dead_peer = shm_dead_peer,
     .leave = shm_leave,
+    .bytes_sent = shm_bytes_sent,
     .close = shm_close,
 };
 
@@ -184,7 +184,7 @@ static void shm_locate(struct shm_net *shm, struct base_segment *segment, uint64
 static void shm_prepare(struct shm_net *shm)
 {
     for (int peer = 0; peer < shm->net.size; peer++) {
-        pthread_mutex_init(&shm->out[peer].lock, NULL);
+        base_spin_init(&shm->out[peer].lock);
         shm->out[peer].last = &shm->out[peer].first;
     }
     pthread_mutex_init(&shm->self_lock, NULL);

@@ -28,9 +28,18 @@ struct shm_rank {
     struct net_life_words life;
 };
 
+/** Memory for parcels, which are taken out in the order in which they came. */
+struct shm_block {
+    struct shm_block *next;
+    uint32_t size, used; /* bytes of data */
+    uint32_t parcels;    /* in it */
+    _Alignas(8) char data[];
+};
+
 /** A message, or the rest of one, that did not fit in its ring. */
 struct shm_parcel {
     struct shm_parcel *next;
+    struct shm_block *block;
     struct net_cursor cursor;
     uint16_t type;
     uint32_t total;
@@ -42,14 +51,17 @@ struct shm_parcel {
 #define SHM_RETRY UINT64_C(10000000) /* ns between two tries to get memory for a ring */
 
 struct shm_out {
-    _Alignas(BASE_CACHE_LINE) pthread_mutex_t lock;
+    _Alignas(BASE_CACHE_LINE) struct base_spin lock;
     struct net_ring_writer writer; /* ring NULL until first used */
     uint32_t record_max;
     struct shm_parcel *first, **last;
-    _Atomic size_t waiting; /* bytes in parcels */
-    bool gone;              /* the peer died */
-    bool unopened;          /* parcels wait because there was no memory for the ring */
-    uint64_t retry;         /* then: when to try again */
+    struct shm_block *blocks, *block_last; /* oldest first */
+    struct shm_block *spare;               /* so that a queue that comes and goes needs no malloc */
+    _Atomic size_t waiting;                /* bytes in parcels */
+    _Atomic uint64_t bytes;                /* sent so far */
+    bool gone;                             /* the peer died */
+    bool unopened;                         /* parcels wait because there was no memory for the ring */
+    uint64_t retry;                        /* then: when to try again */
 };
 
 /** The receiving side from one peer; the poller's only. */
@@ -126,6 +138,7 @@ static inline void shm_knock(struct shm_net *shm, int rank)
 int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
              size_t length);
 size_t shm_pending(struct net *net, int peer);
+uint64_t shm_bytes_sent(const struct net *net);
 int shm_reach(struct net *net, int peer);
 /** Moves parcels into rings; true when any moved. */
 bool shm_flush(struct shm_net *shm);

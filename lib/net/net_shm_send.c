@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SHM_BLOCK 16384 /* bytes of memory for parcels that are got at once */
+
 /** First message to this peer: makes the ring real and shows it to the receiver. */
 static int shm_out_open(struct shm_net *shm, struct shm_out *out, int peer)
 {
@@ -49,15 +51,74 @@ static size_t shm_parcel_cost(const struct shm_parcel *parcel)
     return sizeof *parcel + parcel->piece.length;
 }
 
+/** Bytes of a block that a parcel with so many bytes takes. */
+static size_t shm_parcel_room(size_t bytes)
+{
+    return base_align_up(sizeof(struct shm_parcel) + bytes, 8);
+}
+
+static struct shm_block *shm_block_add(struct shm_out *out, size_t need)
+{
+    size_t size = need > SHM_BLOCK ? need : SHM_BLOCK;
+    struct shm_block *block = size == SHM_BLOCK ? out->spare : NULL;
+    if (block != NULL)
+        out->spare = NULL;
+    else if ((block = malloc(sizeof *block + size)) == NULL)
+        return NULL;
+    block->next = NULL;
+    block->size = (uint32_t)size;
+    block->used = block->parcels = 0;
+    if (out->block_last != NULL)
+        out->block_last->next = block;
+    else
+        out->blocks = block;
+    out->block_last = block;
+    return block;
+}
+
+static struct shm_parcel *shm_parcel_new(struct shm_out *out, size_t bytes)
+{
+    size_t need = shm_parcel_room(bytes);
+    struct shm_block *block = out->block_last;
+    if ((block == NULL || block->size - block->used < need) && (block = shm_block_add(out, need)) == NULL)
+        return NULL;
+    struct shm_parcel *parcel = (struct shm_parcel *)(void *)(block->data + block->used);
+    block->used += (uint32_t)need;
+    block->parcels++;
+    parcel->block = block;
+    return parcel;
+}
+
+/** Of the oldest parcel. */
+static void shm_parcel_free(struct shm_out *out, struct shm_parcel *parcel)
+{
+    struct shm_block *block = parcel->block;
+    if (--block->parcels > 0)
+        return;
+    if (block == out->block_last && block->size == SHM_BLOCK) {
+        block->used = 0; /* goes on being used */
+        return;
+    }
+    out->blocks = block->next;
+    if (out->blocks == NULL)
+        out->block_last = NULL;
+    if (out->spare == NULL && block->size == SHM_BLOCK)
+        out->spare = block;
+    else
+        free(block);
+}
+
 /** Copies what is left of a message to the end of the queue. */
 static int shm_out_queue(struct shm_net *shm, struct shm_out *out, const struct shm_parcel *parcel)
 {
     size_t left = parcel->total - parcel->done;
-    struct shm_parcel *copy = malloc(sizeof *copy + left);
+    struct shm_parcel *copy = shm_parcel_new(out, left);
     if (copy == NULL)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory to queue a message of %u bytes", parcel->total);
     struct net_cursor cursor = parcel->cursor;
+    struct shm_block *block = copy->block;
     *copy = *parcel;
+    copy->block = block;
     copy->next = NULL;
     net_cursor_copy(&cursor, copy + 1, left);
     copy->piece = (struct net_piece){.data = copy + 1, .length = left};
@@ -104,12 +165,31 @@ int shm_reach(struct net *net, int peer)
     struct shm_out *out = &shm->out[peer];
     if (peer == net->rank)
         return RAYMPI_OK;
-    pthread_mutex_lock(&out->lock);
+    base_spin_lock(&out->lock);
     bool opened = shm_out_reopen(shm, out, peer);
-    pthread_mutex_unlock(&out->lock);
+    base_spin_unlock(&out->lock);
     return opened ? RAYMPI_OK
                   : base_fail(RAYMPI_ERR_STORE_FULL,
                               "no memory in /dev/shm for messages to rank %d: free some", peer);
+}
+
+/** A short message while nothing waits: straight into the ring. */
+static inline bool shm_out_direct(struct shm_net *shm, struct shm_out *out, const struct shm_parcel *parcel)
+{
+    const struct net_piece *piece = parcel->cursor.piece;
+    if (out->first != NULL || parcel->total > out->record_max || parcel->total != piece->length)
+        return false;
+    void *room = net_ring_reserve(&out->writer, parcel->total);
+    if (room == NULL)
+        return false;
+    memcpy(room, piece->data, parcel->total);
+    struct net_ring_record record = {.kind = NET_RING_MESSAGE,
+                                     .type = parcel->type,
+                                     .epoch = net_epoch(&shm->net),
+                                     .size = parcel->total,
+                                     .total = parcel->total};
+    net_ring_publish(&out->writer, &record);
+    return true;
 }
 
 static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struct shm_parcel *parcel)
@@ -124,8 +204,8 @@ static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struc
      */
     _Atomic uint64_t *sent = &shm->net.boards[shm->net.rank].sent;
     atomic_fetch_add_explicit(sent, 1, memory_order_relaxed);
-    if (base_likely(opened) && base_likely(out->first == NULL) &&
-        base_likely(shm_parcel_write(shm, out, parcel)))
+    if (base_likely(opened) &&
+        (shm_out_direct(shm, out, parcel) || (out->first == NULL && shm_parcel_write(shm, out, parcel))))
         return RAYMPI_OK;
     int status = shm_out_queue(shm, out, parcel);
     if (status == RAYMPI_OK && !opened)
@@ -166,19 +246,28 @@ int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
         status = shm_send_self(shm, type, pieces, length);
     } else {
         struct shm_parcel parcel = {.cursor = {.piece = pieces}, .type = type, .total = (uint32_t)length};
-        pthread_mutex_lock(&out->lock);
+        base_spin_lock(&out->lock);
         status = shm_out_put(shm, out, peer, &parcel);
-        pthread_mutex_unlock(&out->lock);
+        if (base_likely(status == RAYMPI_OK)) /* under the lock: a load and a store do */
+            atomic_store_explicit(&out->bytes,
+                                  atomic_load_explicit(&out->bytes, memory_order_relaxed) + length,
+                                  memory_order_relaxed);
+        base_spin_unlock(&out->lock);
     }
     shm_knock(shm, peer);
-    /* Only now: the message is on its way already. */
-    if (base_likely(status == RAYMPI_OK))
-        net_count(&net->bytes_sent, length);
     /* The receiver may have made room, and said so, before the parcel was in the queue: while our poller was
      * still awake, or about to sleep on an empty queue. It has to look once more. */
     if (base_unlikely(atomic_load_explicit(&out->waiting, memory_order_relaxed) > 0))
         shm_knock(shm, net->rank);
     return status;
+}
+
+uint64_t shm_bytes_sent(const struct net *net)
+{
+    uint64_t sum = 0;
+    for (int peer = 0; peer < net->size; peer++)
+        sum += atomic_load_explicit(&shm_of(net)->out[peer].bytes, memory_order_relaxed);
+    return sum;
 }
 
 size_t shm_pending(struct net *net, int peer)
@@ -195,7 +284,7 @@ static void shm_parcel_pop(struct shm_net *shm, struct shm_out *out)
         atomic_fetch_sub(&shm->queues, 1);
     }
     atomic_fetch_sub_explicit(&out->waiting, shm_parcel_cost(parcel), memory_order_relaxed);
-    free(parcel);
+    shm_parcel_free(out, parcel);
 }
 
 /** Moves what the ring takes; true when something moved. */
@@ -218,9 +307,9 @@ bool shm_flush(struct shm_net *shm)
         struct shm_out *out = &shm->out[peer];
         if (atomic_load_explicit(&out->waiting, memory_order_relaxed) == 0)
             continue;
-        pthread_mutex_lock(&out->lock);
+        base_spin_lock(&out->lock);
         bool here = shm_out_flush(shm, out, peer);
-        pthread_mutex_unlock(&out->lock);
+        base_spin_unlock(&out->lock);
         if (here)
             shm_knock(shm, peer);
         moved = moved || here;
@@ -231,12 +320,15 @@ bool shm_flush(struct shm_net *shm)
 void shm_out_drop(struct shm_net *shm, int peer, bool gone)
 {
     struct shm_out *out = &shm->out[peer];
-    pthread_mutex_lock(&out->lock);
+    base_spin_lock(&out->lock);
     out->gone = out->gone || gone;
     while (out->first != NULL)
         shm_parcel_pop(shm, out);
+    free(out->spare);
+    free(out->blocks); /* at most one is left, and that is empty */
+    out->spare = out->blocks = out->block_last = NULL;
     if (out->unopened)
         atomic_fetch_sub(&shm->unopened, 1);
     out->unopened = false;
-    pthread_mutex_unlock(&out->lock);
+    base_spin_unlock(&out->lock);
 }

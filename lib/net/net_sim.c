@@ -39,8 +39,9 @@ struct sim_node {
     bool wake;
     bool slept; /* is resumed from a sleep, which takes the wakes so far */
     struct sim_queue inbox;
-    size_t *pending; /* bytes on their way to each peer */
-    bool *told;      /* deaths it was told of */
+    size_t *pending;        /* bytes on their way to each peer */
+    _Atomic uint64_t bytes; /* sent so far */
+    bool *told;             /* deaths it was told of */
 };
 
 struct net_sim {
@@ -176,7 +177,7 @@ static int sim_send(struct net *net, int peer, uint16_t type, const struct net_p
     struct net_cursor cursor = {.piece = pieces};
     net_cursor_copy(&cursor, message->data, length);
     atomic_fetch_add_explicit(&net->boards[net->rank].sent, 1, memory_order_relaxed);
-    net_count(&net->bytes_sent, length);
+    net_count(&node->bytes, length);
     node->pending[peer] += length;
     int pair = net->rank * sim->size + peer;
     sim_queue_put(&sim->pairs[pair], message);
@@ -281,6 +282,11 @@ static void sim_close(struct net *net)
     free(base_container(net, struct sim_net, net));
 }
 
+static uint64_t sim_bytes_sent(const struct net *net)
+{
+    return atomic_load_explicit(&sim_of(net)->nodes[net->rank].bytes, memory_order_relaxed);
+}
+
 static const struct net_operations sim_operations = {
     .send = sim_send,
     .pending = sim_pending,
@@ -290,6 +296,7 @@ static const struct net_operations sim_operations = {
     .wake_all = sim_wake_all,
     .now = sim_now,
     .dead_peer = sim_dead_peer,
+    .bytes_sent = sim_bytes_sent,
     .close = sim_close,
 };
 
