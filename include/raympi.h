@@ -31,6 +31,9 @@
 extern "C" {
 #endif
 
+/* The library is built with hidden visibility; what this header declares is seen. */
+#pragma GCC visibility push(default)
+
 /* -------------------------------------------------------------------------------- status codes */
 
 /** Status codes, grouped by what is permanently hurt. A task's own error codes are positive. */
@@ -183,10 +186,10 @@ typedef struct raympi_method_definition {
     struct raympi_method_definition *next;
 } raympi_method_definition;
 
-/** A method's name with its hash, so that a call need not hash it again. */
+/** A method's name, and what the library remembers of it from the first call on. */
 typedef struct raympi_method_name {
     const char *name;
-    uint64_t hash;
+    const void *internal;
 } raympi_method_name;
 
 /** One argument of a call; made by RAYMPI_VALUE(). */
@@ -494,6 +497,8 @@ static inline raympi_refs raympi_make_refs(const raympi_ref *refs, size_t count)
     return r;
 }
 
+#pragma GCC visibility pop
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
@@ -668,7 +673,7 @@ struct raympi_values { /* a call's arguments live until the end of the full expr
 /** Calls a method: `raympi_ref r = raympi_actor_call(actor, method, arguments...)`. */
 #define raympi_actor_call(actor, ...)                                                                        \
     __extension__({                                                                                          \
-        static raympi_method_name raympi_method_ = {RAYMPI_NAME(__VA_ARGS__, 0), 0};                         \
+        static raympi_method_name raympi_method_ = {RAYMPI_NAME(__VA_ARGS__, 0), NULL};                      \
         raympi_actor_submit((actor), &raympi_method_, NULL, RAYMPI_ARGS(__VA_ARGS__));                       \
     })
 

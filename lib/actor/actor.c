@@ -27,7 +27,7 @@ int actor_room_open(struct actor_room **out, struct task_room *tasks)
     room->next_start = (uint32_t)tasks->config.rank;
     base_spin_init(&room->lock);
     base_spin_init(&room->lane_lock);
-    base_spin_init(&room->stub_lock);
+    base_spin_init(&room->making_lock);
     tasks->actor = (struct task_actor_hooks){.arg = room,
                                              .enter = lane_enter,
                                              .leave = lane_leave,
@@ -53,12 +53,6 @@ void actor_room_close(struct actor_room *room)
                 task_free(task);
         }
         actor_delete(actor);
-    }
-    struct method_stub *stub, *next_stub;
-    HASH_ITER (hh, room->stubs, stub, next_stub) {
-        HASH_DEL(room->stubs, stub);
-        free((char *)stub->function.name);
-        free(stub);
     }
     free(room->born);
     free(room->next_number);
@@ -111,7 +105,7 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
     /* Counted here and not only where it will live, so that the next one is placed with this one in mind. */
     _Atomic uint32_t *actors = &net_board(tasks->net, host)->actors;
     atomic_fetch_add(actors, 1);
-    base_spin_lock(&room->stub_lock);
+    base_spin_lock(&room->making_lock);
     uint32_t number = ++room->next_number[host];
     uint64_t handle = (uint64_t)host << REFCOUNT_SEQUENCE_BITS | TASK_HANDLE_ACTOR |
                       (uint64_t)self << ACTOR_NUMBER_BITS | number;
@@ -127,41 +121,47 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
         if (object && net_send(tasks->net, host, TASK_MESSAGE_ACTOR_NEW, &piece, 1) != RAYMPI_OK)
             object = NULL;
     }
-    base_spin_unlock(&room->stub_lock);
+    base_spin_unlock(&room->making_lock);
     if (!object)
         atomic_fetch_sub(actors, 1);
     return object;
 }
 
-static struct task_function *method_stub(struct actor_room *room, const char *name, uint64_t hash)
+/* Methods as callers know them, by hash of the name. One table for the process, and for good: calls in the
+ * program remember where theirs is. */
+static struct method_stub *method_stubs;
+static struct base_spin method_stubs_lock;
+
+static struct task_function *method_stub(const char *name)
 {
     struct method_stub *stub;
-    base_spin_lock(&room->stub_lock);
-    HASH_FIND(hh, room->stubs, &hash, sizeof hash, stub);
+    uint64_t hash = base_hash_name(name);
+    base_spin_lock(&method_stubs_lock);
+    HASH_FIND(hh, method_stubs, &hash, sizeof hash, stub);
     if (!stub && (stub = calloc(1, sizeof *stub))) {
         char *copy = strdup(*name ? name : "constructor");
         if (copy) {
             stub->function = (struct task_function){.hash = hash, .name = copy, .full_name = copy};
-            HASH_ADD(hh, room->stubs, function.hash, sizeof hash, stub);
+            task_plan_init(&stub->function.plan, NULL);
+            HASH_ADD(hh, method_stubs, function.hash, sizeof hash, stub);
         } else {
             free(stub);
             stub = NULL;
         }
     }
-    base_spin_unlock(&room->stub_lock);
+    base_spin_unlock(&method_stubs_lock);
     if (!stub)
         base_fail(RAYMPI_ERR_MEMORY, "no memory for a method's name");
     return stub ? &stub->function : NULL;
 }
 
-static int call(struct actor_room *room, struct object *object, const char *name, uint64_t hash,
+static int call(struct actor_room *room, struct object *object, struct task_function *function,
                 const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *ref)
 {
-    struct task_function *function = method_stub(room, name, hash);
-    if (!function)
+    if (base_unlikely(!function))
         return RAYMPI_ERR_MEMORY;
     struct task_request request = {.function = function,
-                                   .name = name,
+                                   .name = function->name,
                                    .options = options,
                                    .args = args,
                                    .count = count,
@@ -199,15 +199,15 @@ static int construct(struct actor_room *room, struct object *object, const raymp
 {
     raympi_options nothing = {.size = sizeof nothing, .num_returns = RAYMPI_NONE};
     raympi_ref ended;
-    int status = call(room, object, "", room->constructor_hash, &nothing, args, count, &ended);
+    int status = call(room, object, method_stub(""), &nothing, args, count, &ended);
     if (status != RAYMPI_OK)
         return status;
     struct object *result = object_find(room->tasks, ended.handle);
     /* Arguments that are none make a ref that has failed already, and no call. */
     status = object_ready(result) && result->status != RAYMPI_OK ? task_object_error(result) : RAYMPI_OK;
-    atomic_store(&result->seen, 1);
-    context_unhold(task_self->context, ended.handle);
-    object_drop(room->tasks, result);
+    object_see(result);
+    context_unhold(task_self->context, result);
+    object_drop_named(room->tasks, result);
     return status;
 }
 
@@ -216,8 +216,7 @@ int actor_create(struct actor_room *room, struct task_function *klass, const ray
 {
     raympi_options merged;
     int host;
-    int status =
-        task_options_merge(&merged, klass->definition ? &klass->definition->options : NULL, options, true);
+    int status = task_options_merge(&merged, klass->definition ? &klass->definition->options : NULL, options);
     if (status != RAYMPI_OK || (status = choose_host(room, klass, &merged, &host)) != RAYMPI_OK)
         return actor_create_failed(room, status, actor);
     struct object *object = make_known(room, klass->hash, klass->name, host);
@@ -239,6 +238,17 @@ static int check_handle(struct actor_room *room, uint64_t handle, struct object 
     return object_check(room->tasks, handle, object);
 }
 
+/* The first call of a method at this place of the program. */
+static int method_find(raympi_method_name *method, struct task_function **function)
+{
+    if (!method->name[0] || !strcmp(method->name, "~") || !strcmp(method->name, ACTOR_PING))
+        return base_fail(RAYMPI_ERR_UNKNOWN, "no method has the name \"%s\"", method->name);
+    *function = method_stub(method->name);
+    /* Release: who finds the pointer finds what it points to. */
+    __atomic_store_n(&method->internal, *function, __ATOMIC_RELEASE);
+    return *function ? RAYMPI_OK : RAYMPI_ERR_MEMORY;
+}
+
 int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *method,
                  const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *ref)
 {
@@ -246,15 +256,12 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
     int status = check_handle(room, handle, &object);
     if (status != RAYMPI_OK)
         return status;
-    if (!method->name[0] || !strcmp(method->name, "~") || !strcmp(method->name, ACTOR_PING))
-        return base_fail(RAYMPI_ERR_UNKNOWN, "no method has the name \"%s\"", method->name);
-    /* Relaxed: any thread works out the same hash. */
-    uint64_t hash = __atomic_load_n(&method->hash, __ATOMIC_RELAXED);
-    if (!hash) {
-        hash = base_hash_name(method->name);
-        __atomic_store_n(&method->hash, hash, __ATOMIC_RELAXED);
-    }
-    return call(room, object, method->name, hash, options, args, count, ref);
+    /* Acquire: pairs with the release of whoever called first. */
+    struct task_function *function = (void *)__atomic_load_n(&method->internal, __ATOMIC_ACQUIRE);
+    if (base_unlikely(!function))
+        status = method_find(method, &function);
+    return base_likely(status == RAYMPI_OK) ? call(room, object, function, options, args, count, ref)
+                                            : status;
 }
 
 int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref)
@@ -263,11 +270,11 @@ int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref)
     struct object *object;
     int status = check_handle(room, handle, &object);
     if (status == RAYMPI_OK)
-        status = call(room, object, "raympi_actor_ready", room->ping_hash, &nothing, NULL, 0, ref);
+        status = call(room, object, method_stub(ACTOR_PING), &nothing, NULL, 0, ref);
     if (status != RAYMPI_OK)
         return status;
     /* Who has stopped waiting does not want to know how it ended. */
-    atomic_store_explicit(&object_find(room->tasks, ref->handle)->seen, 1, memory_order_relaxed);
+    object_see(object_find(room->tasks, ref->handle));
     return RAYMPI_OK;
 }
 

@@ -10,8 +10,12 @@ static void actor_item_run(struct sched_item *item);
 
 static struct actor *table_find(struct actor_room *room, uint64_t handle)
 {
-    struct actor *actor;
+    struct actor *actor = room->recent;
+    if (base_likely(actor && actor->handle == handle))
+        return actor;
     HASH_FIND(hh, room->table, &handle, sizeof handle, actor);
+    if (actor)
+        room->recent = actor;
     return actor;
 }
 
@@ -333,8 +337,9 @@ static void run_destructor(struct actor *actor)
     task->returns = 0;
     task->flags = TASK_VOID;
     task->actor = actor->handle;
+    task->actor_object = NULL;
     atomic_fetch_add(&task_self->submitted, 1); /* its end is counted like any task's */
-    struct task_outcome outcome = {RAYMPI_OK, false, ""};
+    struct task_outcome outcome;
     task_run(task, actor->state, actor, &actor->kept, &outcome);
     if (outcome.status != RAYMPI_OK) {
         if (actor->ending != ACTOR_JOB_ENDS)           /* what it calls may have ended first */
@@ -374,11 +379,22 @@ static void constructor_ran(struct actor *actor, const struct task_outcome *outc
                  reason);
 }
 
+static struct task_function *method_of(struct actor *actor, uint64_t hash)
+{
+    struct task_function *method = actor->recent;
+    if (base_likely(method && method->hash == hash))
+        return method;
+    method = task_method_find(actor->klass, hash);
+    if (method)
+        actor->recent = method;
+    return method;
+}
+
 static void run_call(struct actor *actor, struct task *task)
 {
     struct actor_room *room = actor->room;
     bool constructor = task->name_hash == room->constructor_hash;
-    struct task_function *method = task_method_find(actor->klass, task->name_hash);
+    struct task_function *method = method_of(actor, task->name_hash);
     if (!method && (constructor || task->name_hash == room->ping_hash)) {
         task_succeed(task);
         if (constructor)
@@ -392,7 +408,7 @@ static void run_call(struct actor *actor, struct task *task)
         return;
     }
     task->function = method;
-    struct task_outcome outcome = {RAYMPI_ERR_MEMORY, false, "no memory to run it"};
+    struct task_outcome outcome;
     task_run(task, actor->state, actor, &actor->kept, &outcome);
     if (constructor)
         constructor_ran(actor, &outcome);
@@ -430,6 +446,8 @@ static void remove_actor(struct actor *actor)
     struct actor_room *room = actor->room;
     base_spin_lock(&room->lock);
     HASH_DEL(room->table, actor);
+    if (room->recent == actor)
+        room->recent = NULL;
     /* Who found it before has its lock by now, and lets go of it without another look. */
     base_spin_lock(&actor->lock);
     base_spin_unlock(&actor->lock);

@@ -22,10 +22,11 @@ struct actor {
     struct task_function *klass; /* NULL as long as it is not born, and for one that never could be */
     void *state;
     struct base_spin lock;
-    struct task *head, *tail; /* mailbox */
-    void *lanes;              /* of its methods' calls: the actor is one caller, whichever method calls */
-    bool born;                /* the news of its making has come; calls may be faster */
-    bool scheduled;           /* in a queue or running */
+    struct task *head, *tail;     /* mailbox */
+    void *lanes;                  /* of its methods' calls: the actor is one caller, whichever method calls */
+    struct task_function *recent; /* the method that ran last; whoever runs the actor */
+    bool born;                    /* the news of its making has come; calls may be faster */
+    bool scheduled;               /* in a queue or running */
     bool constructed;
     bool dead;           /* ended: calls fail */
     bool unheld;         /* no handle is left anywhere */
@@ -57,11 +58,11 @@ struct actor_room {
     struct base_spin lock; /* table */
     struct actor *table;
     _Atomic uint32_t *born; /* per creator: how many of its actors we have been told of */
-    uint32_t *next_number;  /* per host: for actors we create there; under stub_lock */
+    uint32_t *next_number;  /* per host: for actors we create there; under making_lock */
     _Atomic uint32_t next_start;
     struct base_spin lane_lock;
-    struct base_spin stub_lock;
-    struct method_stub *stubs;
+    struct base_spin making_lock;
+    struct actor *recent; /* the one that was looked for last; under lock */
     uint64_t constructor_hash, destructor_hash, ping_hash;
 };
 

@@ -33,9 +33,19 @@ void api_node_close(struct api_node *node);
 /** The node of a task room. */
 struct api_node *api_node_of(const struct task_room *tasks);
 
+/** A user's thread is attached by its first call; else STATE, or REENTRY, with a text. */
+int api_enter_first(struct task_thread **thread);
 /** The calling thread inside raympi: STATE when there is no node, REENTRY from a signal handler that
- * interrupted a call. A user's thread is attached by its first call. Pairs with api_leave(). */
-int api_enter(struct task_thread **thread);
+ * interrupted a call. Pairs with api_leave(). */
+static inline int api_enter(struct task_thread **out)
+{
+    struct task_thread *thread = task_self;
+    if (base_unlikely(!thread || thread->in_call))
+        return api_enter_first(out);
+    thread->in_call = 1;
+    *out = thread;
+    return RAYMPI_OK;
+}
 static inline void api_leave(struct task_thread *thread)
 {
     thread->in_call = 0;

@@ -82,15 +82,15 @@ static int attach(struct task_thread **thread)
     return status;
 }
 
-int api_enter(struct task_thread **out)
+int api_enter_first(struct task_thread **out)
 {
     struct task_thread *thread = task_self;
-    if (base_unlikely(!thread)) {
+    if (!thread) {
         int status = attach(&thread);
         if (status != RAYMPI_OK)
             return status;
     }
-    if (base_unlikely(thread->in_call))
+    if (thread->in_call)
         return base_fail(RAYMPI_ERR_REENTRY,
                          "called from a signal handler that interrupted a raympi call: set a flag "
                          "there, and call from the main flow");

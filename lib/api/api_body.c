@@ -254,23 +254,25 @@ raympi_actor raympi_arg_nested_actor(raympi_ctx *ctx, int i, raympi_wire_actor w
 
 /* ---- results */
 
-static struct result *result_at(raympi_ctx *ctx, int i)
+static void result_refused(raympi_ctx *ctx, int i)
 {
-    if (!ctx) {
+    int returns = ctx && !(ctx->task->flags & TASK_VOID) ? ctx->task->returns : 0;
+    if (!ctx)
         base_fail(RAYMPI_ERR_ARGUMENT, "the context is a null pointer");
-        return NULL;
-    }
-    bool none = ctx->task->flags & TASK_VOID;
-    if (i < 0 || none || i >= ctx->task->returns) {
+    else if (i < 0 || i >= returns)
         fail_body(ctx, base_fail(RAYMPI_ERR_ARGUMENT, "result %d was set, the task has %d (.num_returns)", i,
-                                 none ? 0 : ctx->task->returns));
-        return NULL;
-    }
-    if (ctx->results[i].set) {
+                                 returns));
+    else
         fail_body(ctx, base_fail(RAYMPI_ERR_ARGUMENT, "result %d was set twice", i));
-        return NULL;
-    }
-    return &ctx->results[i];
+}
+
+static inline struct result *result_at(raympi_ctx *ctx, int i)
+{
+    if (base_likely(ctx && i >= 0 && i < ctx->task->returns && !(ctx->task->flags & TASK_VOID) &&
+                    !ctx->results[i].set))
+        return &ctx->results[i];
+    result_refused(ctx, i);
+    return NULL;
 }
 
 static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref *refs, size_t count,
@@ -349,12 +351,21 @@ int raympi_return_copy(raympi_ctx *ctx, int i, const void *data, size_t len)
 
 static int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
 {
-    int status;
-    void *to = result_enter(ctx, i, 8, NULL, 0, type, &status);
-    if (!to)
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (base_unlikely(status != RAYMPI_OK))
         return status;
-    memcpy(to, data, 8);
-    return RAYMPI_OK;
+    struct result *result = result_at(ctx, i);
+    if (base_likely(result != NULL)) {
+        result->value = (struct value){.kind = VALUE_INLINE, .type = type, .length = 8};
+        memcpy(result->value.u.bytes, data, 8);
+        result->data = result->value.u.bytes;
+        result->set = true;
+    } else {
+        status = ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
+    }
+    api_leave(thread);
+    return status;
 }
 
 int raympi_return_int(raympi_ctx *ctx, int i, int64_t value)
@@ -369,7 +380,7 @@ int raympi_return_double(raympi_ctx *ctx, int i, double value)
 
 static int return_ref(struct task_thread *thread, raympi_ctx *ctx, int i, uint64_t handle)
 {
-    struct object *object;
+    struct object *object = NULL;
     struct result *result = result_at(ctx, i);
     if (!result)
         return RAYMPI_ERR_ARGUMENT;

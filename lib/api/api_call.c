@@ -45,8 +45,11 @@ raympi_ref raympi_submit(const raympi_definition *definition, const char *name, 
     raympi_ref ref = {0};
     if (api_enter(&thread) != RAYMPI_OK)
         return ref;
-    int status = submit(thread, definition, name, options, args, count, &ref, 1);
-    if (status != RAYMPI_OK)
+    struct task_function *known = definition ? definition->internal[0] : NULL;
+    bool plain = known && (const void *)known != (const void *)definition && !options && known->plan.plain;
+    int status = base_likely(plain) ? task_submit_plain(known, args, count, &ref)
+                                    : submit(thread, definition, name, options, args, count, &ref, 1);
+    if (base_unlikely(status != RAYMPI_OK))
         ref = error_ref(thread, status, name ? name : "?");
     api_leave(thread);
     return ref;

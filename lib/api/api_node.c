@@ -18,6 +18,7 @@ int api_node_open(struct api_node *node, const struct base_config *config, struc
     struct task_config tasks = {.rank = net_rank(net),
                                 .size = net_size(net),
                                 .inline_bytes = config->inline_bytes,
+                                .backlog = config->backlog,
                                 .create_timeout = config->create_timeout,
                                 .report_leaks = config->leaks};
     struct sched_config sched = {.workers = workers,

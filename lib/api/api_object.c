@@ -47,6 +47,9 @@ static void hold_nested(struct task_room *room, char *bytes, size_t length, cons
     raympi_wire_ref *wires = (raympi_wire_ref *)(bytes + base_align_up(length, 8));
     for (size_t i = 0; i < count; i++) {
         struct object *object = object_find(room, refs[i].handle);
+        wires[i] = (raympi_wire_ref){0, {0, 0}};
+        if (!object)
+            continue; /* checked before: another thread has let go of it meanwhile */
         object_retain(object);
         wires[i] = wire_of(object);
     }
@@ -83,19 +86,18 @@ static raympi_ref put(struct task_thread *thread, const void *data, size_t len, 
         return error_ref(thread, RAYMPI_ERR_ARGUMENT, "put");
     }
     int status = check_nested(room, refs, count);
-    struct object *object = status == RAYMPI_OK ? object_new(room, 1, "put") : NULL;
+    struct object *object = status == RAYMPI_OK ? object_new(room, REFCOUNT_NAMED_HOLD, "put") : NULL;
     if (!object)
         return error_ref(thread, status == RAYMPI_OK ? RAYMPI_ERR_MEMORY : status, "put");
     identify(thread, object);
     status = fill(room, object, data, len, refs, count);
-    if (status == RAYMPI_OK) {
-        object_complete(room, object);
-        status = context_hold(thread->context, object);
-    }
-    if (status != RAYMPI_OK) {
+    if (status == RAYMPI_OK)
+        status = context_hold_named(thread->context, object);
+    if (base_unlikely(status != RAYMPI_OK)) {
         object_drop(room, object);
         return error_ref(thread, status, "put");
     }
+    object_complete_fresh(object);
     trace_count(thread->trace, TRACE_COUNT_PUTS, 1);
     trace_count(thread->trace, TRACE_COUNT_PUT_BYTES, len);
     return (raympi_ref){object_handle(object)};
@@ -124,12 +126,12 @@ static void *create(struct task_thread *thread, size_t len, raympi_ref *ref)
         base_fail(RAYMPI_ERR_ARGUMENT, "raympi_create needs a place for the ref");
         return NULL;
     }
-    struct object *object = object_new(room, 1, "create");
+    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, "create");
     if (!object)
         return NULL;
     identify(thread, object);
     if (value_create(room, &object->value, len, 0, &data) != RAYMPI_OK ||
-        context_hold(thread->context, object) != RAYMPI_OK) {
+        context_hold_named(thread->context, object) != RAYMPI_OK) {
         object_drop(room, object);
         return NULL;
     }
@@ -323,25 +325,47 @@ int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, do
     return status;
 }
 
+static int get_copy(struct task_thread *thread, raympi_ref ref, void *data, size_t len)
+{
+    raympi_view view;
+    if (len && !data)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "copy of %zu bytes to a null pointer", len);
+    int status = get(thread, ref, &view, UINT64_MAX);
+    if (status != RAYMPI_OK)
+        return status;
+    if (view.len == len && len)
+        memcpy(data, view.data, len);
+    else if (view.len != len)
+        status = base_fail(RAYMPI_ERR_TYPE, "the object has %zu bytes, %zu were asked for", view.len, len);
+    view_end(thread, &view);
+    return status;
+}
+
+/* The commonest case: a small value that the caller's scope holds. False: it is none. */
+static inline bool copy_small(struct task_thread *thread, raympi_ref ref, void *data, size_t len)
+{
+    struct object *object = object_find(thread->room, ref.handle);
+    if (!object || !data || !context_holds(thread->context, object))
+        return false;
+    if (!object_ready(object) && !task_run_wanted(thread->room, object))
+        return false;
+    if (object->value.kind != VALUE_INLINE || object->value.length != len)
+        return false;
+    if (len == 8)
+        memcpy(data, object->value.u.bytes, 8);
+    else
+        memcpy(data, object->value.u.bytes, len);
+    return true;
+}
+
 int raympi_get_copy(raympi_ref ref, void *data, size_t len)
 {
     struct task_thread *thread;
-    raympi_view view = {0};
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    if (len && !data)
-        status = base_fail(RAYMPI_ERR_ARGUMENT, "copy of %zu bytes to a null pointer", len);
-    else
-        status = get(thread, ref, &view, UINT64_MAX);
-    if (status == RAYMPI_OK) {
-        if (view.len == len && len)
-            memcpy(data, view.data, len);
-        else if (view.len != len)
-            status =
-                base_fail(RAYMPI_ERR_TYPE, "the object has %zu bytes, %zu were asked for", view.len, len);
-        view_end(thread, &view);
-    }
+    if (base_unlikely(!copy_small(thread, ref, data, len)))
+        status = get_copy(thread, ref, data, len);
     api_leave(thread);
     return status;
 }
@@ -525,14 +549,14 @@ static int release(struct task_thread *thread, uint64_t handle)
     int status = object_check(thread->room, handle, &object);
     if (status != RAYMPI_OK)
         return status;
-    status = context_unhold(context, handle);
-    if (status != RAYMPI_OK) {
+    status = context_unhold(context, object);
+    if (base_unlikely(status != RAYMPI_OK)) {
         bool kept = (context->run && context->run->kept && kept_remove(context->run->kept, object)) ||
                     kept_remove(&thread->room->kept, object);
         if (!kept)
             return status;
     }
-    object_drop(thread->room, object);
+    object_drop_named(thread->room, object);
     return RAYMPI_OK;
 }
 
@@ -559,7 +583,7 @@ static int keep(struct task_thread *thread, uint64_t handle)
         status = kept_add(set, object);
     if (status != RAYMPI_OK)
         return status;
-    status = context_unhold(context, handle);
+    status = context_unhold(context, object);
     if (status != RAYMPI_OK)
         kept_remove(set, object);
     return status;

@@ -70,7 +70,7 @@ int raympi_waitset_create(raympi_waitset **set)
 
 static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle, uint64_t tag)
 {
-    struct object *object;
+    struct object *object = NULL;
     int status = task_handle_is_actor(handle) ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref")
                                               : object_check(thread->room, handle, &object);
     if (status != RAYMPI_OK)

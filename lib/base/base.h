@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/base_fiber.h"
+#include "base/base_pool.h"
 #include "base/base_spin.h"
 
 #define BASE_CACHE_LINE  64
@@ -54,9 +55,10 @@ struct base_config {
     double watchdog;       /* RAYMPI_WATCHDOG, seconds without progress before a report; 0 = off */
     double create_timeout; /* RAYMPI_CREATE_TIMEOUT, seconds */
     double spin; /* RAYMPI_SPIN_US, microseconds of spinning before sleep; -1 = by oversubscription */
-    uint64_t stack_bytes;   /* RAYMPI_STACK_BYTES (k, m, g suffixes) */
-    uint64_t store_bytes;   /* RAYMPI_STORE_BYTES, per host; 0 = from memory */
-    uint64_t inline_bytes;  /* RAYMPI_INLINE_BYTES, values up to this size travel in messages */
+    uint64_t stack_bytes;  /* RAYMPI_STACK_BYTES (k, m, g suffixes) */
+    uint64_t store_bytes;  /* RAYMPI_STORE_BYTES, per host; 0 = from memory */
+    uint64_t inline_bytes; /* RAYMPI_INLINE_BYTES, values up to this size travel in messages */
+    uint64_t backlog; /* RAYMPI_BACKLOG, unfinished tasks of this rank before submitters are slowed down */
     uint64_t trace_events;  /* RAYMPI_TRACE_EVENTS, events kept per thread */
     const char *trace_file; /* RAYMPI_TRACE, NULL = off */
 };
@@ -121,6 +123,9 @@ void base_segment_close(struct base_segment *segment);
 /** Bytes that one may really use: the least of MemAvailable, the cgroup's room, and the room left in
  * /dev/shm. */
 uint64_t base_memory_available(void);
+/** Private memory of zeros, whole pages, that nothing touches before it is used; NULL: none. */
+void *base_memory_map(size_t bytes);
+void base_memory_unmap(void *memory, size_t bytes);
 /** Bytes left in /dev/shm. */
 uint64_t base_shm_available(void);
 

@@ -53,6 +53,8 @@ static const struct config_variable config_table[] = {
      "object store of each host; 0: from the memory that is available"},
     {"RAYMPI_INLINE_BYTES", CONFIG_BYTES, MEMBER(inline_bytes), "512", 0, 2 * KIB, true,
      "values up to this size travel in messages instead of the store"},
+    {"RAYMPI_BACKLOG", CONFIG_COUNT, MEMBER(backlog), "262144", 64, 4194304, false,
+     "unfinished tasks that this rank may have submitted before a submitter is slowed down"},
     {"RAYMPI_CREATE_TIMEOUT", CONFIG_REAL, MEMBER(create_timeout), "30", 0, 1e9, false,
      "seconds that a new object waits for room in a full store"},
     {"RAYMPI_WATCHDOG", CONFIG_REAL, MEMBER(watchdog), "60", 0, 1e9, false,

@@ -10,6 +10,8 @@ libraympi_sources += \
 	%D%/base_internal.h \
 	%D%/base_log.c \
 	%D%/base_memory.c \
+	%D%/base_pool.c \
+	%D%/base_pool.h \
 	%D%/base_segment.c \
 	%D%/base_spin.c \
 	%D%/base_spin.h \

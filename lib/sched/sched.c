@@ -11,7 +11,8 @@ static struct worker *worker_new(struct sched *sched, int index)
     *worker = (struct worker){.sched = sched, .index = index, .next_deadline = UINT64_MAX};
     base_spin_init(&worker->parked_lock);
     unsigned most = sched->config.max_fibers;
-    worker->fibers = fiber_pool_create(sched->config.stack_bytes, most);
+    /* A task that waits runs what it waits for on its own stack while a whole stack is left of it. */
+    worker->fibers = fiber_pool_create(sched->config.stack_bytes + sched->config.stack_bytes / 4, most);
     if (!worker->fibers || sched_deque_init(&worker->deque) != RAYMPI_OK) {
         fiber_pool_destroy(worker->fibers);
         free(worker);
@@ -35,6 +36,7 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
     if (!sched)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the scheduler");
     *sched = (struct sched){.net = net, .config = *config, .worker_count = config->workers, .active = 1};
+    sched->board = net_board(net, net_rank(net));
     atomic_init(&sched->poller, POLLER_NONE);
     base_spin_init(&sched->rest_lock);
     base_spin_init(&sched->threads_lock);
@@ -58,7 +60,7 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
     }
     main_worker->current = &main_worker->own;
     sched_self = main_worker;
-    atomic_store(&net_board(net, net_rank(net))->available, config->workers > 1);
+    atomic_store(&sched->board->available, config->workers > 1);
     *out = sched;
     return RAYMPI_OK;
 }
@@ -111,6 +113,11 @@ int sched_workers(const struct sched *sched)
 int sched_worker_index(const struct worker *worker)
 {
     return worker->index;
+}
+
+bool sched_is_chained(const struct worker *worker)
+{
+    return worker->chained;
 }
 
 struct worker *sched_worker_self(void)

@@ -66,6 +66,13 @@ void sched_push(struct sched *sched, struct sched_item *item);
 void sched_push_fifo(struct sched *sched, struct sched_item *item);
 /** For items that may only run on this rank: they are not handed out by sched_take(). */
 void sched_push_pinned(struct sched *sched, struct sched_item *item);
+/** Takes `item` off the calling worker's deque if that has made it runnable last and enough stack is left to
+ * run it here and now: who waits for it anyway need not leave the stack. `item` may point to memory that
+ * holds something else by now. After true the caller runs it, and then calls sched_newest_ran(before); or it
+ * gives it back by sched_newest_return(). */
+bool sched_newest_take(struct sched *sched, const struct sched_item *item, bool *before);
+void sched_newest_ran(struct sched *sched, bool before);
+void sched_newest_return(struct sched *sched, struct sched_item *item, bool before);
 /** Takes up to `most` items away, oldest first, for another rank. Any thread. */
 int sched_take(struct sched *sched, struct sched_item **items, int most);
 /** Ready items that sched_take() could give, roughly. */
@@ -104,6 +111,10 @@ void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct 
 int sched_park(struct sched_parker *parker, uint64_t deadline);
 /** Ends a wait, now or the next. Any thread; the parker must still exist. Idempotent. */
 void sched_unpark(struct sched_parker *parker);
+/** Looks at the rings until done(arg) or, after a short time or as soon as there is something else to do for
+ * this worker, gives up: true when done. For waits that end soon, before the detour of a park. Not from
+ * handlers. */
+bool sched_spin(struct sched *sched, bool (*done)(void *arg), void *arg);
 /** Lets other items and messages go first. */
 void sched_yield_fiber(struct sched *sched);
 /** Calls visit for everything that is parked now (under the lists' locks: it must not block). */
@@ -122,6 +133,8 @@ bool sched_in_guard(const struct sched *sched, const void *address);
 /** Most stack that any fiber used, bytes, and most fibers that were blocked at once. */
 size_t sched_stack_high_water(const struct sched *sched);
 unsigned sched_fibers_peak(const struct sched *sched);
+/** Does what runs now on this worker follow directly on another item, without a moment for anything else? */
+bool sched_is_chained(const struct worker *worker);
 /** Bytes of stack left below the caller; SIZE_MAX when unknown. */
 size_t sched_stack_left(void);
 

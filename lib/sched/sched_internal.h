@@ -20,6 +20,7 @@ struct worker {
     struct fiber_pool *fibers;
     struct sched_parker *ready_head, *ready_tail; /* this thread only */
     unsigned tick;
+    bool chained;           /* the item that runs now followed directly on another one */
     uint64_t next_deadline; /* not later than the first deadline of a timed parker here */
     _Atomic uint64_t run, stolen, parked_count, sleeps; /* written by this thread only */
     struct sched_deque deque;
@@ -38,6 +39,7 @@ struct sched_queue {
 
 struct sched {
     struct net *net;
+    struct net_board *board; /* this rank's */
     struct sched_config config;
     int worker_count;          /* without the spare */
     struct worker **workers;   /* worker_count + 1: the last one is the spare */
@@ -69,7 +71,25 @@ struct sched {
 extern __thread struct worker *sched_self __attribute__((tls_model("initial-exec")));
 
 /* sched_park.c */
-size_t sched_stack_left_of(const struct fiber *fiber);
+/* main() gives its thread to the rank's work, and takes it back. Tells how it was before: a task that runs
+ * above a waiting main() leaves it so. */
+static inline bool worker_main_inside(struct worker *worker, bool inside)
+{
+    struct sched *sched = worker->sched;
+    if (worker->current != &worker->own || worker->index != 0)
+        return false;
+    bool before = atomic_load_explicit(&sched->main_inside, memory_order_relaxed);
+    atomic_store_explicit(&sched->main_inside, inside, memory_order_relaxed);
+    if (sched->worker_count == 1)
+        atomic_store_explicit(&sched->board->available, inside, memory_order_relaxed);
+    return before;
+}
+/* SIZE_MAX when this is not the stack that the fiber is known to have. */
+static inline size_t sched_stack_left_of(const struct fiber *fiber)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = (uintptr_t)fiber->stack;
+    return fiber->stack && here >= low && here - low < fiber->stack_bytes ? here - low : SIZE_MAX;
+}
 
 /* sched_queue.c */
 void queue_push(struct sched_queue *queue, struct sched_item *item);

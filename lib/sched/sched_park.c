@@ -55,7 +55,7 @@ static int park_thread(struct sched *sched, struct sched_parker *parker, uint64_
     parker->timed = deadline != UINT64_MAX;
     parker->deadline = deadline;
     list_add(&sched->threads_lock, &sched->threads_parked, parker);
-    atomic_fetch_add_explicit(&net_board(sched->net, net_rank(sched->net))->waiting, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&sched->board->waiting, 1, memory_order_relaxed);
     if (park_begin(parker)) {
         if (!parker->timed)
             sched_active_drop(sched); /* the waker counts us again */
@@ -68,16 +68,9 @@ static int park_thread(struct sched *sched, struct sched_parker *parker, uint64_
                 sched_futex_wait(&parker->state, PARKER_PARKED, parker->timed ? deadline - now : UINT64_MAX);
         }
     }
-    atomic_fetch_sub_explicit(&net_board(sched->net, net_rank(sched->net))->waiting, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&sched->board->waiting, 1, memory_order_relaxed);
     list_remove(&sched->threads_lock, &sched->threads_parked, parker);
     return parker->status;
-}
-
-/* SIZE_MAX when this is not the stack that the fiber is known to have. */
-size_t sched_stack_left_of(const struct fiber *fiber)
-{
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = (uintptr_t)fiber->stack;
-    return fiber->stack && here >= low && here - low < fiber->stack_bytes ? here - low : SIZE_MAX;
 }
 
 size_t sched_stack_left(void)
@@ -126,22 +119,10 @@ static int park_wait(struct worker *worker, struct sched_parker *parker)
     }
 }
 
-/* main() gives its thread to the rank's work, and takes it back. */
-static void main_inside(struct worker *worker, bool inside)
-{
-    struct sched *sched = worker->sched;
-    if (worker->index != 0 || worker->current != &worker->own)
-        return;
-    atomic_store_explicit(&sched->main_inside, inside, memory_order_relaxed);
-    if (sched->worker_count == 1)
-        atomic_store_explicit(&net_board(sched->net, net_rank(sched->net))->available, inside,
-                              memory_order_relaxed);
-}
-
 static int park_fiber(struct worker *worker, struct sched_parker *parker, uint64_t deadline)
 {
     struct sched *sched = worker->sched;
-    struct net_board *board = net_board(sched->net, net_rank(sched->net));
+    struct net_board *board = sched->board;
     parker->deadline = deadline;
     if (deadline < worker->next_deadline)
         worker->next_deadline = deadline;
@@ -150,9 +131,10 @@ static int park_fiber(struct worker *worker, struct sched_parker *parker, uint64
     worker_count(&worker->parked_count);
     int status = RAYMPI_OK;
     if (park_begin(parker)) {
-        main_inside(worker, true);
+        bool before = worker_main_inside(worker, true);
         status = park_wait(worker, parker);
-        main_inside(worker, false);
+        worker->chained = false;
+        worker_main_inside(worker, before);
     }
     atomic_fetch_sub_explicit(&board->waiting, !parker->reason.passive, memory_order_relaxed);
     list_remove(&worker->parked_lock, &worker->parked, parker);

@@ -30,8 +30,7 @@ static void spare_check(struct sched *sched)
     if (worker_thread_start(sched, sched->worker_count) != RAYMPI_OK)
         base_log(BASE_LOG_WARN, "sched", "no spare worker, work waits for main(): %s", base_detail());
     else
-        atomic_store_explicit(&net_board(sched->net, net_rank(sched->net))->available, 1,
-                              memory_order_relaxed);
+        atomic_store_explicit(&sched->board->available, 1, memory_order_relaxed);
 }
 
 struct watchdog {
@@ -46,15 +45,14 @@ static uint64_t movement(const struct sched *sched)
         if (sched->workers[i])
             sum += atomic_load_explicit(&sched->workers[i]->run, memory_order_relaxed) +
                    atomic_load_explicit(&sched->workers[i]->parked_count, memory_order_relaxed);
-    const struct net_board *board = net_board(sched->net, net_rank(sched->net));
+    const struct net_board *board = sched->board;
     return sum + atomic_load_explicit(&((struct net_board *)board)->received, memory_order_relaxed);
 }
 
 static void watchdog_look(struct sched *sched, struct watchdog *dog, uint64_t now)
 {
     uint64_t moved = movement(sched);
-    bool waits =
-        atomic_load_explicit(&net_board(sched->net, net_rank(sched->net))->waiting, memory_order_relaxed);
+    bool waits = atomic_load_explicit(&sched->board->waiting, memory_order_relaxed);
     if (moved != dog->moved || !waits) {
         *dog = (struct watchdog){moved, now, false};
         return;

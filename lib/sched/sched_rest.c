@@ -20,7 +20,7 @@ void sched_threads_known(struct sched *sched)
  * Once main is in finalize such threads do not matter any more. */
 static bool stranger_around(struct sched *sched)
 {
-    const struct net_board *board = net_board(sched->net, net_rank(sched->net));
+    const struct net_board *board = sched->board;
     if (sched->config.cooperative || atomic_load(&((struct net_board *)board)->finalizing))
         return false;
     return threads_now() >

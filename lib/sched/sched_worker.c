@@ -7,7 +7,8 @@ __thread struct worker *sched_self __attribute__((tls_model("initial-exec")));
 
 #define FAIR_TICKS  64 /* items after which queues other than one's own, timers and messages come first */
 #define YIELD_SPINS 4  /* looks before sleep when the host is oversubscribed */
-#define POLL_EVERY  8  /* items between two looks at the rings */
+#define SPIN_CLOCK  16 /* looks between two looks at the clock */
+#define POLL_EVERY  16 /* items between two looks at the rings */
 
 /* Continues on fiber `to`; returns when somebody switches back to the fiber that called. */
 void worker_switch(struct worker *worker, struct fiber *to)
@@ -129,7 +130,7 @@ bool sched_poll(struct sched *sched, int who, int budget)
     int delivered = net_poll(sched->net, budget);
     if (sched->config.hooks.polled)
         sched->config.hooks.polled(sched->config.hooks.arg);
-    atomic_fetch_add_explicit(&sched->polls, 1, memory_order_relaxed);
+    worker_count(&sched->polls); /* the poller's */
     atomic_store_explicit(&sched->poller, POLLER_NONE, memory_order_release);
     return delivered > 0;
 }
@@ -160,6 +161,46 @@ static struct sched_item *shared_next(struct sched *sched)
 {
     struct sched_item *item = queue_pop(&sched->pinned);
     return item ? item : queue_pop(&sched->inject);
+}
+
+/* Something that a worker which only takes from its own queue would never come to. */
+static bool others_wait(const struct worker *worker)
+{
+    const struct sched *sched = worker->sched;
+    return worker->ready_head || worker->next_deadline != UINT64_MAX || !queue_empty(&sched->pinned) ||
+           !queue_empty(&sched->inject) ||
+           atomic_load_explicit(&((struct worker *)worker)->remote_ready, memory_order_relaxed) != NULL;
+}
+
+bool sched_newest_take(struct sched *sched, const struct sched_item *item, bool *before)
+{
+    struct worker *self = sched_self;
+    if (!self || !sched_deque_is_newest(&self->deque, item) || self->sched != sched)
+        return false;
+    size_t left = sched_stack_left_of(self->current);
+    if (base_unlikely(left == SIZE_MAX || left < sched->config.stack_bytes ||
+                      (self->tick % FAIR_TICKS == 0 && others_wait(self))) ||
+        base_unlikely(!sched_deque_pop(&self->deque)))
+        return false;
+    *before = worker_main_inside(self, true);
+    self->chained = false;
+    worker_count(&self->run);
+    return true;
+}
+
+void sched_newest_ran(struct sched *sched, bool before)
+{
+    struct worker *self = sched_self;
+    self->chained = false;
+    worker_main_inside(self, before);
+    if (base_unlikely(++self->tick % POLL_EVERY == 0))
+        sched_poll(sched, self->index, POLL_BUDGET);
+}
+
+void sched_newest_return(struct sched *sched, struct sched_item *item, bool before)
+{
+    worker_main_inside(sched_self, before);
+    sched_push(sched, item);
 }
 
 struct sched_item *worker_next(struct worker *worker)
@@ -317,35 +358,82 @@ static void worker_sleep(struct worker *worker)
     progress_kick(sched);
 }
 
+/* Nothing to do: the rooms above may know where there is. */
+static void worker_ask(struct worker *worker)
+{
+    struct sched *sched = worker->sched;
+    if (sched->config.hooks.idle && may_take(worker))
+        sched->config.hooks.idle(sched->config.hooks.arg);
+}
+
 void worker_run(struct worker *worker, struct sched_item *item)
 {
     worker_count(&worker->run);
     item->run(item);
 }
 
-/* Looks around for a while, then sleeps. */
+/* How long a worker has looked around. */
+struct spin {
+    unsigned looks;
+    uint64_t end; /* 0: not known yet */
+};
+
+/* Between two looks; false when it is time to sleep. The clock is read now and then only: it costs more than
+ * a look. */
+static bool spin_on(const struct sched *sched, struct spin *spin)
+{
+    unsigned looks = ++spin->looks;
+    if (!sched->config.spin_ns) {
+        sched_yield();
+        return looks <= YIELD_SPINS;
+    }
+    ck_pr_stall();
+    if (looks % SPIN_CLOCK != 0)
+        return true;
+    uint64_t now = net_now(sched->net);
+    if (spin->end == 0)
+        spin->end = now + sched->config.spin_ns;
+    return now < spin->end;
+}
+
+bool sched_spin(struct sched *sched, bool (*done)(void *arg), void *arg)
+{
+    struct worker *self = sched_self;
+    struct spin spin = {0, 0};
+    bool found = false;
+    if (!self || self->sched != sched || sched->config.cooperative)
+        return false;
+    bool before = worker_main_inside(self, true);
+    while (!worker_has_work(self)) {
+        sched_poll(sched, self->index, POLL_BUDGET);
+        found = done(arg);
+        if (found || !spin_on(sched, &spin))
+            break;
+    }
+    worker_main_inside(self, before);
+    return found;
+}
+
+/* Looks around for a while, then sleeps. Asks the rooms above for work only when nothing has come for a
+ * moment: a peer that is awake answers faster than that. */
 void worker_idle(struct worker *worker)
 {
     struct sched *sched = worker->sched;
-    sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));
-    if (sched->config.hooks.idle && may_take(worker))
-        sched->config.hooks.idle(sched->config.hooks.arg);
+    struct spin spin = {0, 0};
+    if (worker->next_deadline != UINT64_MAX)
+        sched_expire(worker, net_now(sched->net));
     if (sched->config.cooperative) {
+        worker_ask(worker);
         if (!worker_has_work(worker))
             worker_sleep(worker);
         return;
     }
-    uint64_t end = sched->config.spin_ns ? net_now(sched->net) + sched->config.spin_ns : 0;
-    for (int looks = 0;; looks++) {
+    do {
         if (worker_has_work(worker) || sched_poll(sched, worker->index, POLL_BUDGET))
             return;
-        if (end ? net_now(sched->net) >= end : looks >= YIELD_SPINS)
-            break;
-        if (end)
-            ck_pr_stall();
-        else
-            sched_yield();
-    }
+        if (spin.looks == 0 ? !sched->config.spin_ns : spin.looks == SPIN_CLOCK)
+            worker_ask(worker);
+    } while (spin_on(sched, &spin));
     worker_sleep(worker);
 }
 
@@ -362,6 +450,7 @@ void worker_loop(void *arg)
     for (;;) {
         struct sched_parker *ready = worker_ready(worker);
         if (ready) {
+            worker->chained = false;
             worker->finished = worker->current;
             worker_switch(worker, ready->fiber);
         }
@@ -370,10 +459,10 @@ void worker_loop(void *arg)
             worker_switch(worker, &worker->own);
         }
         struct sched_item *item = worker_next(worker);
-        if (item) {
+        if (item)
             worker_run(worker, item);
-        } else {
+        else
             worker_idle(worker);
-        }
+        worker->chained = item != NULL;
     }
 }

@@ -6,8 +6,10 @@ libraympi_sources += \
 	%D%/task_function.c \
 	%D%/task_held.c \
 	%D%/task_id.c \
+	%D%/task_inline.h \
 	%D%/task_internal.h \
 	%D%/task_object.c \
+	%D%/task_plan.c \
 	%D%/task_ref.c \
 	%D%/task_refcount.c \
 	%D%/task_refcount.h \

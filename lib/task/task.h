@@ -10,6 +10,7 @@
 #include "task/task_refcount.h"
 #include "trace/trace.h"
 
+#include <stdlib.h>
 #include <uthash.h>
 
 /* ---- identity */
@@ -46,6 +47,17 @@ enum task_message_type {
 
 /* ---- registered functions */
 
+/** What the options of a call come to. */
+struct task_plan {
+    int status;      /* of the definition's options: not OK: they are looked at again for the error's text */
+    int num_returns; /* 1 to TASK_RETURNS_MAX */
+    int node;        /* must run there, if on_node; else -1 */
+    bool on_node;
+    bool plain;   /* a task with one result that may run anywhere */
+    bool spread;  /* round robin over the ranks that have it */
+    bool is_void; /* num_returns = NONE: the one ref tells the end only */
+};
+
 /** A task, class or method as this process knows it. */
 struct task_function {
     uint64_t hash; /* of the name; what travels */
@@ -57,6 +69,7 @@ struct task_function {
     struct task_function *methods; /* of a class, by hash */
     uint8_t *ranks;                /* bit per rank that has it; NULL: all */
     bool is_class;
+    struct task_plan plan; /* of a call without options */
     UT_hash_handle hh;
 };
 /** Puts the registered definitions of this process in a table. Once per process; ARGUMENT for duplicate
@@ -161,27 +174,46 @@ struct waiter {
 
 struct task;
 
-/** One object as this rank knows it: as its owner (in a type-stable slot) or as a borrower (in a hash). */
+/** One object as this rank knows it: as its owner (in a type-stable slot) or as a borrower (in a hash). The
+ * first two cache lines are all that most small objects touch. */
 struct object {
-    struct refcount count; /* first: handle, holds, holders */
+    _Alignas(BASE_CACHE_LINE) struct refcount count; /* first: handle, holds, names, holders */
     _Atomic uintptr_t waiters;
     int status;                   /* once ready: OK or the error's code */
     _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
-    _Atomic uint32_t named;       /* holds of users' scopes and kept sets: while 0, its handle is refused */
-    uint32_t child;               /* logical identity: parent and index */
+    uint32_t child;               /* logical identity: parent and index; of a free slot: its number */
     uint16_t result;
     uint16_t attempt;
-    _Atomic uint8_t seen;   /* somebody has looked at the error */
-    _Atomic uint8_t wanted; /* borrower: the owner was asked */
-    uint8_t unsealed;       /* raympi_create without raympi_seal yet */
-    uint8_t nested_held;    /* the owner holds the nested refs */
-    uint8_t borrowed;       /* `parent` is the object's own identity, as it was told */
-    struct task_id parent;
+    union {
+        struct {
+            uint8_t seen;        /* somebody has looked at the error; atomic */
+            uint8_t wanted;      /* borrower: the owner was asked; atomic */
+            uint8_t unsealed;    /* raympi_create without raympi_seal yet */
+            uint8_t nested_held; /* the owner holds the nested refs */
+            uint8_t borrowed;    /* `parent` is the object's own identity, as it was told */
+        };
+        uint64_t flags; /* all of them: 0 for most */
+    };
     const char *label; /* task name, "put": static or the function's */
-    struct task *producer;
+    union {
+        struct task_id parent;
+        struct {
+            uint64_t generation;
+            struct object *next;
+        } free; /* of a free slot */
+    };
+    _Atomic(struct task *) producer; /* while its value is on its way; others may look, relaxed */
     struct value value;
-    struct object *next_free; /* or in a list of those to be woken or destroyed */
+    struct object *next; /* of those to be woken or destroyed */
     struct waiter *waking;
+};
+_Static_assert(sizeof(struct object) == 3 * BASE_CACHE_LINE, "an object is three cache lines");
+_Static_assert(offsetof(struct object, value.u.bytes) + 16 == 2 * BASE_CACHE_LINE,
+               "a number lies in the first two");
+
+/** A borrower's record. */
+struct borrowed {
+    struct object object;
     UT_hash_handle hh;
 };
 
@@ -189,23 +221,30 @@ static inline uint64_t object_handle(const struct object *object)
 {
     return object->count.handle;
 }
+/** Somebody has looked at its error, or is going to. */
+static inline void object_see(struct object *object)
+{
+    __atomic_store_n(&object->seen, 1, __ATOMIC_RELAXED);
+}
+/** The task that makes its value, as long as that is not there: then it may be gone. */
+static inline struct task *object_producer(const struct object *object)
+{
+    return atomic_load_explicit(&((struct object *)object)->producer, memory_order_relaxed);
+}
+static inline void object_set_producer(struct object *object, struct task *task)
+{
+    atomic_store_explicit(&object->producer, task, memory_order_relaxed);
+}
 static inline bool object_ready(const struct object *object)
 {
     /* Acquire: the value is seen complete. */
     return atomic_load_explicit(&((struct object *)object)->waiters, memory_order_acquire) == OBJECT_READY;
 }
 
-/** A new object owned here, with `holds` holds. NULL: out of memory (detail set). */
-struct object *object_new(struct task_room *room, uint32_t holds, const char *label);
-/** The record of a handle here, or NULL. The caller must know of a hold that keeps it. */
-struct object *object_find(struct task_room *room, uint64_t handle);
-/** As object_find() for handles that come from the user: RELEASED with a text when no user's scope on this
- * rank holds it, even if something else (a view, an argument of a waiting task) still does. */
-int object_check(struct task_room *room, uint64_t handle, struct object **object);
-void object_retain(struct object *object);
-void object_drop(struct task_room *room, struct object *object);
-/** The value is in place (or the status is an error): wakes all waiters. Once. */
-void object_complete(struct task_room *room, struct object *object);
+static inline void object_retain(struct object *object)
+{
+    refcount_retain(&object->count);
+}
 /** Completes with an error value. */
 void object_fail(struct task_room *room, struct object *object, int code, const char *task,
                  const char *message);
@@ -229,6 +268,9 @@ struct object *object_actor_borrow(struct task_room *room, uint64_t handle, cons
 
 /* ---- contexts: what a running task, a method, main() or a thread of the user's holds */
 
+#define VIEWS_INLINE 4
+#define VIEW_LEANS   ((uintptr_t)1)
+
 struct context {
     struct task_room *room;
     struct task_id parent; /* of the task itself: its id is hash(parent, index), worked out when needed */
@@ -243,19 +285,17 @@ struct context {
     struct held_index *held_index; /* made when a hint was wrong and there are many */
     uint32_t *frames;              /* where each nested scope began in held and views: pairs */
     uint32_t frame_used, frame_size;
-    struct object **views;
+    uintptr_t *views; /* objects, each with a hold; marked VIEW_LEANS: with the hold that the scope has */
     uint32_t view_used, view_size, view_cursor; /* cursor: where the search for a free place goes on */
-    raympi_ctx *run;                            /* NULL for main and threads */
-    void *lanes;                                /* the actor room's: calls that wait for arguments */
+    uint32_t leaning;                           /* views that are marked so */
+    uintptr_t view_first[VIEWS_INLINE];
+    raympi_ctx *run; /* NULL for main and threads */
+    void *lanes;     /* the actor room's: calls that wait for arguments */
 };
-void context_init(struct context *context, struct task_room *room, const char *name);
-/** Lets go of everything. */
-void context_fini(struct context *context);
-struct task_id context_id(struct context *context);
 /** Puts one hold into the scope. MEMORY: the hold is still the caller's. */
 int context_hold(struct context *context, struct object *object);
-/** Takes one hold out of the scope (without dropping it). RELEASED. */
-int context_unhold(struct context *context, uint64_t handle);
+/** Takes one hold out of the scope, without dropping it; it keeps its name. RELEASED. */
+int context_unhold_anywhere(struct context *context, struct object *object);
 int context_scope_begin(struct context *context);
 int context_scope_end(struct context *context);
 int context_view_add(struct context *context, struct object *object, uint64_t *position);
@@ -282,10 +322,12 @@ struct task_thread {
     struct context *context; /* what runs now */
     struct context root;
     struct object *free_objects;
-    struct task *free_tasks;
-    uint32_t free_object_count, free_task_count;
+    uint32_t free_object_count;
+    struct base_pool_cache tasks, args;
     int in_call; /* inside raympi: a signal handler must not come in */
     struct trace_thread *trace;
+    uint64_t last_end;                 /* of a task, in the trace's ticks */
+    _Atomic uint64_t *shown;           /* on the board: what runs; NULL: no place for this worker */
     _Atomic uint64_t submitted, ended; /* tasks; written by this thread only */
     struct task_thread *next;
 };
@@ -318,36 +360,40 @@ enum task_flags {
     TASK_FOREIGN = 2,      /* submitted by another rank */
     TASK_SENT = 4,         /* the submitter's record while it runs elsewhere */
     TASK_NEXT_IN_LANE = 8, /* a method call whose arguments are there, behind one whose are not */
+    TASK_SPREAD = 16,      /* goes to the next rank in turn */
+    TASK_ARGS_POOLED = 32, /* its arguments are a record of the pool's */
 };
 
+/** The first two cache lines are all that a task without arguments touches. */
 struct task {
-    struct sched_item item;
+    _Alignas(BASE_CACHE_LINE) struct sched_item item;
     struct task_room *room;
     struct task_function *function;
     uint64_t name_hash;
-    int owner;  /* rank that submitted it and owns the results */
-    int node;   /* must run there; -1: anywhere */
-    int runner; /* where it was sent */
+    int owner;      /* rank that submitted it and owns the results */
+    int node;       /* must run there; -1: anywhere */
+    uint32_t index; /* logical identity */
+    _Atomic uint32_t unresolved;
     uint16_t attempt;
+    uint16_t arg_count;
     uint8_t returns;
     uint8_t flags;
-    uint16_t arg_count;
-    uint32_t index; /* logical identity */
     struct task_id parent;
-    _Atomic uint32_t unresolved;
-    uint64_t actor;                               /* a method call: the actor's handle */
-    struct object *actor_object;                  /* submitter: a hold on it while the call is on its way */
     uint64_t return_handles[TASK_RETURNS_INLINE]; /* or in returns_more */
     uint64_t *returns_more;
-    struct arg args_inline[TASK_ARGS_INLINE];
-    struct arg *args;
+    struct arg *args;            /* TASK_ARGS_INLINE of them are a record of the pool's */
+    uint64_t actor;              /* a method call: the actor's handle */
+    int runner;                  /* where it was sent */
+    struct object *actor_object; /* submitter: a hold on it while the call is on its way */
     void *lane;
-    struct task *next; /* free list, lane, mailbox */
+    struct task *next; /* lane, mailbox */
 };
+_Static_assert(offsetof(struct task, actor_object) == 2 * BASE_CACHE_LINE, "what few need comes last");
 
 struct task_config {
     int rank, size;
     uint64_t inline_bytes;
+    uint64_t backlog; /* 0: no bound */
     double create_timeout;
     bool report_leaks;
     struct trace *trace;
@@ -367,8 +413,9 @@ struct task_actor_hooks {
     void (*end)(void *arg);         /* the job ends: destructors */
 };
 
-#define OBJECT_SLAB  4096
-#define OBJECT_SLABS 4096
+#define OBJECT_SLOT_BITS 24
+#define OBJECT_SLAB      4096
+#define OBJECT_SLABS     4096
 
 struct task_room {
     struct net *net;
@@ -382,7 +429,8 @@ struct task_room {
     uint32_t slab_used, slot_used; /* slots of the last slab that were given out */
     struct object *free_objects;   /* surplus of the threads */
     struct base_spin borrow_lock;  /* the hash, and every refcount call marked [locked] */
-    struct object *borrowed;
+    struct borrowed *borrowed;
+    struct base_pool tasks, args;
     struct base_spin thread_lock;
     struct task_thread *threads;
     uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
@@ -390,7 +438,9 @@ struct task_room {
     struct kept_set kept;
     _Atomic int stealing;                       /* a STEAL is on its way */
     _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */
-    _Atomic int ended;                          /* phases of the end that were announced */
+    _Atomic uint32_t spread_next;               /* whose turn it is */
+    uint64_t backlog_mask; /* a thread looks at the backlog each time that these bits of its count are set */
+    _Atomic int ended;     /* phases of the end that were announced */
     _Atomic int deadlocks;
     struct sched_parker *finalize_parker;
     struct base_spin finalize_lock;
@@ -403,16 +453,8 @@ int task_room_open(struct task_room **room, struct net *net, struct store *store
 void task_room_close(struct task_room *room);
 void task_room_hooks(struct task_room *room, struct sched_hooks *hooks);
 
-/** Takes from the thread's pool; NULL: out of memory. */
-struct task *task_new(struct task_room *room);
-/** The submitter lets go of the actor: before the results of a call are there, so that who has them finds a
- * handle that was released to be released. */
-void task_actor_drop(struct task *task);
-/** Frees a task and its arguments; drops holds of the submitter on arguments that the runner did not accept.
- */
-void task_free(struct task *task);
-uint64_t *task_returns(struct task *task);
-
+/** Memory for arguments, none of them initialised. MEMORY. */
+int task_args_new(struct task *task, uint32_t count);
 /** The request behind the public calls. */
 struct task_request {
     struct task_function *function;
@@ -425,12 +467,18 @@ struct task_request {
 };
 /** Submits; gives the refs of its results (in the current scope). On error every ref holds it. */
 int task_submit(struct task_room *room, const struct task_request *request, raympi_ref *refs, size_t count);
+/** The same for a task whose definition's plan is plain, called without options. */
+int task_submit_plain(struct task_function *function, const raympi_value *args, size_t count,
+                      raympi_ref *ref);
 /** A ref that holds an error of this caller. */
 raympi_ref task_error_ref(struct task_room *room, int code, const char *task, const char *message);
 
 /** Options of definition and call merged; UNSUPPORTED names what is not built yet. */
-int task_options_merge(raympi_options *merged, const raympi_options *definition, const raympi_options *call,
-                       bool actor);
+int task_options_merge(raympi_options *merged, const raympi_options *definition, const raympi_options *call);
+/** The plan of a call without options; `definition` may be NULL: all defaults. */
+void task_plan_init(struct task_plan *plan, const raympi_options *definition);
+/** The plan of a call. UNSUPPORTED, ARGUMENT, INFEASIBLE. */
+int task_plan_make(struct task_plan *plan, const struct task_room *room, const struct task_request *request);
 
 /** Sends a task to its runner. */
 void task_send(struct task_room *room, struct task *task, int rank);
@@ -438,7 +486,7 @@ void task_send(struct task_room *room, struct task *task, int rank);
 struct task_outcome {
     int status;
     bool exit_actor; /* the body asked for the end of its actor */
-    char text[256];  /* the message of a failure */
+    char text[256];  /* the message of a failure, "" when there is none */
 };
 /** Runs a task on the calling worker (methods too: `self` is the state of `actor`). `outcome` may be NULL. */
 void task_run(struct task *task, void *self, void *actor, struct kept_set *kept,
@@ -459,6 +507,9 @@ void task_resumed(struct task_thread *thread, struct context *context);
 
 /** Waits for an object. OK (it is ready, perhaps with an error), TIMEOUT, DEADLOCK, MEMORY. */
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what);
+/** Runs the task that makes the object here and now, if the caller's worker would take it next anyway. True
+ * when the object is ready after that. */
+bool task_run_wanted(struct task_room *room, struct object *object);
 /** `timeout` in seconds as a deadline. */
 uint64_t task_deadline(struct task_room *room, double timeout);
 /** Fills the detail text from a failed object; marks it seen; returns its status. */
@@ -468,8 +519,9 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
 
 struct raympi_waitset;
 void task_quiesce_report(struct task_room *room, const char *why);
-/** Tasks submitted by all threads of this rank so far. */
+/** Tasks submitted by all threads of this rank so far, and those that have not ended. */
 uint64_t task_submitted(struct task_room *room);
+uint64_t task_outstanding(struct task_room *room);
 /** The collective end: returns when every rank is here and nothing is left to do. */
 int task_finalize(struct task_room *room);
 /** Leaks and unseen errors, printed. Returns UNSEEN when there were errors nobody looked at. */
@@ -496,5 +548,7 @@ struct raympi_ctx {
     char message[512];
     bool exit_actor;
 };
+
+#include "task/task_inline.h"
 
 #endif

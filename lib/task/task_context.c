@@ -5,54 +5,58 @@
 
 #define VIEW_LOOKS 16 /* places looked at for a free one before the table grows */
 
-void context_init(struct context *context, struct task_room *room, const char *name)
+struct task_id context_id_make(struct context *context)
 {
-    context->room = room;
-    context->id_known = false;
-    context->index = 0;
-    context->children = 0;
-    context->name = name;
-    context->held = context->held_first;
-    context->held_used = 0;
-    context->held_size = sizeof context->held_first / sizeof context->held_first[0];
-    context->held_index = NULL;
-    context->frames = NULL;
-    context->frame_used = context->frame_size = 0;
-    context->views = NULL;
-    context->view_used = context->view_size = context->view_cursor = 0;
-    context->run = NULL;
-    context->lanes = NULL;
+    context->id = task_id_child(context->parent, context->index);
+    context->id_known = true;
+    return context->id;
 }
 
-struct task_id context_id(struct context *context)
+static struct object *view_object(uintptr_t view)
 {
-    if (!context->id_known) {
-        context->id = task_id_child(context->parent, context->index);
-        context->id_known = true;
-    }
-    return context->id;
+    return (struct object *)(view & ~VIEW_LEANS);
+}
+
+static void view_drop(struct context *context, uintptr_t view)
+{
+    if (view & VIEW_LEANS)
+        context->leaning--;
+    else if (view)
+        object_drop(context->room, view_object(view));
 }
 
 static void views_drop_from(struct context *context, uint32_t first)
 {
     for (uint32_t i = first; i < context->view_used; i++)
-        if (context->views[i])
-            object_drop(context->room, context->views[i]);
+        view_drop(context, context->views[i]);
     context->view_used = first;
 }
 
-void context_fini(struct context *context)
+void views_stand(struct context *context, struct object *object)
+{
+    uint32_t few = context->view_used < VIEWS_INLINE ? context->view_used : VIEWS_INLINE;
+    for (uint32_t i = 0; i < few; i++)
+        if (context->views[i] == ((uintptr_t)object | VIEW_LEANS)) {
+            object_retain(object);
+            context->views[i] = (uintptr_t)object;
+            context->leaning--;
+        }
+}
+
+void context_let_go(struct context *context)
 {
     if (__atomic_load_n(&context->lanes, __ATOMIC_RELAXED))
         context->room->actor.leave(context->room->actor.arg, context);
     views_drop_from(context, 0);
     held_drop_from(context, 0);
     held_fini(context);
-    free(context->views);
+    if (context->views != context->view_first)
+        free(context->views);
     free(context->frames);
-    context->views = NULL;
+    context->views = context->view_first;
+    context->view_size = VIEWS_INLINE;
     context->frames = NULL;
-    context->frame_used = 0;
+    context->frame_used = context->frame_size = 0;
 }
 
 int context_scope_begin(struct context *context)
@@ -94,39 +98,58 @@ static bool view_place(struct context *context, uint32_t *place)
     return false;
 }
 
-int context_view_add(struct context *context, struct object *object, uint64_t *position)
+static int views_grow(struct context *context)
 {
-    uint32_t place;
-    if (context->view_used == context->view_size && view_place(context, &place)) {
-        object_retain(object);
-        *position = place;
-        context->views[place] = object;
-        return RAYMPI_OK;
-    }
-    if (context->view_used == context->view_size) {
-        uint32_t size = context->view_size ? 2 * context->view_size : 8;
-        struct object **views = realloc(context->views, size * sizeof *views);
-        if (!views)
-            return base_fail(RAYMPI_ERR_MEMORY, "no memory for another view");
-        context->views = views;
-        context->view_size = size;
+    bool first = context->views == context->view_first;
+    uint32_t size = 2 * context->view_size;
+    uintptr_t *views = realloc(first ? NULL : context->views, size * sizeof *views);
+    if (!views)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for another view");
+    if (first)
+        memcpy(views, context->view_first, sizeof context->view_first);
+    context->views = views;
+    context->view_size = size;
+    return RAYMPI_OK;
+}
+
+/* The first few views lean on the hold that the scope has: two atomic operations less for most. */
+static uintptr_t view_of(struct context *context, struct object *object, uint32_t place)
+{
+    if (place < VIEWS_INLINE && context_holds(context, object)) {
+        context->leaning++;
+        return (uintptr_t)object | VIEW_LEANS;
     }
     object_retain(object);
-    *position = context->view_used;
-    context->views[context->view_used++] = object;
+    return (uintptr_t)object;
+}
+
+int context_view_add(struct context *context, struct object *object, uint64_t *position)
+{
+    uint32_t place = context->view_used;
+    if (base_unlikely(place == context->view_size) && !view_place(context, &place)) {
+        int status = views_grow(context);
+        if (status != RAYMPI_OK)
+            return status;
+        place = context->view_used;
+    }
+    if (place == context->view_used)
+        context->view_used++;
+    *position = place;
+    context->views[place] = view_of(context, object, place);
     return RAYMPI_OK;
 }
 
 int context_view_end(struct context *context, struct object *object, uint64_t position)
 {
-    if (position >= context->view_used || context->views[position] != object)
+    if (position >= context->view_used || view_object(context->views[position]) != object)
         return base_fail(RAYMPI_ERR_ARGUMENT,
                          "this view is not open in %s: ended before, or got in another scope", context->name);
-    context->views[position] = NULL;
+    uintptr_t view = context->views[position];
+    context->views[position] = 0;
     uint32_t first = context->frame_used ? context->frames[context->frame_used - 1] : 0;
     while (context->view_used > first && !context->views[context->view_used - 1])
         context->view_used--;
-    object_drop(context->room, object);
+    view_drop(context, view);
     return RAYMPI_OK;
 }
 
@@ -142,7 +165,6 @@ int kept_add(struct kept_set *set, struct object *object)
     }
     if (kept) {
         kept->holds++;
-        atomic_fetch_add_explicit(&object->named, 1, memory_order_relaxed);
     }
     base_spin_unlock(&set->lock);
     return kept ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory to keep a ref");
@@ -159,8 +181,6 @@ bool kept_remove(struct kept_set *set, struct object *object)
         free(kept);
     }
     base_spin_unlock(&set->lock);
-    if (kept)
-        atomic_fetch_sub_explicit(&object->named, 1, memory_order_relaxed);
     return kept != NULL;
 }
 
@@ -169,8 +189,9 @@ void kept_drop_all(struct task_room *room, struct kept_set *set)
     struct kept *kept, *next;
     HASH_ITER (hh, set->table, kept, next) {
         HASH_DEL(set->table, kept);
-        while (kept->holds-- > 0)
-            object_drop_named(room, kept->handle);
+        struct object *object = object_find(room, kept->handle);
+        while (object && kept->holds-- > 0)
+            object_drop_named(room, object);
         free(kept);
     }
 }

@@ -36,7 +36,7 @@ void task_on_end(void *arg, const struct net_message *message)
     base_spin_unlock(&room->finalize_lock);
 }
 
-static uint64_t outstanding(struct task_room *room)
+uint64_t task_outstanding(struct task_room *room)
 {
     base_spin_lock(&room->thread_lock);
     uint64_t left =
@@ -60,18 +60,18 @@ uint64_t task_submitted(struct task_room *room)
 static void describe_object(struct task_room *room, uint64_t handle, char *text, size_t size)
 {
     struct object *object = handle ? object_find(room, handle) : NULL;
+    const struct task *producer = object ? object_producer(object) : NULL;
     if (!object) {
         snprintf(text, size, "an event of the job");
     } else if (refcount_owner(handle) != room->config.rank) {
         snprintf(text, size, "an object of rank %d", refcount_owner(handle));
     } else if (object->unsealed) {
         snprintf(text, size, "an object that was created but never sealed");
-    } else if (!object->producer) {
+    } else if (!producer) {
         snprintf(text, size, "%s", object->label);
-    } else if (object->producer->flags & TASK_SENT) {
-        snprintf(text, size, "the result of %s, which is on rank %d", object->label,
-                 object->producer->runner);
-    } else if (atomic_load(&object->producer->unresolved) > 0) {
+    } else if (producer->flags & TASK_SENT) {
+        snprintf(text, size, "the result of %s, which is on rank %d", object->label, producer->runner);
+    } else if (atomic_load(&((struct task *)producer)->unresolved) > 0) {
         snprintf(text, size, "the result of %s, which waits for its arguments", object->label);
     } else {
         snprintf(text, size, "the result of %s", object->label);
@@ -91,7 +91,7 @@ static void report_one(void *arg, const struct sched_parker *parker)
 void task_quiesce_report(struct task_room *room, const char *why)
 {
     base_log(BASE_LOG_ERROR, "task", "%s: %llu of the tasks submitted here have not ended", why,
-             (unsigned long long)outstanding(room));
+             (unsigned long long)task_outstanding(room));
     sched_each_parked(room->sched, report_one, room);
 }
 
@@ -200,7 +200,7 @@ static void report_held(struct task_room *room)
     for (uint32_t i = 0; i < room->slab_used; i++) {
         const struct object *slab = atomic_load_explicit(&room->slabs[i], memory_order_acquire);
         for (uint32_t j = 0; j < OBJECT_SLAB; j++)
-            objects += object_handle(&slab[j]) != 0;
+            objects += object_handle(&slab[j]) != 0 && object_handle(&slab[j]) != OBJECT_NO_HANDLE;
     }
     struct store_counters store;
     store_collect(room->store);
@@ -228,7 +228,7 @@ static void let_go(struct task_room *room)
 
 static void note_never_run(struct task_room *room)
 {
-    uint64_t left = outstanding(room);
+    uint64_t left = task_outstanding(room);
     if (left == 0)
         return;
     base_log(BASE_LOG_ERROR, "task",

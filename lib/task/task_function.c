@@ -56,6 +56,7 @@ static struct task_function *function_new(struct task_function **table, const ch
     function->name = name;
     function->full_name = full_name;
     function->full_hash = base_hash_name(full_name);
+    task_plan_init(&function->plan, NULL);
     HASH_ADD(hh, *table, hash, sizeof function->hash, function);
     return function;
 }
@@ -67,9 +68,19 @@ static struct task_function *table_find(struct task_function *table, uint64_t ha
     return function;
 }
 
+/* Those looked for last, by the low bits of the hash: messages name few functions, and often the same. */
+#define RECENT 64
+static _Atomic(struct task_function *) recent[RECENT];
+
 struct task_function *task_function_find(uint64_t hash)
 {
-    return table_find(functions, hash);
+    /* relaxed: what it points to was there before anybody looked, and goes when nobody does any more */
+    struct task_function *function = atomic_load_explicit(&recent[hash % RECENT], memory_order_relaxed);
+    if (base_likely(function && function->hash == hash))
+        return function;
+    function = table_find(functions, hash);
+    atomic_store_explicit(&recent[hash % RECENT], function, memory_order_relaxed);
+    return function;
 }
 
 struct task_function *task_function_named(const char *name)
@@ -99,6 +110,8 @@ static int add_definition(raympi_definition *definition)
     function->definition = definition;
     function->body = definition->body;
     function->is_class = definition->body == NULL;
+    task_plan_init(&function->plan, &definition->options);
+    function->plan.plain = function->plan.plain && !function->is_class;
     definition->internal[0] = function;
     return RAYMPI_OK;
 }
@@ -176,6 +189,8 @@ static void table_clear(struct task_function **table, bool methods)
 
 void task_functions_clear(void)
 {
+    for (int i = 0; i < RECENT; i++)
+        atomic_store_explicit(&recent[i], NULL, memory_order_relaxed);
     table_clear(&functions, false);
     for (raympi_definition *d = registered_definitions; d; d = d->internal[1])
         d->internal[0] = d;

@@ -108,13 +108,10 @@ static uint32_t index_find(struct context *context, uint64_t handle)
     return slot->newest ? slot->newest - 1 : UINT32_MAX;
 }
 
-/* Position of a hold on the object, or UINT32_MAX. */
-static uint32_t held_find(struct context *context, const struct object *object, uint64_t handle)
+/* Position of a hold on an object whose hint was of no use, or UINT32_MAX. */
+static uint32_t held_find(struct context *context, uint64_t handle)
 {
-    uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
-    if (at < context->held_used && context->held[at] == handle)
-        return at;
-    uint32_t looks = context->held_used < HELD_LOOKS ? context->held_used : HELD_LOOKS;
+    uint32_t at, looks = context->held_used < HELD_LOOKS ? context->held_used : HELD_LOOKS;
     for (at = context->held_used; at > context->held_used - looks;)
         if (context->held[--at] == handle)
             return at;
@@ -171,40 +168,57 @@ static int held_grow(struct context *context)
     return RAYMPI_OK;
 }
 
-int context_hold(struct context *context, struct object *object)
+int context_hold_more(struct context *context)
 {
-    if (context->held_used == context->held_size) {
-        int status = held_grow(context);
-        if (status != RAYMPI_OK)
-            return status;
-    }
-    atomic_store_explicit(&object->scope_index, context->held_used, memory_order_relaxed);
-    context->held[context->held_used++] = object_handle(object);
-    atomic_fetch_add_explicit(&object->named, 1, memory_order_relaxed);
-    return RAYMPI_OK;
+    return held_grow(context);
 }
 
-int context_unhold(struct context *context, uint64_t handle)
+int context_hold(struct context *context, struct object *object)
 {
-    struct object *object = handle ? object_find(context->room, handle) : NULL;
-    uint32_t at = object ? held_find(context, object, handle) : UINT32_MAX;
-    if (at == UINT32_MAX)
+    int status = context_hold_named(context, object);
+    if (status == RAYMPI_OK)
+        refcount_name(&object->count);
+    return status;
+}
+
+/* The entry at `at` is free; so is the end of the list. */
+static inline void held_clear(struct context *context, uint32_t at)
+{
+    context->held[at] = 0;
+    uint32_t used = context->held_used, first = scope_first(context);
+    while (used > first && context->held[used - 1] == 0)
+        used--;
+    context->held_used = used;
+    if (base_unlikely(context->held_index != NULL))
+        index_shrink(context);
+}
+
+int context_unhold_anywhere(struct context *context, struct object *object)
+{
+    uint64_t handle = object_handle(object);
+    uint32_t at = atomic_load_explicit(&object->scope_index, memory_order_relaxed);
+    if (at >= context->held_used || context->held[at] != handle)
+        at = held_find(context, handle);
+    if (base_unlikely(at == UINT32_MAX))
         return base_fail(RAYMPI_ERR_RELEASED,
                          "%s does not hold ref %#llx: released before, or got in another scope",
                          context->name, (unsigned long long)handle);
-    context->held[at] = 0;
-    atomic_fetch_sub_explicit(&object->named, 1, memory_order_relaxed);
-    while (context->held_used > scope_first(context) && context->held[context->held_used - 1] == 0)
-        context->held_used--;
-    index_shrink(context);
+    if (base_unlikely(context->leaning > 0))
+        views_stand(context, object);
+    held_clear(context, at);
     return RAYMPI_OK;
 }
 
 void held_drop_from(struct context *context, uint32_t first)
 {
-    for (uint32_t i = first; i < context->held_used; i++)
-        if (context->held[i])
-            object_drop_named(context->room, context->held[i]);
+    for (uint32_t i = first; i < context->held_used; i++) {
+        struct object *object = context->held[i] ? object_find(context->room, context->held[i]) : NULL;
+        if (!object)
+            continue;
+        if (base_unlikely(context->leaning > 0))
+            views_stand(context, object);
+        object_drop_named(context->room, object);
+    }
     context->held_used = first;
     index_shrink(context);
 }

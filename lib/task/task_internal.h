@@ -16,7 +16,15 @@ struct writer {
 };
 void writer_init(struct writer *writer);
 void writer_fini(struct writer *writer);
-void write_bytes(struct writer *writer, const void *data, size_t length);
+/** Room for `length` bytes more; false (and the writer has failed): out of memory. */
+bool writer_grow(struct writer *writer, size_t length);
+static inline void write_bytes(struct writer *writer, const void *data, size_t length)
+{
+    if (base_unlikely(length > writer->size - writer->used) && !writer_grow(writer, length))
+        return;
+    memcpy(writer->bytes + writer->used, data, length);
+    writer->used += length;
+}
 static inline void write_u8(struct writer *w, uint8_t x)
 {
     write_bytes(w, &x, sizeof x);
@@ -36,8 +44,24 @@ struct reader {
     const char *at, *end;
     bool failed; /* something was longer than the message: all later reads give 0 */
 };
-void read_bytes(struct reader *reader, void *data, size_t length);
-const void *read_in_place(struct reader *reader, size_t length);
+/** The next `length` bytes where they lie; NULL (and the reader has failed): there are not so many. */
+static inline const void *read_in_place(struct reader *reader, size_t length)
+{
+    if (base_unlikely(length > (size_t)(reader->end - reader->at))) {
+        reader->failed = true;
+        reader->at = reader->end;
+        return NULL;
+    }
+    const void *data = reader->at;
+    reader->at += length;
+    return data;
+}
+static inline void read_bytes(struct reader *reader, void *data, size_t length)
+{
+    const void *from = read_in_place(reader, length);
+    if (base_likely(from != NULL))
+        memcpy(data, from, length);
+}
 static inline uint8_t read_u8(struct reader *r)
 {
     uint8_t x = 0;
@@ -62,22 +86,22 @@ void write_value(struct task_room *room, struct writer *writer, struct value *va
 bool read_value(struct task_room *room, struct reader *reader, struct value *value);
 
 /* task_object.c */
-struct object *object_by_slot(struct task_room *room, uint64_t handle);
-void object_destroy(struct task_room *room, struct object *object);
-struct object *object_alloc(struct task_room *room);
-void object_free(struct task_room *room, struct object *object);
-void object_init(struct object *object, uint64_t handle, uint32_t holds, const char *label);
+/** A thread ends: its free slots go to the room. */
+void object_slots_return(struct task_room *room, struct task_thread *thread);
 
 /* task_held.c */
 /** Lets go of the holds from position `first` on. */
 void held_drop_from(struct context *context, uint32_t first);
 void held_fini(struct context *context);
 
+/* task_context.c */
+/** The scope is about to let go of a hold on the object: views of it that lean on the scope's holds get one
+ * of their own. */
+void views_stand(struct context *context, struct object *object);
+
 /* task_ref.c */
 void object_zero(struct task_room *room, uint64_t handle);
 void object_drop_handle(struct task_room *room, uint64_t handle);
-/** Drops a hold that a user had a name for: one of a scope or a kept set. */
-void object_drop_named(struct task_room *room, uint64_t handle);
 void ref_decline(struct task_room *room, uint64_t handle, int forwarder);
 void ref_on_message(void *arg, const struct net_message *message);
 void ref_on_want(void *arg, const struct net_message *message);
@@ -92,15 +116,33 @@ void task_send_failed(struct task *task, const struct value *error);
 
 /* task_run.c */
 void task_dispatch(struct task *task);
-void task_item_run(struct sched_item *item);
+/** A task of this rank's has ended. */
+void task_count_ended(struct task_room *room);
 void task_complete_returns(struct task *task, struct result *results, const struct value *error);
 void object_set_alias(struct task_room *room, struct object *object, struct object *target);
+
+/** A count that one thread writes and others read. */
+static inline void task_count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
 
 /* task_steal.c */
 void task_on_steal(void *arg, const struct net_message *message);
 void task_on_no_work(void *arg, const struct net_message *message);
 void task_idle(void *arg);
-void task_credit_wait(struct task_room *room, int rank);
+/** Slows a submitter down whose tasks the job, or rank `there` (-1: none by name), can not keep up with. */
+void task_backlog_look(struct task_room *room);
+void task_credit_wait(struct task_room *room, int there);
+static inline void task_backlog_wait(struct task_room *room, int there)
+{
+    if (there >= 0)
+        task_credit_wait(room, there);
+    uint64_t submitted = atomic_load_explicit(&task_self->submitted, memory_order_relaxed);
+    if (base_unlikely((submitted & room->backlog_mask) == room->backlog_mask))
+        task_backlog_look(room);
+}
 int task_choose(struct task_room *room, const struct task *task);
 
 /* task_end.c */

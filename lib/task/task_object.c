@@ -5,168 +5,132 @@
 
 #include <stdlib.h>
 
-#define SLOT_BITS       24
-#define GENERATION_BITS 19
-#define GENERATION_LAST ((UINT64_C(1) << GENERATION_BITS) - 1)
-#define THREAD_SPARE                                                                                         \
-    256 /* free records that a thread keeps; surplus goes to the room, half of it at a time */
-
-static uint64_t handle_make(int rank, uint64_t generation, uint64_t slot)
+/* Under the lock: slots that were never used, at most a batch. */
+static uint32_t slots_carve(struct task_room *room, struct object **list)
 {
-    return (uint64_t)rank << REFCOUNT_SEQUENCE_BITS | generation << SLOT_BITS | slot;
-}
-
-/* While a slot is free, its `child` word remembers the slot and `parent.word[0]` the generation. */
-static struct object *slot_fresh(struct task_room *room)
-{
-    base_spin_lock(&room->slab_lock);
-    struct object *object = NULL;
-    if (room->free_objects) {
-        object = room->free_objects;
-        room->free_objects = object->next_free;
-        base_spin_unlock(&room->slab_lock);
-        return object;
-    }
     if (room->slot_used == OBJECT_SLAB && room->slab_used < OBJECT_SLABS) {
-        struct object *slab = aligned_alloc(BASE_CACHE_LINE, OBJECT_SLAB * sizeof *slab);
+        struct object *slab = base_memory_map(OBJECT_SLAB * sizeof *slab);
         if (slab) {
-            memset(slab, 0, OBJECT_SLAB * sizeof *slab);
             /* Release: who finds a handle in this slab sees it zeroed. */
             atomic_store_explicit(&room->slabs[room->slab_used++], slab, memory_order_release);
             room->slot_used = 0;
+            if (room->slab_used == 1) /* handle 0 is null, and no look-up may find it */
+                slab[room->slot_used++].count.handle = OBJECT_NO_HANDLE;
         }
     }
-    if (room->slot_used < OBJECT_SLAB) {
-        uint32_t slab = room->slab_used - 1;
-        object = atomic_load_explicit(&room->slabs[slab], memory_order_relaxed) + room->slot_used;
-        object->child = slab * OBJECT_SLAB + room->slot_used++;
-        object->parent.word[0] = 0;
+    uint32_t count = OBJECT_SLAB - room->slot_used < OBJECT_SLOTS_BATCH ? OBJECT_SLAB - room->slot_used
+                                                                        : OBJECT_SLOTS_BATCH;
+    if (count == 0)
+        return 0;
+    uint32_t slab = room->slab_used - 1, first = room->slot_used;
+    struct object *objects = atomic_load_explicit(&room->slabs[slab], memory_order_relaxed);
+    /* From the end: so they are taken in the order of their addresses, which prefetchers like. */
+    for (uint32_t slot = first + count; slot-- > first;) {
+        objects[slot].child = slab * OBJECT_SLAB + slot;
+        objects[slot].free.next = *list;
+        *list = &objects[slot];
     }
+    room->slot_used += count;
+    return count;
+}
+
+/* Under the lock: moves at most a batch of free slots from one list to another. */
+static uint32_t slots_move(struct object **from, struct object **to)
+{
+    uint32_t moved = 0;
+    for (; *from && moved < OBJECT_SLOTS_BATCH; moved++) {
+        struct object *object = *from;
+        *from = object->free.next;
+        object->free.next = *to;
+        *to = object;
+    }
+    return moved;
+}
+
+static uint32_t slots_get(struct task_room *room, struct object **list)
+{
+    base_spin_lock(&room->slab_lock);
+    uint32_t count = room->free_objects ? slots_move(&room->free_objects, list) : slots_carve(room, list);
     base_spin_unlock(&room->slab_lock);
+    return count;
+}
+
+static void slots_give(struct task_room *room, struct object **list)
+{
+    base_spin_lock(&room->slab_lock);
+    slots_move(list, &room->free_objects);
+    base_spin_unlock(&room->slab_lock);
+}
+
+void object_slots_return(struct task_room *room, struct task_thread *thread)
+{
+    while (thread->free_objects)
+        slots_give(room, &thread->free_objects);
+    thread->free_object_count = 0;
+}
+
+/* A thread that takes no part, or in another node's room. */
+static struct object *slot_single(struct task_room *room)
+{
+    struct object *list = NULL;
+    if (!slots_get(room, &list))
+        return NULL;
+    struct object *object = list;
+    list = object->free.next;
+    slots_give(room, &list);
     return object;
 }
 
-struct object *object_alloc(struct task_room *room)
+struct object *object_slots_fetch(struct task_room *room)
 {
     struct task_thread *thread = task_self;
-    struct object *object = thread && thread->room == room ? thread->free_objects : NULL;
-    if (object) {
-        thread->free_objects = object->next_free;
-        thread->free_object_count--;
-        return object;
+    struct object *object;
+    if (!thread || thread->room != room) {
+        object = slot_single(room);
+    } else {
+        thread->free_object_count = slots_get(room, &thread->free_objects);
+        object = thread->free_objects;
+        if (object) {
+            thread->free_objects = object->free.next;
+            thread->free_object_count--;
+        }
     }
-    object = slot_fresh(room);
     if (!object)
         base_fail(RAYMPI_ERR_MEMORY,
                   "no memory for another object record (16 million may live at once on a rank)");
     return object;
 }
 
-static void spare_give_back(struct task_room *room, struct task_thread *thread)
+void object_slots_surplus(struct task_room *room, struct object *object)
 {
-    base_spin_lock(&room->slab_lock);
-    for (int i = 0; i < THREAD_SPARE / 2; i++) {
-        struct object *object = thread->free_objects;
-        thread->free_objects = object->next_free;
-        object->next_free = room->free_objects;
-        room->free_objects = object;
-    }
-    base_spin_unlock(&room->slab_lock);
-    thread->free_object_count -= THREAD_SPARE / 2;
-}
-
-void object_free(struct task_room *room, struct object *object)
-{
-    uint64_t handle = object->count.handle;
-    uint64_t generation = (handle >> SLOT_BITS) & GENERATION_LAST;
-    object->count.handle = 0;
-    if (generation == GENERATION_LAST)
-        return; /* the slot has had all the handles that there are for it */
-    object->child = (uint32_t)(handle & ((1u << SLOT_BITS) - 1));
-    object->parent.word[0] = generation + 1;
     struct task_thread *thread = task_self;
     if (!thread || thread->room != room) {
-        base_spin_lock(&room->slab_lock);
-        object->next_free = room->free_objects;
-        room->free_objects = object;
-        base_spin_unlock(&room->slab_lock);
+        object->free.next = NULL;
+        slots_give(room, &object);
         return;
     }
-    object->next_free = thread->free_objects;
-    thread->free_objects = object;
-    if (++thread->free_object_count > THREAD_SPARE)
-        spare_give_back(room, thread);
+    slots_give(room, &thread->free_objects);
+    thread->free_object_count -= OBJECT_SLOTS_BATCH;
 }
 
-void object_init(struct object *object, uint64_t handle, uint32_t holds, const char *label)
+struct object *object_find_borrowed(struct task_room *room, uint64_t handle)
 {
-    refcount_init(&object->count, handle, holds);
-    object->status = RAYMPI_OK;
-    atomic_store_explicit(&object->scope_index, 0, memory_order_relaxed);
-    atomic_store_explicit(&object->named, 0, memory_order_relaxed);
-    object->child = 0;
-    object->result = 0;
-    object->attempt = 0;
-    atomic_store_explicit(&object->seen, 0, memory_order_relaxed);
-    atomic_store_explicit(&object->wanted, 0, memory_order_relaxed);
-    object->unsealed = 0;
-    object->nested_held = 0;
-    object->borrowed = 0;
-    object->label = label;
-    object->producer = NULL;
-    object->value.kind = VALUE_NONE;
-    object->value.type = 0;
-    object->value.nested = 0;
-    object->value.length = 0;
-    atomic_store_explicit(&object->waiters, 0, memory_order_relaxed);
-}
-
-struct object *object_new(struct task_room *room, uint32_t holds, const char *label)
-{
-    struct object *object = object_alloc(room);
-    if (!object)
-        return NULL;
-    uint64_t slot = object->child, generation = object->parent.word[0];
-    if (slot == 0 && generation == 0 && room->config.rank == 0)
-        generation = 1; /* handle 0 is null */
-    object_init(object, handle_make(room->config.rank, generation, slot), holds, label);
-    return object;
-}
-
-struct object *object_by_slot(struct task_room *room, uint64_t handle)
-{
-    uint32_t slot = (uint32_t)(handle & ((1u << SLOT_BITS) - 1));
-    struct object *slab = atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_acquire);
-    if (!slab)
-        return NULL;
-    struct object *object = slab + slot % OBJECT_SLAB;
-    return object->count.handle == handle ? object : NULL;
-}
-
-struct object *object_find(struct task_room *room, uint64_t handle)
-{
-    if (!task_handle_is_actor(handle) && refcount_owner(handle) == room->config.rank)
-        return object_by_slot(room, handle);
-    struct object *object;
+    struct borrowed *borrowed;
     base_spin_lock(&room->borrow_lock);
-    HASH_FIND(hh, room->borrowed, &handle, sizeof handle, object);
+    HASH_FIND(hh, room->borrowed, &handle, sizeof handle, borrowed);
     base_spin_unlock(&room->borrow_lock);
-    return object;
+    return borrowed ? &borrowed->object : NULL;
 }
 
-int object_check(struct task_room *room, uint64_t handle, struct object **object)
+int object_refused(uint64_t handle)
 {
     if (handle == 0)
         return base_fail(RAYMPI_ERR_ARGUMENT,
                          "the ref is null: it was never set, or the call that made it failed");
-    *object = object_find(room, handle);
-    if (!*object || atomic_load_explicit(&(*object)->named, memory_order_relaxed) == 0)
-        return base_fail(
-            RAYMPI_ERR_RELEASED,
-            "ref %#llx is not held here: it was released (a task's refs end with the task unless "
-            "kept), or it is no ref of this job",
-            (unsigned long long)handle);
-    return RAYMPI_OK;
+    return base_fail(RAYMPI_ERR_RELEASED,
+                     "ref %#llx is not held here: it was released (a task's refs end with the task unless "
+                     "kept), or it is no ref of this job",
+                     (unsigned long long)handle);
 }
 
 struct task_id object_id(const struct object *object)
@@ -177,18 +141,14 @@ struct task_id object_id(const struct object *object)
                          (uint64_t)object->result + (UINT64_C(1) << 40));
 }
 
-void object_retain(struct object *object)
-{
-    refcount_retain(&object->count);
-}
-
 /* What the owner held for the object's bytes. */
 static void nested_drop(struct task_room *room, struct object *object)
 {
     uint32_t count;
     const raympi_wire_ref *wires = value_nested(room, &object->value, &count);
     for (uint32_t i = 0; i < count; i++)
-        object_drop_handle(room, wires[i].handle);
+        if (wires[i].handle)
+            object_drop_handle(room, wires[i].handle);
 }
 
 /* Nobody can seal it any more. Whoever was promised the value (ranks that have let go of it since) is told.
@@ -196,7 +156,7 @@ static void nested_drop(struct task_room *room, struct object *object)
 static void unsealed_end(struct task_room *room, struct object *object)
 {
     value_drop(room, &object->value, true);
-    atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
+    object_see(object);
     object_fail(room, object, RAYMPI_ERR_RELEASED, object->label, "it was released before it was sealed");
 }
 
@@ -206,16 +166,16 @@ static void destroy_one(struct task_room *room, struct object *object)
     bool owner = refcount_owner(handle) == room->config.rank;
     if (object->unsealed)
         unsealed_end(room, object);
-    if (owner && object->status != RAYMPI_OK && !atomic_load_explicit(&object->seen, memory_order_relaxed))
+    if (owner && object->status != RAYMPI_OK && !__atomic_load_n(&object->seen, __ATOMIC_RELAXED))
         task_note_unseen(room, object);
     if (object->nested_held)
         nested_drop(room, object);
     value_drop(room, &object->value, owner);
     refcount_fini(&object->count);
     if (task_handle_is_actor(handle) || !owner)
-        free(object);
+        free(base_container(object, struct borrowed, object));
     else
-        object_free(room, object);
+        object_slot_free(room, object);
     if (task_handle_is_actor(handle) && owner)
         room->actor.handle_free(room->actor.arg, handle);
 }
@@ -223,42 +183,33 @@ static void destroy_one(struct task_room *room, struct object *object)
 /* The last hold is gone, and the record is in no table that others look into with a hold. What an object
  * holds may go with it, and what that holds, and so on: a list that is as long as a user makes it, so not by
  * recursion. */
-void object_destroy(struct task_room *room, struct object *object)
+void object_destroy_more(struct task_room *room, struct object *object)
 {
     static __thread struct object *doomed __attribute__((tls_model("initial-exec")));
     static __thread bool destroying __attribute__((tls_model("initial-exec")));
-    object->next_free = doomed;
-    doomed = object;
-    if (destroying)
+    if (destroying) {
+        object->next = doomed;
+        doomed = object;
         return;
+    }
     destroying = true;
+    destroy_one(room, object);
     while ((object = doomed)) {
-        doomed = object->next_free;
+        doomed = object->next;
         destroy_one(room, object);
     }
     destroying = false;
 }
 
-void object_drop(struct task_room *room, struct object *object)
+void object_drop_more(struct task_room *room, struct object *object, uint64_t handle, int dropped)
 {
-    uint64_t handle = object_handle(object);
-    int dropped = refcount_drop(&object->count);
-    if (base_likely(dropped == 0))
-        return;
-    if (dropped < 0) {
+    if (dropped < 0)
         base_log(BASE_LOG_ERROR, "task", "object %#llx (%s) was released more often than held",
                  (unsigned long long)handle, object->label);
-        return;
-    }
-    /* An owner's count that has reached 0 stays there: nobody is left to pass a hold on. No lock is needed.
-     */
-    if (refcount_owner(handle) == room->config.rank && !task_handle_is_actor(handle)) {
-        /* Acquire: what every holder did under its hold comes before the end of the record. */
-        (void)atomic_load_explicit(&object->count.count, memory_order_acquire);
-        object_destroy(room, object);
-    } else {
+    else if (object_owned(room, handle))
+        object_destroy(room, object); /* stays 0: nobody is left to pass a hold on, and no lock is needed */
+    else
         object_zero(room, handle);
-    }
 }
 
 /* ---- waiters: a list whose head word also says "ready" and is its own lock */
@@ -338,16 +289,16 @@ static void wake(struct task_room *room, struct object *object, struct waiter *f
     if (queue_end) {
         object_retain(object);
         object->waking = first;
-        object->next_free = NULL;
+        object->next = NULL;
         *queue_end = object;
-        queue_end = &object->next_free;
+        queue_end = &object->next;
         return;
     }
     queue_end = &queue;
     fire_all(first, object);
     while ((object = queue)) {
         fire_all(object->waking, object);
-        queue = object->next_free;
+        queue = object->next;
         if (!queue)
             queue_end = &queue;
         object_drop(room, object);
@@ -355,7 +306,7 @@ static void wake(struct task_room *room, struct object *object, struct waiter *f
     queue_end = NULL;
 }
 
-void object_complete(struct task_room *room, struct object *object)
+void object_complete_waited(struct task_room *room, struct object *object)
 {
     uintptr_t word = waiters_lock(object);
     if (word == OBJECT_READY) {

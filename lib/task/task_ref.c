@@ -18,25 +18,32 @@ static void ref_send(struct task_room *room, const struct refcount_message *mess
 
 static struct object *hash_find(struct task_room *room, uint64_t handle)
 {
-    struct object *object;
+    struct borrowed *borrowed;
     if (!task_handle_is_actor(handle) && refcount_owner(handle) == room->config.rank)
         return object_by_slot(room, handle);
-    HASH_FIND(hh, room->borrowed, &handle, sizeof handle, object);
-    return object;
+    HASH_FIND(hh, room->borrowed, &handle, sizeof handle, borrowed);
+    return borrowed ? &borrowed->object : NULL;
 }
 
 /* Under the lock: a new record in the hash, which owns nothing yet. */
 static struct object *hash_create(struct task_room *room, uint64_t handle, const char *label)
 {
-    struct object *object = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *object, BASE_CACHE_LINE));
-    if (!object) {
+    struct borrowed *borrowed = aligned_alloc(BASE_CACHE_LINE, sizeof *borrowed);
+    if (!borrowed) {
         base_fail(RAYMPI_ERR_MEMORY, "no memory for a borrowed ref");
         return NULL;
     }
-    memset(object, 0, sizeof *object);
-    object_init(object, handle, 1, label);
-    HASH_ADD(hh, room->borrowed, count.handle, sizeof handle, object);
-    return object;
+    memset(borrowed, 0, sizeof *borrowed);
+    object_init(&borrowed->object, handle, 1, label);
+    HASH_ADD(hh, room->borrowed, object.count.handle, sizeof handle, borrowed);
+    return &borrowed->object;
+}
+
+/* Under the lock: nobody finds it any more. */
+static void hash_remove(struct task_room *room, struct object *object)
+{
+    struct borrowed *borrowed = base_container(object, struct borrowed, object);
+    HASH_DEL(room->borrowed, borrowed);
 }
 
 /* Under the lock: the host's record of an actor. The maker has invented the handle and is its first holder,
@@ -49,8 +56,8 @@ static struct object *actor_record(struct task_room *room, uint64_t handle, int 
         return object;
     struct refcount_message message = {REFCOUNT_REGISTER, handle, maker, handle, room->config.rank};
     if (refcount_receive(&object->count, room->config.rank, maker, &message, &output) != REFCOUNT_OK) {
-        HASH_DEL(room->borrowed, object);
-        free(object);
+        hash_remove(room, object);
+        free(base_container(object, struct borrowed, object));
         return NULL;
     }
     refcount_drop(&object->count); /* the hold that hash_create() gave */
@@ -75,7 +82,7 @@ static struct object *apply(struct task_room *room, struct object *object,
     bool gone = output->verdict == REFCOUNT_FREE || output->verdict == REFCOUNT_ERASE;
     if (gone && (task_handle_is_actor(object_handle(object)) ||
                  refcount_owner(object_handle(object)) != room->config.rank))
-        HASH_DEL(room->borrowed, object);
+        hash_remove(room, object);
     if (output->has_message)
         ref_send(room, &output->message);
     return gone ? object : NULL;
@@ -101,27 +108,14 @@ void object_zero(struct task_room *room, uint64_t handle)
     finish(room, gone, output.drop);
 }
 
-static void drop_found(struct task_room *room, uint64_t handle, uint32_t named)
-{
-    struct object *object = object_find(room, handle);
-    if (!object) {
-        base_log(BASE_LOG_ERROR, "task", "a hold on %#llx was to be dropped, but there is no record of it",
-                 (unsigned long long)handle);
-        return;
-    }
-    if (named)
-        atomic_fetch_sub_explicit(&object->named, named, memory_order_relaxed);
-    object_drop(room, object);
-}
-
 void object_drop_handle(struct task_room *room, uint64_t handle)
 {
-    drop_found(room, handle, 0);
-}
-
-void object_drop_named(struct task_room *room, uint64_t handle)
-{
-    drop_found(room, handle, 1);
+    struct object *object = object_find(room, handle);
+    if (object)
+        object_drop(room, object);
+    else
+        base_log(BASE_LOG_ERROR, "task", "a hold on %#llx was to be dropped, but there is no record of it",
+                 (unsigned long long)handle);
 }
 
 struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder,
@@ -187,12 +181,13 @@ struct object *object_retain_alive(struct task_room *room, uint64_t handle)
 {
     base_spin_lock(&room->borrow_lock);
     struct object *object = hash_find(room, handle);
-    uint32_t count = object ? atomic_load_explicit(&object->count.count, memory_order_relaxed) : 0;
-    while (count > 0 && !atomic_compare_exchange_weak_explicit(&object->count.count, &count, count + 1,
-                                                               memory_order_relaxed, memory_order_relaxed))
+    uint64_t count = object ? atomic_load_explicit(&object->count.count, memory_order_relaxed) : 0;
+    while ((uint32_t)count > 0 &&
+           !atomic_compare_exchange_weak_explicit(&object->count.count, &count, count + 1,
+                                                  memory_order_relaxed, memory_order_relaxed))
         continue;
     base_spin_unlock(&room->borrow_lock);
-    return count > 0 ? object : NULL;
+    return (uint32_t)count > 0 ? object : NULL;
 }
 
 void ref_on_message(void *arg, const struct net_message *message)
@@ -226,7 +221,7 @@ void object_want(struct task_room *room, struct object *object)
     uint64_t handle = object_handle(object);
     int owner = refcount_owner(handle);
     if (owner == room->config.rank || object_ready(object) ||
-        atomic_exchange_explicit(&object->wanted, 1, memory_order_relaxed))
+        __atomic_exchange_n(&object->wanted, 1, __ATOMIC_RELAXED))
         return;
     struct net_piece piece = {&handle, sizeof handle};
     if (net_send(room->net, owner, TASK_MESSAGE_WANT, &piece, 1) != RAYMPI_OK)
@@ -240,7 +235,7 @@ static void send_value(struct task_room *room, struct object *object, int rank)
     write_u64(&writer, object_handle(object));
     write_u32(&writer, (uint32_t)object->status);
     write_value(room, &writer, &object->value);
-    atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
+    object_see(object);
     value_error_see(value_behind(&object->value));
     if (writer_send(room, &writer, rank, TASK_MESSAGE_VALUE) != RAYMPI_OK)
         base_log(BASE_LOG_ERROR, "task", "the value of %s could not be sent to rank %d: %s", object->label,

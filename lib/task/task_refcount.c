@@ -10,7 +10,7 @@ static bool rank_is_valid(int32_t rank)
     return rank >= 0 && rank < REFCOUNT_MAX_RANKS;
 }
 
-void refcount_init(struct refcount *record, uint64_t handle, uint32_t count)
+void refcount_init(struct refcount *record, uint64_t handle, uint64_t count)
 {
     *record = (struct refcount){.handle = handle};
     /* relaxed: the caller's lock publishes the record together with its place in the table */
@@ -85,22 +85,10 @@ static void holder_remove(struct refcount *record, int32_t rank)
             (record->holder_count - position) * sizeof *record->holders);
 }
 
-int refcount_drop(struct refcount *record)
+int refcount_underflow(struct refcount *record, uint64_t units)
 {
-    /*
-     * release: whatever this thread did under its hold happens before the count is seen at 0. Later
-     * increments and decrements are read-modify-writes and so continue the release sequence: the one acquire
-     * load in refcount_reached_zero sees the work of every holder.
-     * acquire: the owner's last drop, which destroys the record without that function, sees it too.
-     */
-    uint32_t before = atomic_fetch_sub_explicit(&record->count, 1, memory_order_acq_rel);
-
-    if (before > 1)
-        return 0;
-    if (before == 1)
-        return 1;
     /* relaxed: only undoes the wrong drop, for a report; the protocol is broken already */
-    atomic_fetch_add_explicit(&record->count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&record->count, units, memory_order_relaxed);
     return REFCOUNT_E_UNDERFLOW;
 }
 
@@ -113,7 +101,7 @@ int refcount_reached_zero(struct refcount *record, int32_t self, struct refcount
      * acquire: pairs with the release in refcount_drop, so freeing comes after all that holders did. Only
      * calls under the caller's lock raise a count from 0, so a 0 that is seen here stays.
      */
-    if (atomic_load_explicit(&record->count, memory_order_acquire) != 0)
+    if ((uint32_t)atomic_load_explicit(&record->count, memory_order_acquire) != 0)
         return REFCOUNT_OK;
     if (refcount_owner(record->handle) == self) {
         /* each holder is a unit of the count, so somebody here has dropped what was not his */
@@ -175,7 +163,7 @@ int refcount_accept(struct refcount *record, int32_t self, uint64_t handle, int3
         return REFCOUNT_OK;
     }
     /* relaxed: at the owner nobody but the ref that is accepted here could change a 0 */
-    if (is_owner && atomic_load_explicit(&record->count, memory_order_relaxed) == 0)
+    if (is_owner && refcount_holds(record) == 0)
         return REFCOUNT_E_DEAD;
     /*
      * relaxed: a borrower's count may rise from 0 here. The lock orders this against refcount_reached_zero,
@@ -194,7 +182,7 @@ static int receive_register(struct refcount *record, int32_t self, int32_t from,
     if (message->token == 0 || !rank_is_valid(message->forwarder))
         return REFCOUNT_E_MALFORMED;
     /* relaxed: some hold covers the ref, so a 0 is a broken protocol and not a race */
-    if (atomic_load_explicit(&record->count, memory_order_relaxed) == 0)
+    if (refcount_holds(record) == 0)
         return REFCOUNT_E_DEAD;
     if (refcount_is_holder(record, from))
         return REFCOUNT_E_HOLDER;
@@ -224,7 +212,7 @@ static int receive_release(struct refcount *record, int32_t self, int32_t from,
     if (!refcount_is_holder(record, from))
         return REFCOUNT_E_NOT_HOLDER;
     /* relaxed: only a check; drop_and_decide orders what matters */
-    if (atomic_load_explicit(&record->count, memory_order_relaxed) < record->holder_count)
+    if (refcount_holds(record) < record->holder_count)
         return REFCOUNT_E_UNDERFLOW;
     holder_remove(record, from);
     return drop_and_decide(record, self, output);

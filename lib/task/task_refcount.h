@@ -65,7 +65,7 @@ enum refcount_status {
 /* One rank's holds on one object; 32 bytes. Only the owner's record uses the holder set. */
 struct refcount {
     uint64_t handle;
-    _Atomic uint32_t count;
+    _Atomic uint64_t count; /* holds; in units of REFCOUNT_NAME, how many of them a user has a name for */
     uint32_t holder_count;
     uint32_t holder_capacity;
     int32_t *holders; /* sorted, owned by the record */
@@ -105,11 +105,27 @@ static inline int32_t refcount_owner(uint64_t handle)
     return (int32_t)(handle >> REFCOUNT_SEQUENCE_BITS);
 }
 
-/* Starts a record with `count` local holds and no holders. Cannot fail. */
-void refcount_init(struct refcount *record, uint64_t handle, uint32_t count);
+/* Starts a record with `count` local holds (each with a name: REFCOUNT_NAMED_HOLD) and no holders. Cannot
+ * fail. */
+void refcount_init(struct refcount *record, uint64_t handle, uint64_t count);
 
 /* Frees the holder set. The record may be initialised again. */
 void refcount_fini(struct refcount *record);
+
+/* A hold that a user can name, by a handle that some scope keeps, counts here too: a hold and its name come
+ * and go by one atomic operation. Names are the callers' business; no function here looks at them. */
+#define REFCOUNT_NAME       (UINT64_C(1) << 32)
+#define REFCOUNT_NAMED_HOLD (REFCOUNT_NAME + 1)
+
+static inline uint32_t refcount_holds(const struct refcount *record)
+{
+    return (uint32_t)atomic_load_explicit(&((struct refcount *)record)->count, memory_order_relaxed);
+}
+
+static inline uint32_t refcount_names(const struct refcount *record)
+{
+    return (uint32_t)(atomic_load_explicit(&((struct refcount *)record)->count, memory_order_relaxed) >> 32);
+}
 
 /* One more hold, for a caller that has one: never from 0. Lock-free, from any thread. */
 static inline void refcount_retain(struct refcount *record)
@@ -118,13 +134,58 @@ static inline void refcount_retain(struct refcount *record)
     atomic_fetch_add_explicit(&record->count, 1, memory_order_relaxed);
 }
 
+/* A hold of the caller's gets a name, or loses it. */
+static inline void refcount_name(struct refcount *record)
+{
+    atomic_fetch_add_explicit(&record->count, REFCOUNT_NAME, memory_order_relaxed);
+}
+static inline void refcount_unname(struct refcount *record)
+{
+    atomic_fetch_sub_explicit(&record->count, REFCOUNT_NAME, memory_order_relaxed);
+}
+
+/* `units` is more than there was: undone, and told. */
+int refcount_underflow(struct refcount *record, uint64_t units);
+static inline int refcount_drop_units(struct refcount *record, uint64_t units)
+{
+    /*
+     * release: whatever this thread did under its hold happens before the count is seen at 0. Later
+     * increments and decrements are read-modify-writes and so continue the release sequence: the one acquire
+     * load in refcount_reached_zero sees the work of every holder.
+     * acquire: the owner's last drop, which destroys the record without that function, sees it too.
+     */
+    uint32_t before = (uint32_t)atomic_fetch_sub_explicit(&record->count, units, memory_order_acq_rel);
+
+    if (__builtin_expect(before > 1, 1))
+        return 0;
+    return before == 1 ? 1 : refcount_underflow(record, units);
+}
+
 /*
  * One hold less. Lock-free, from any thread. Returns 0 while holds are left, 1 when the count reached 0, or
  * REFCOUNT_E_UNDERFLOW, with the count as it was. After 1 the caller takes the lock, looks the record up *by
  * its handle* (copied before the call: another thread may erase the record as soon as this one has let go)
  * and calls refcount_reached_zero.
  */
-int refcount_drop(struct refcount *record);
+static inline int refcount_drop(struct refcount *record)
+{
+    return refcount_drop_units(record, 1);
+}
+/* The same for a hold and its name. */
+static inline int refcount_drop_named(struct refcount *record)
+{
+    return refcount_drop_units(record, REFCOUNT_NAMED_HOLD);
+}
+
+/*
+ * At the owner, for a caller who has a hold: is it the only one? Then nobody is left who could pass one on:
+ * the caller may end the record as after a drop to 0, and needs no atomic subtraction for it.
+ */
+static inline bool refcount_is_last(const struct refcount *record)
+{
+    /* acquire: pairs with the release in refcount_drop, so the end comes after all that other holders did */
+    return (uint32_t)atomic_load_explicit(&((struct refcount *)record)->count, memory_order_acquire) == 1;
+}
 
 /*
  * [locked] Decides what a count of 0 means. An accept may have raised the count since, or another thread may

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define BACKLOG_LOOK 1024 /* submissions of a thread between two looks at the backlog, at most */
+
 __thread struct task_thread *task_self __attribute__((tls_model("initial-exec")));
 
 struct task_thread *task_thread_open(struct task_room *room, struct worker *worker, const char *name)
@@ -16,6 +18,8 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
     memset(thread, 0, sizeof *thread);
     thread->room = room;
     thread->worker = worker;
+    int index = worker ? sched_worker_index(worker) : 0;
+    thread->shown = index < 4 ? &net_board(room->net, room->config.rank)->task[index] : NULL;
     thread->trace = trace_thread_open(room->config.trace, name);
     base_spin_lock(&room->thread_lock);
     uint64_t number = ++room->thread_number;
@@ -34,19 +38,9 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
 
 static void free_lists_return(struct task_room *room, struct task_thread *thread)
 {
-    base_spin_lock(&room->slab_lock);
-    while (thread->free_objects) {
-        struct object *object = thread->free_objects;
-        thread->free_objects = object->next_free;
-        object->next_free = room->free_objects;
-        room->free_objects = object;
-    }
-    base_spin_unlock(&room->slab_lock);
-    while (thread->free_tasks) {
-        struct task *task = thread->free_tasks;
-        thread->free_tasks = task->next;
-        free(task);
-    }
+    object_slots_return(room, thread);
+    base_pool_drain(&room->tasks, &thread->tasks);
+    base_pool_drain(&room->args, &thread->args);
 }
 
 void task_thread_close(struct task_thread *thread)
@@ -128,6 +122,11 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     room->store = store;
     room->config = *config;
     room->slot_used = OBJECT_SLAB;
+    room->backlog_mask = config->backlog ? BACKLOG_LOOK - 1 : UINT64_MAX;
+    while (room->backlog_mask >= config->backlog / 4 && config->backlog)
+        room->backlog_mask /= 2;
+    base_pool_init(&room->tasks, sizeof(struct task));
+    base_pool_init(&room->args, TASK_ARGS_INLINE * sizeof(struct arg));
     base_spin_init(&room->slab_lock);
     base_spin_init(&room->borrow_lock);
     base_spin_init(&room->thread_lock);
@@ -162,15 +161,14 @@ static void arg_forget(struct arg *arg)
 /* The memory of a task that never ran, found by the last of its results. */
 static void producer_forget(struct object *object)
 {
-    struct task *task = object_handle(object) ? object->producer : NULL;
+    struct task *task = object_handle(object) ? object_producer(object) : NULL;
     if (!task || object_handle(object) != task_returns(task)[task->returns - 1])
         return;
     for (int i = 0; i < task->arg_count; i++)
         arg_forget(&task->args[i]);
-    if (task->args != task->args_inline)
+    if (!(task->flags & TASK_ARGS_POOLED))
         free(task->args);
     free(task->returns_more);
-    free(task);
 }
 
 /* The scheduler has stopped: nobody else is here any more. */
@@ -185,12 +183,12 @@ void task_room_close(struct task_room *room)
         free(thread);
     }
     task_self = NULL;
-    struct object *object, *next;
-    HASH_ITER (hh, room->borrowed, object, next) {
-        HASH_DEL(room->borrowed, object);
-        value_forget(&object->value);
-        refcount_fini(&object->count);
-        free(object);
+    struct borrowed *borrowed, *next;
+    HASH_ITER (hh, room->borrowed, borrowed, next) {
+        HASH_DEL(room->borrowed, borrowed);
+        value_forget(&borrowed->object.value);
+        refcount_fini(&borrowed->object.count);
+        free(borrowed);
     }
     for (uint32_t i = 0; i < room->slab_used; i++) {
         struct object *slab = atomic_load(&room->slabs[i]);
@@ -201,7 +199,9 @@ void task_room_close(struct task_room *room)
         }
     }
     for (uint32_t i = 0; i < room->slab_used; i++)
-        free(atomic_load(&room->slabs[i]));
+        base_memory_unmap(atomic_load(&room->slabs[i]), OBJECT_SLAB * sizeof(struct object));
+    base_pool_fini(&room->tasks);
+    base_pool_fini(&room->args);
     free(room->inflight);
     free(room);
 }

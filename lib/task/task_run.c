@@ -3,19 +3,9 @@
 
 #include <stdlib.h>
 
-void task_dispatch(struct task *task)
+static void dispatch_to(struct task *task, int node)
 {
     struct task_room *room = task->room;
-    const struct value *error = task_failed_argument(task);
-    if (task->actor) {
-        room->actor.send(room->actor.arg, task); /* in the caller's order, failed or not */
-        return;
-    }
-    if (error) {
-        task_propagate(task, error);
-        return;
-    }
-    int node = task->node >= 0 ? task->node : task_choose(room, task);
     if (node >= 0 && node != room->config.rank && task->node < 0 && task->function->body &&
         base_unlikely(net_reach(room->net, node) != RAYMPI_OK))
         node = room->config.rank; /* no memory to reach it just now: here is better than not at all */
@@ -29,19 +19,27 @@ void task_dispatch(struct task *task)
         sched_push(room->sched, &task->item);
 }
 
-void task_item_run(struct sched_item *item)
+void task_dispatch(struct task *task)
 {
-    task_run(base_container(item, struct task, item), NULL, NULL, NULL, NULL);
+    struct task_room *room = task->room;
+    const struct value *error = task->arg_count ? task_failed_argument(task) : NULL;
+    if (task->actor)
+        room->actor.send(room->actor.arg, task); /* in the caller's order, failed or not */
+    else if (base_unlikely(error != NULL))
+        task_propagate(task, error);
+    else if (base_likely(room->config.size == 1 && task->node < 0 && task->function->body))
+        sched_push(room->sched, &task->item);
+    else
+        dispatch_to(task, task->node >= 0 ? task->node : task_choose(room, task));
 }
 
 /* ---- results */
 
-static void count_ended(struct task_room *room)
+void task_count_ended(struct task_room *room)
 {
     struct task_thread *thread = task_self;
-    if (thread) /* written by this thread only */
-        atomic_store_explicit(&thread->ended, atomic_load_explicit(&thread->ended, memory_order_relaxed) + 1,
-                              memory_order_relaxed);
+    if (base_likely(thread != NULL))
+        task_count(&thread->ended);
     else
         __atomic_fetch_add(&room->ended_threads_ended, 1, __ATOMIC_RELAXED);
 }
@@ -56,7 +54,7 @@ struct alias_waiter {
  * of tasks that return each other's refs is neither kept nor walked. */
 static void alias_take(struct task_room *room, struct object *object, struct object *target)
 {
-    atomic_store_explicit(&target->seen, 1, memory_order_relaxed);
+    object_see(target);
     while (target->value.kind == VALUE_ALIAS) {
         struct object *behind = target->value.u.alias;
         object_retain(behind);
@@ -107,24 +105,30 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
     alias_take(room, object, target);
 }
 
-static void return_complete(struct task *task, struct object *object, struct result *result,
-                            const struct value *error)
+/* The object takes the value over. */
+static void result_take(struct task_room *room, struct object *object, struct result *result)
+{
+    value_seal(room, &result->value);
+    object->value = result->value;
+    if (base_unlikely(result->value.nested > 0))
+        object->nested_held = 1;
+    result->value.kind = VALUE_NONE;
+}
+
+static inline void return_complete(struct task *task, struct object *object, struct result *result,
+                                   const struct value *error)
 {
     struct task_room *room = task->room;
-    object->producer = NULL;
-    if (error) {
+    object_set_producer(object, NULL);
+    if (base_unlikely(error != NULL)) {
         object->status = value_error_code(error);
         value_error_copy(&object->value, error);
         object_complete(room, object);
-    } else if (result && result->alias) {
+    } else if (base_unlikely(result && result->alias)) {
         object_set_alias(room, object, object_find(room, result->alias));
     } else {
-        if (result) {
-            value_seal(room, &result->value);
-            object->value = result->value;
-            object->nested_held = result->value.nested > 0;
-            result->value.kind = VALUE_NONE;
-        }
+        if (result)
+            result_take(room, object, result);
         object_complete(room, object);
     }
     object_drop(room, object);
@@ -139,7 +143,7 @@ void task_complete_returns(struct task *task, struct result *results, const stru
         struct object *object = object_by_slot(room, task_returns(task)[i]);
         return_complete(task, object, task->flags & TASK_VOID ? NULL : &results[i], error);
     }
-    count_ended(room);
+    task_count_ended(room);
 }
 
 static void end_with_error(struct task *task, struct value *error)
@@ -169,8 +173,8 @@ void task_propagate(struct task *task, const struct value *cause)
 
 /* ---- the body */
 
-static void run_init(struct raympi_ctx *run, struct task *task, void *self, void *actor,
-                     struct kept_set *kept)
+static inline bool run_init(struct raympi_ctx *run, struct task *task, void *self, void *actor,
+                            struct kept_set *kept)
 {
     context_init(&run->context, task->room, task_name(task));
     run->context.parent = task->parent;
@@ -184,13 +188,18 @@ static void run_init(struct raympi_ctx *run, struct task *task, void *self, void
     run->message[0] = 0;
     run->exit_actor = false;
     run->results = run->results_inline;
-    if (task->returns > TASK_RETURNS_INLINE)
-        run->results = calloc(task->returns, sizeof *run->results);
+    if (base_unlikely(task->returns > TASK_RETURNS_INLINE))
+        run->results = malloc(task->returns * sizeof *run->results);
     for (int i = 0; run->results && i < task->returns; i++) {
-        run->results[i].value = (struct value){.kind = VALUE_NONE};
+        run->results[i].value.kind = VALUE_NONE;
+        run->results[i].value.type = 0;
+        run->results[i].value.nested = 0;
+        run->results[i].value.length = 0;
         run->results[i].alias = 0;
+        run->results[i].data = NULL;
         run->results[i].set = false;
     }
+    return run->results != NULL;
 }
 
 static void results_discard(struct raympi_ctx *run)
@@ -211,32 +220,52 @@ static void results_discard(struct raympi_ctx *run)
     }
 }
 
-/* What the task has to answer for: its own code, a call in its body that failed, or a result it forgot. */
-static int run_status(struct raympi_ctx *run, int code)
+/* The first result that the body has forgotten, -1: none. A method may return nothing: an empty result. */
+static int result_missing(const struct raympi_ctx *run)
 {
-    if (code != RAYMPI_OK)
-        return code;
-    if (run->failed != RAYMPI_OK)
-        return run->failed;
-    for (int i = 0; i < run->task->returns && !(run->task->flags & TASK_VOID); i++)
-        if (!run->results[i].set && !run->task->actor) { /* a method may return nothing: an empty result */
-            snprintf(run->message, sizeof run->message,
-                     "it returned without setting result %d (raympi_return*), or it wants .num_returns = "
-                     "RAYMPI_NONE",
-                     i);
-            return RAYMPI_ERR_NO_RESULT;
-        }
-    return RAYMPI_OK;
+    if (run->task->flags & TASK_VOID || run->task->actor)
+        return -1;
+    for (int i = 0; i < run->task->returns; i++)
+        if (base_unlikely(!run->results[i].set))
+            return i;
+    return -1;
 }
 
-static void run_end(struct raympi_ctx *run, int status)
+/* What the task has to answer for: its own code, a call in its body that failed, or a result it forgot. */
+static inline int run_status(struct raympi_ctx *run, int code)
+{
+    if (base_unlikely(code != RAYMPI_OK || run->failed != RAYMPI_OK))
+        return code != RAYMPI_OK ? code : run->failed;
+    int missing = result_missing(run);
+    if (base_likely(missing < 0))
+        return RAYMPI_OK;
+    snprintf(run->message, sizeof run->message,
+             "it returned without setting result %d (raympi_return*), or it wants .num_returns = RAYMPI_NONE",
+             missing);
+    return RAYMPI_ERR_NO_RESULT;
+}
+
+static void outcome_fill(struct task_outcome *outcome, const struct raympi_ctx *run, int status)
+{
+    outcome->status = status;
+    outcome->exit_actor = run->exit_actor;
+    if (status != RAYMPI_OK)
+        snprintf(outcome->text, sizeof outcome->text, "%.200s (%d)", run->message, status);
+}
+
+static void run_failed(struct raympi_ctx *run, int status)
+{
+    struct value error;
+    value_error(&error, status, run->task->room->config.rank, task_name(run->task), run->message);
+    results_discard(run);
+    end_with_error(run->task, &error);
+}
+
+static inline void run_end(struct raympi_ctx *run, int status)
 {
     struct task *task = run->task;
-    if (status != RAYMPI_OK) {
-        struct value error;
-        value_error(&error, status, task->room->config.rank, task_name(task), run->message);
-        results_discard(run);
-        end_with_error(task, &error);
+    if (base_unlikely(status != RAYMPI_OK)) {
+        run_failed(run, status);
         return;
     }
     if (task->flags & TASK_FOREIGN)
@@ -249,59 +278,82 @@ static void run_end(struct raympi_ctx *run, int status)
 void task_succeed(struct task *task)
 {
     struct raympi_ctx run;
-    run_init(&run, task, NULL, NULL, NULL);
+    if (!run_init(&run, task, NULL, NULL, NULL)) {
+        task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
+        return;
+    }
     run_end(&run, RAYMPI_OK);
     context_fini(&run.context);
+    if (run.results != run.results_inline)
+        free(run.results);
 }
 
 /* What this rank shows as running, so that survivors can name it if we die. */
-static void show_running(struct task_room *room, const struct task_thread *thread, uint64_t hash)
+static void show_running(const struct task_thread *thread, uint64_t hash)
 {
-    int index = thread->worker ? sched_worker_index(thread->worker) : 0;
-    if (index < 4)
-        atomic_store_explicit(&net_board(room->net, room->config.rank)->task[index], hash,
-                              memory_order_relaxed);
+    if (thread->shown)
+        atomic_store_explicit(thread->shown, hash, memory_order_relaxed);
 }
 
 void task_resumed(struct task_thread *thread, struct context *context)
 {
     thread->context = context;
-    show_running(context->room, thread, context->run ? context->run->task->function->full_hash : 0);
+    show_running(thread, context->run ? context->run->task->function->full_hash : 0);
+}
+
+/* A task that follows directly on another one begins when that has ended: one look at the clock less. */
+static uint64_t begin_ticks(const struct task_thread *thread)
+{
+    return thread->worker && sched_is_chained(thread->worker) ? thread->last_end : trace_now(thread->trace);
+}
+
+/* Inlined twice: for tasks, where most of the arguments are known, and for methods. */
+static inline __attribute__((always_inline)) void run(struct task *task, void *self, void *actor,
+                                                      struct kept_set *kept, struct task_outcome *outcome)
+{
+    struct task_thread *thread = task_self;
+    struct context *outer = thread->context;
+    if (outcome)
+        *outcome->text = 0;
+    if (base_unlikely(!task->function || !task->function->body)) {
+        if (outcome)
+            outcome->status = RAYMPI_ERR_UNKNOWN, outcome->exit_actor = false;
+        task_fail(task, RAYMPI_ERR_UNKNOWN, "it is not registered on this rank");
+        return;
+    }
+    struct raympi_ctx ctx;
+    if (base_unlikely(!run_init(&ctx, task, self, actor, kept))) {
+        if (outcome)
+            outcome->status = RAYMPI_ERR_MEMORY, outcome->exit_actor = false;
+        task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
+        return;
+    }
+    thread->context = &ctx.context;
+    show_running(thread, task->function->full_hash);
+    trace_event_at(thread->trace, TRACE_TASK_BEGIN, task->function->full_hash, task->index,
+                   begin_ticks(thread));
+    thread->in_call = 0; /* the body is the user's */
+    int code = task->function->body(&ctx);
+    thread->in_call = 1;
+    thread->last_end = trace_now(thread->trace);
+    trace_event_at(thread->trace, TRACE_TASK_END, task->function->full_hash, task->index, thread->last_end);
+    show_running(thread, 0);
+    int status = run_status(&ctx, code);
+    if (outcome)
+        outcome_fill(outcome, &ctx, status);
+    run_end(&ctx, status);
+    context_fini(&ctx.context);
+    if (base_unlikely(ctx.results != ctx.results_inline))
+        free(ctx.results);
+    thread->context = outer;
+}
+
+void task_item_run(struct sched_item *item)
+{
+    run(base_container(item, struct task, item), NULL, NULL, NULL, NULL);
 }
 
 void task_run(struct task *task, void *self, void *actor, struct kept_set *kept, struct task_outcome *outcome)
 {
-    struct task_room *room = task->room;
-    struct task_thread *thread = task_self;
-    struct context *outer = thread->context;
-    if (!task->function || !task->function->body) {
-        task_fail(task, RAYMPI_ERR_UNKNOWN, "it is not registered on this rank");
-        return;
-    }
-    struct raympi_ctx run;
-    run_init(&run, task, self, actor, kept);
-    if (!run.results) {
-        task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
-        return;
-    }
-    thread->context = &run.context;
-    show_running(room, thread, task->function->full_hash);
-    trace_event(thread->trace, TRACE_TASK_BEGIN, task->function->full_hash, task->index);
-    thread->in_call = 0; /* the body is the user's */
-    int code = task->function->body(&run);
-    thread = task_self;
-    thread->in_call = 1;
-    trace_event(thread->trace, TRACE_TASK_END, task->function->full_hash, task->index);
-    show_running(room, thread, 0);
-    int status = run_status(&run, code);
-    if (outcome) {
-        outcome->status = status;
-        outcome->exit_actor = run.exit_actor;
-        snprintf(outcome->text, sizeof outcome->text, "%.200s (%d)", run.message, status);
-    }
-    run_end(&run, status);
-    context_fini(&run.context);
-    if (run.results != run.results_inline)
-        free(run.results);
-    thread->context = outer;
+    run(task, self, actor, kept, outcome);
 }

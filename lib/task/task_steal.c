@@ -1,11 +1,12 @@
 /* Where a task goes, and how idle ranks get work. */
 #include "task/task_internal.h"
 
-#define LOCAL_SHORT     2 /* tasks per worker that wait here before others are considered */
-#define CREDITS         16384 /* tasks of ours that another rank may have at once, where it is asked for by name */
-#define CREDIT_LOOK     UINT64_C(200000)     /* ns between two looks for credit */
-#define CREDIT_PATIENCE UINT64_C(1000000000) /* ns without the end of a task there */
-#define STEAL_MOST      32                   /* tasks given away at once */
+#define LOCAL_SHORT   2     /* tasks per worker that wait here before others are considered */
+#define CANDIDATES    8     /* ranks that are considered then */
+#define CREDITS       16384 /* tasks of ours that another rank may have at once, where it is asked for by name */
+#define SLOW_LOOK     UINT64_C(200000)     /* ns between two looks of a submitter that is slowed down */
+#define SLOW_PATIENCE UINT64_C(1000000000) /* ns without the end of a task */
+#define STEAL_MOST    32                   /* tasks given away at once */
 
 static void show_load(struct task_room *room)
 {
@@ -29,47 +30,101 @@ static struct place_node look_at(struct task_room *room, int rank, const struct 
     };
 }
 
-int task_choose(struct task_room *room, const struct task *task)
+/* The next rank in turn that has the task. */
+static int choose_in_turn(struct task_room *room, const struct task *task)
 {
-    int self = room->config.rank, size = room->config.size;
-    uint32_t threshold = (uint32_t)(LOCAL_SHORT * sched_workers(room->sched));
-    if (size == 1)
-        return task->function->body ? self : -1;
-    uint32_t queued = sched_queued(room->sched);
-    atomic_store_explicit(&net_board(room->net, self)->queued, queued, memory_order_relaxed);
-    if (task->function->body && queued < threshold)
-        return self;
-    struct place_node nodes[size];
-    for (int rank = 0; rank < size; rank++)
-        nodes[rank] = look_at(room, rank, task->function);
-    return place_task(nodes, size, self, 0);
+    uint32_t size = (uint32_t)room->config.size;
+    uint32_t turn = atomic_fetch_add_explicit(&room->spread_next, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < size; i++) {
+        int rank = (int)((turn + i) % size);
+        if (task_function_on(task->function, rank))
+            return rank;
+    }
+    return -1;
 }
 
-/* Slows a submitter down whose tasks another rank can not keep up with: at most CREDITS of them are on their
- * way or waiting there. Their ends need no credit, so they always come back. Only a rank that ends none of
- * ours for CREDIT_PATIENCE is given more: what it waits for may be what we are about to submit. */
-void task_credit_wait(struct task_room *room, int rank)
+/* The least loaded of this rank and a few others: other ones each time. */
+static int choose_least(struct task_room *room, const struct task *task)
+{
+    int size = room->config.size, ranks[CANDIDATES] = {room->config.rank}, count = 1;
+    struct place_node nodes[CANDIDATES] = {look_at(room, room->config.rank, task->function)};
+    uint32_t turn = atomic_fetch_add_explicit(&room->spread_next, CANDIDATES - 1, memory_order_relaxed);
+    for (int i = 0; i < size && count < CANDIDATES; i++) {
+        int rank = (int)((turn + (uint32_t)i) % (uint32_t)size);
+        if (rank == room->config.rank)
+            continue;
+        ranks[count] = rank;
+        nodes[count++] = look_at(room, rank, task->function);
+    }
+    int chosen = place_task(nodes, count, 0, 0);
+    return chosen >= 0 ? ranks[chosen] : choose_in_turn(room, task);
+}
+
+int task_choose(struct task_room *room, const struct task *task)
+{
+    int self = room->config.rank;
+    if (room->config.size == 1)
+        return task->function->body ? self : -1;
+    if (base_unlikely(task->flags & TASK_SPREAD))
+        return choose_in_turn(room, task);
+    uint32_t queued = sched_queued(room->sched);
+    atomic_store_explicit(&net_board(room->net, self)->queued, queued, memory_order_relaxed);
+    if (task->function->body && queued < (uint32_t)(LOCAL_SHORT * sched_workers(room->sched)))
+        return self;
+    return choose_least(room, task);
+}
+
+/* ---- slowing submitters down */
+
+/* Waits until what `left` counts is below `enough`, while others run. Gives up when it has not become less
+ * for SLOW_PATIENCE: what the tasks before wait for may be what is about to be submitted. */
+static void slow_down(struct task_room *room, uint64_t (*left)(struct task_room *room, int rank), int rank,
+                      uint64_t enough, const char *what)
 {
     struct task_thread *thread = task_self;
     struct context *context = thread->context;
-    uint32_t least = atomic_load_explicit(&room->inflight[rank], memory_order_relaxed), now_inflight = least;
-    if (base_likely(least < CREDITS))
-        return;
-    uint64_t moved = net_now(room->net), now = moved;
-    while (now_inflight >= CREDITS && now - moved < CREDIT_PATIENCE) {
+    uint64_t now_left = left(room, rank), least = now_left, now = net_now(room->net), moved = now;
+    while (now_left >= enough && now - moved < SLOW_PATIENCE) {
         struct sched_parker parker;
-        sched_parker_init(room->sched, &parker, (struct sched_reason){context->name, "credit", 0, false});
-        int status = sched_park(&parker, now + CREDIT_LOOK);
+        sched_parker_init(room->sched, &parker, (struct sched_reason){context->name, what, 0, false});
+        int status = sched_park(&parker, now + SLOW_LOOK);
         task_resumed(thread, context);
         if (status != RAYMPI_OK && status != RAYMPI_ERR_TIMEOUT)
             return;
         now = net_now(room->net);
-        now_inflight = atomic_load_explicit(&room->inflight[rank], memory_order_relaxed);
-        if (now_inflight < least) {
-            least = now_inflight;
+        now_left = left(room, rank);
+        if (now_left < least) {
+            least = now_left;
             moved = now;
         }
     }
+}
+
+static uint64_t left_there(struct task_room *room, int rank)
+{
+    return atomic_load_explicit(&room->inflight[rank], memory_order_relaxed);
+}
+
+static uint64_t left_of_all(struct task_room *room, int rank)
+{
+    (void)rank;
+    return task_outstanding(room);
+}
+
+/* At most RAYMPI_BACKLOG of this rank's tasks have not ended, wherever they are. */
+void task_backlog_look(struct task_room *room)
+{
+    uint64_t most = room->config.backlog;
+    if (task_outstanding(room) >= most)
+        slow_down(room, left_of_all, 0, most - most / 4, "room in the backlog");
+}
+
+/* At most CREDITS tasks are on their way to a rank that was asked for by name, or wait there: their ends need
+ * no credit, so they always come back. */
+void task_credit_wait(struct task_room *room, int there)
+{
+    if (there != room->config.rank && base_unlikely(left_there(room, there) >= CREDITS))
+        slow_down(room, left_there, there, CREDITS, "credit");
 }
 
 void task_idle(void *arg)

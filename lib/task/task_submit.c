@@ -1,124 +1,19 @@
-/* Submitting: options, arguments, dependencies. */
+/* Submitting: records, arguments, dependencies. */
 #include "task/task_internal.h"
 
 #include <stdlib.h>
 
-/* ---- options */
-
-static int unsupported(const char *option)
-{
-    return base_fail(RAYMPI_ERR_UNSUPPORTED, "option .%s is not built yet in raympi %s", option,
-                     RAYMPI_VERSION);
-}
-
-#define MERGE(field)                                                                                         \
-    if (call->field)                                                                                         \
-    merged->field = call->field
-
-static void merge_fields(raympi_options *merged, const raympi_options *call)
-{
-    MERGE(num_cpus);
-    MERGE(num_gpus);
-    MERGE(memory);
-    MERGE(resources);
-    MERGE(num_returns);
-    MERGE(max_retries);
-    MERGE(max_restarts);
-    MERGE(max_concurrency);
-    MERGE(strategy);
-    MERGE(timeout);
-    MERGE(name);
-    MERGE(gang);
-    if (call->strategy)
-        merged->node =
-            call->node; /* rank 0 is a node too: it belongs to the strategy, not to "0 = default" */
-}
-
-static int options_supported(const raympi_options *o)
-{
-    if (o->num_cpus != 0 && o->num_cpus != 1 && o->num_cpus != RAYMPI_NONE)
-        return unsupported("num_cpus (other than 1 and RAYMPI_NONE)");
-    if (o->num_gpus != 0 && o->num_gpus != RAYMPI_NONE)
-        return unsupported("num_gpus");
-    if (o->memory != 0 && o->memory != RAYMPI_NONE)
-        return unsupported("memory");
-    if (o->resources)
-        return unsupported("resources");
-    if (o->max_retries != 0 && o->max_retries != RAYMPI_NONE)
-        return unsupported("max_retries");
-    if (o->max_restarts != 0 && o->max_restarts != RAYMPI_NONE)
-        return unsupported("max_restarts");
-    if (o->max_concurrency != 0 && o->max_concurrency != 1)
-        return unsupported("max_concurrency");
-    if (o->timeout != 0 && o->timeout != RAYMPI_NONE)
-        return unsupported("timeout");
-    if (o->name)
-        return unsupported("name");
-    if (o->gang != 0 && o->gang != RAYMPI_NONE)
-        return unsupported("gang");
-    return RAYMPI_OK;
-}
-
-int task_options_merge(raympi_options *merged, const raympi_options *definition, const raympi_options *call,
-                       bool actor)
-{
-    *merged = (raympi_options){.size = sizeof *merged};
-    if (definition)
-        merge_fields(merged, definition);
-    if (call) {
-        if (call->size != sizeof *call)
-            return base_fail(RAYMPI_ERR_ARGUMENT, "options of %zu bytes: make them with RAYMPI_OPTIONS()",
-                             call->size);
-        merge_fields(merged, call);
-    }
-    int status = options_supported(merged);
-    if (status != RAYMPI_OK)
-        return status;
-    if (merged->num_returns < RAYMPI_NONE || merged->num_returns > TASK_RETURNS_MAX)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "num_returns %d: 1 to %d, or RAYMPI_NONE", merged->num_returns,
-                         TASK_RETURNS_MAX);
-    if (merged->strategy < 0 || merged->strategy > RAYMPI_STRATEGY_NODE)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "strategy %d is none of enum raympi_strategy",
-                         merged->strategy);
-    (void)actor;
-    return RAYMPI_OK;
-}
-
-#define TASK_SPARE 8192 /* free tasks that a thread keeps */
-
 /* ---- tasks */
 
-struct task *task_new(struct task_room *room)
+int task_args_new(struct task *task, uint32_t count)
 {
     struct task_thread *thread = task_self;
-    struct task *task = thread ? thread->free_tasks : NULL;
-    if (task) {
-        thread->free_tasks = task->next;
-        thread->free_task_count--;
-    } else if (!(task = malloc(sizeof *task))) {
-        base_fail(RAYMPI_ERR_MEMORY, "no memory for another task");
-        return NULL;
-    }
-    task->item.run = task_item_run;
-    task->room = room;
-    task->function = NULL;
-    task->attempt = 0;
-    task->flags = 0;
-    task->node = -1;
-    task->runner = -1;
-    task->arg_count = 0;
-    task->args = task->args_inline;
-    task->returns_more = NULL;
-    task->actor = 0;
-    task->actor_object = NULL;
-    task->lane = NULL;
-    task->next = NULL;
-    return task;
-}
-
-uint64_t *task_returns(struct task *task)
-{
-    return task->returns_more ? task->returns_more : task->return_handles;
+    bool pooled = count <= TASK_ARGS_INLINE;
+    task->args = pooled ? base_pool_take(&task->room->args, thread ? &thread->args : NULL)
+                        : malloc(count * sizeof *task->args);
+    if (pooled)
+        task->flags |= TASK_ARGS_POOLED;
+    return task->args ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for %u arguments", count);
 }
 
 const char *task_name(const struct task *task)
@@ -138,31 +33,24 @@ static void arg_free(struct task_room *room, struct arg *arg, bool submitter)
         object_drop(room, arg->object);
 }
 
-void task_actor_drop(struct task *task)
+void task_actor_let_go(struct task *task)
 {
     if (task->actor_object)
         object_drop(task->room, task->actor_object);
     task->actor_object = NULL;
 }
 
-void task_free(struct task *task)
+/* Arguments of which as many are initialised as the task counts. */
+void task_args_free(struct task *task)
 {
-    struct task_room *room = task->room;
+    struct task_thread *thread = task_self;
     bool submitter = !(task->flags & TASK_FOREIGN);
     for (int i = 0; i < task->arg_count; i++)
-        arg_free(room, &task->args[i], submitter);
-    if (task->args != task->args_inline)
+        arg_free(task->room, &task->args[i], submitter);
+    if (task->flags & TASK_ARGS_POOLED)
+        base_pool_give(&task->room->args, thread ? &thread->args : NULL, task->args);
+    else
         free(task->args);
-    task_actor_drop(task);
-    free(task->returns_more);
-    struct task_thread *thread = task_self;
-    if (thread && thread->free_task_count < TASK_SPARE) {
-        task->next = thread->free_tasks;
-        thread->free_tasks = task;
-        thread->free_task_count++;
-    } else {
-        free(task);
-    }
 }
 
 /* ---- arguments */
@@ -203,7 +91,7 @@ static int arg_set_bytes(struct task_room *room, struct arg *arg, const void *da
         value_seal(room, &object->value);
     }
     object->status = status;
-    atomic_store(&object->seen, 1);
+    object_see(object);
     object_complete(room, object);
     if (status != RAYMPI_OK) {
         object_drop(room, object);
@@ -214,27 +102,16 @@ static int arg_set_bytes(struct task_room *room, struct arg *arg, const void *da
     return RAYMPI_OK;
 }
 
-static int arg_set_ref(struct task_room *room, struct arg *arg, uint64_t handle)
+/* A ref or an actor handle: the task holds what it names. */
+static int arg_set_handle(struct task_room *room, struct arg *arg, uint64_t handle)
 {
     struct object *object;
-    if (task_handle_is_actor(handle))
+    if (arg->kind == RAYMPI_KIND_REF && base_unlikely(task_handle_is_actor(handle)))
         return base_fail(RAYMPI_ERR_TYPE, "an actor handle was passed as a ref");
-    int status = object_check(room, handle, &object);
-    if (status != RAYMPI_OK)
-        return status;
-    object_retain(object);
-    arg->object = object;
-    arg->handle = handle;
-    return RAYMPI_OK;
-}
-
-static int arg_set_actor(struct task_room *room, struct arg *arg, uint64_t handle)
-{
-    struct object *object;
-    if (!task_handle_is_actor(handle))
+    if (arg->kind == RAYMPI_KIND_ACTOR && base_unlikely(!task_handle_is_actor(handle)))
         return base_fail(RAYMPI_ERR_ARGUMENT, "an actor argument is null or no actor handle");
     int status = object_check(room, handle, &object);
-    if (status != RAYMPI_OK)
+    if (base_unlikely(status != RAYMPI_OK))
         return status;
     object_retain(object);
     arg->object = object;
@@ -253,7 +130,7 @@ static int arg_set_list(struct task_room *room, struct arg *arg, const raympi_re
     for (size_t i = 0; i < count; i++) {
         arg_init(&arg->list[i], arg->task, RAYMPI_KIND_REF);
         arg->count++;
-        int status = arg_set_ref(room, &arg->list[i], refs[i].handle);
+        int status = arg_set_handle(room, &arg->list[i], refs[i].handle);
         if (status != RAYMPI_OK)
             return status;
     }
@@ -277,9 +154,8 @@ static int arg_set(struct task_room *room, struct arg *arg, const raympi_value *
     case RAYMPI_KIND_BYTES:
         return arg_set_bytes(room, arg, value->u.pointer, value->len);
     case RAYMPI_KIND_REF:
-        return arg_set_ref(room, arg, value->u.handle);
     case RAYMPI_KIND_ACTOR:
-        return arg_set_actor(room, arg, value->u.handle);
+        return arg_set_handle(room, arg, value->u.handle);
     case RAYMPI_KIND_REFS:
         return arg_set_list(room, arg, value->u.pointer, value->len);
     default:
@@ -294,18 +170,13 @@ static int task_set_args(struct task *task, const raympi_value *args, size_t cou
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu arguments: 0 to %d", count, TASK_ARGS_MAX);
     if (count && !args)
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu arguments in a null array", count);
-    if (count > TASK_ARGS_INLINE && !(task->args = malloc(count * sizeof *task->args))) {
-        task->args = task->args_inline;
-        return base_fail(RAYMPI_ERR_MEMORY, "no memory for %zu arguments", count);
-    }
-    for (size_t i = 0; i < count; i++) {
+    int status = count ? task_args_new(task, (uint32_t)count) : RAYMPI_OK;
+    for (size_t i = 0; i < count && status == RAYMPI_OK; i++) {
         arg_init(&task->args[i], task, args[i].kind);
         task->arg_count++;
-        int status = arg_set(task->room, &task->args[i], &args[i]);
-        if (status != RAYMPI_OK)
-            return status;
+        status = arg_set(task->room, &task->args[i], &args[i]);
     }
-    return RAYMPI_OK;
+    return status;
 }
 
 /* ---- dependencies */
@@ -355,10 +226,23 @@ bool task_ready(const struct task *task)
     return true;
 }
 
+/* Dispatched by whoever brings its last argument; here, when all are there. */
+static void task_depend(struct task *task)
+{
+    if (base_likely(task_ready(task))) {
+        task_dispatch(task);
+        return;
+    }
+    atomic_store_explicit(&task->unresolved, 1, memory_order_relaxed);
+    for (int i = 0; i < task->arg_count; i++)
+        arg_depend(task, &task->args[i]);
+    resolved(task);
+}
+
 static const struct value *arg_error(const struct arg *arg)
 {
     if (arg->object && arg->kind != RAYMPI_KIND_ACTOR && arg->object->status != RAYMPI_OK) {
-        atomic_store_explicit(&arg->object->seen, 1, memory_order_relaxed);
+        object_see(arg->object);
         value_error_see(value_behind(&arg->object->value));
         return value_behind(&arg->object->value);
     }
@@ -391,122 +275,162 @@ raympi_ref task_error_ref(struct task_room *room, int code, const char *task, co
     return (raympi_ref){0};
 }
 
-/* The records of the results: one hold for the producer, one for the caller's scope. */
-static int make_returns(struct task *task, int count)
+/* Results that do not fit in the task's record. */
+static int returns_more(struct task *task, int count)
+{
+    task->returns_more = malloc((size_t)count * sizeof(uint64_t));
+    return task->returns_more ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for %d results", count);
+}
+
+/* The record of result i: one hold for the producer, one with a name for the caller's scope. */
+static inline struct object *make_return(struct task *task, struct context *context, int i)
 {
     struct task_room *room = task->room;
-    struct context *context = task_self->context;
-    if (count > TASK_RETURNS_INLINE && !(task->returns_more = malloc((size_t)count * sizeof(uint64_t))))
-        return base_fail(RAYMPI_ERR_MEMORY, "no memory for %d results", count);
+    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD + 1, task->function->full_name);
+    if (base_unlikely(!object))
+        return NULL;
+    object->parent = task->parent;
+    object->child = task->index;
+    object->result = (uint16_t)i;
+    object_set_producer(object, task);
+    if (base_likely(context_hold_named(context, object) == RAYMPI_OK))
+        return object;
+    object_destroy(room, object);
+    return NULL;
+}
+
+static int make_returns(struct task *task, struct context *context, int count)
+{
+    if (base_unlikely(count > TASK_RETURNS_INLINE) && returns_more(task, count) != RAYMPI_OK)
+        return RAYMPI_ERR_MEMORY;
     uint64_t *handles = task_returns(task);
-    task->returns = 0;
     for (int i = 0; i < count; i++) {
-        struct object *object = object_new(room, 2, task_name(task));
-        if (!object)
+        struct object *object = make_return(task, context, i);
+        if (base_unlikely(!object))
             return RAYMPI_ERR_MEMORY;
-        object->parent = task->parent;
-        object->child = task->index;
-        object->result = (uint16_t)i;
-        object->producer = task;
-        if (context_hold(context, object) != RAYMPI_OK) {
-            object_destroy(room, object);
-            return RAYMPI_ERR_MEMORY;
-        }
         handles[i] = object_handle(object);
         task->returns++;
     }
     return RAYMPI_OK;
 }
 
-static int task_prepare(struct task *task, const struct task_request *request, int returns)
+static void task_set_actor(struct task *task, uint64_t actor, struct object *object)
 {
-    struct task_room *room = task->room;
-    struct context *context = task_self->context;
-    task->function = request->function;
-    task->name_hash = request->function->hash;
-    task->owner = room->config.rank;
+    object_retain(object);
+    task->actor = actor;
+    task->actor_object = object;
+    task->lane = NULL;
+    task->next = NULL;
+}
+
+/* What every task of this rank's has. */
+static inline void task_fill(struct task *task, struct task_function *function, struct context *context)
+{
+    task->function = function;
+    task->name_hash = function->hash;
+    task->owner = task->room->config.rank;
     task->parent = context_id(context);
     task->index = context->children++;
-    atomic_store_explicit(&task->unresolved, 1, memory_order_relaxed);
-    if (request->actor) {
-        task->actor = request->actor;
-        task->actor_object = request->actor_object;
-        object_retain(task->actor_object);
+    atomic_store_explicit(&task->unresolved, 0, memory_order_relaxed);
+}
+
+static int task_prepare(struct task *task, const struct task_request *request, const struct task_plan *plan)
+{
+    struct context *context = task_self->context;
+    task_fill(task, request->function, context);
+    task->node = plan->node;
+    task->flags = (uint8_t)(plan->is_void * TASK_VOID | plan->spread * TASK_SPREAD);
+    if (request->actor)
+        task_set_actor(task, request->actor, request->actor_object);
+    int status = make_returns(task, context, plan->num_returns);
+    if (request->count == 0 || base_unlikely(status != RAYMPI_OK))
+        return status;
+    return task_set_args(task, request->args, request->count);
+}
+
+/* What the caller has no ref for is not his to release, and an error is told by the refs that he has. */
+static void returns_unnamed(struct task *task, int first)
+{
+    for (int i = first; i < task->returns; i++) {
+        struct object *object = object_by_slot(task->room, task_returns(task)[i]);
+        if (!object)
+            continue; /* can not be: the task holds it */
+        object_see(object);
+        context_unhold(task_self->context, object);
+        object_drop_named(task->room, object);
     }
-    int status = make_returns(task, returns);
-    return status == RAYMPI_OK ? task_set_args(task, request->args, request->count) : status;
 }
 
-static int check_node(const struct task_request *request, const raympi_options *options,
-                      struct task_room *room)
+/* The refs that were made hold the error; the caller makes one where there is none. */
+static int submit_failed(struct task *task, int status, int returns)
 {
-    if (options->strategy != RAYMPI_STRATEGY_NODE || request->actor)
-        return RAYMPI_OK;
-    if (options->node < 0 || options->node >= room->config.size)
-        return base_fail(RAYMPI_ERR_INFEASIBLE, "node %d was asked for, the job has ranks 0 to %d",
-                         options->node, room->config.size - 1);
-    if (!task_function_on(request->function, options->node))
-        return base_fail(RAYMPI_ERR_INFEASIBLE, "%s is not registered on rank %d, where it was to run",
-                         request->function->full_name, options->node);
-    return RAYMPI_OK;
-}
-
-static void submit_counted(struct task *task)
-{
-    struct task_thread *thread = task_self;
-    atomic_store_explicit(&thread->submitted,
-                          atomic_load_explicit(&thread->submitted, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-    if (task->actor)
-        task->room->actor.enter(task->room->actor.arg, task, thread->context);
-    for (int i = 0; i < task->arg_count; i++)
-        arg_depend(task, &task->args[i]);
-    resolved(task);
+    char text[512];
+    snprintf(text, sizeof text, "%s", base_detail());
+    bool made = task->returns == returns;
+    task_count(&task_self->submitted);
+    task_fail(task, status, text);
+    return made ? RAYMPI_OK : base_fail(status, "%s", text);
 }
 
 int task_submit(struct task_room *room, const struct task_request *request, raympi_ref *refs, size_t count)
 {
-    raympi_options options;
-    const raympi_definition *definition = request->function->definition;
-    int status = task_options_merge(&options, definition && !request->actor ? &definition->options : NULL,
-                                    request->options, false);
-    if (status != RAYMPI_OK || (status = check_node(request, &options, room)) != RAYMPI_OK)
-        return status;
-    int returns = options.num_returns > 0 ? options.num_returns : 1;
-    if (count > (size_t)returns)
+    struct task_thread *thread = task_self;
+    const struct task_plan *plan = &request->function->plan;
+    struct task_plan made;
+    int status = RAYMPI_OK;
+    if (base_unlikely(request->options || plan->status != RAYMPI_OK || plan->on_node)) {
+        status = task_plan_make(&made, room, request);
+        if (status != RAYMPI_OK)
+            return status;
+        plan = &made;
+    }
+    if (base_unlikely(count > (size_t)plan->num_returns))
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu refs for the results of %s, which has %d", count,
-                         request->function->full_name, returns);
-    int there = request->actor                             ? refcount_owner(request->actor)
-                : options.strategy == RAYMPI_STRATEGY_NODE ? options.node
-                                                           : -1;
-    if (there >= 0 && there != room->config.rank)
-        task_credit_wait(room, there);
+                         request->function->full_name, plan->num_returns);
+    task_backlog_wait(room, request->actor ? refcount_owner(request->actor) : plan->node);
     struct task *task = task_new(room);
-    if (!task)
+    if (base_unlikely(!task))
         return RAYMPI_ERR_MEMORY;
-    if (options.num_returns == RAYMPI_NONE)
-        task->flags |= TASK_VOID;
-    if (options.strategy == RAYMPI_STRATEGY_NODE)
-        task->node = options.node;
-    status = task_prepare(task, request, returns);
+    status = task_prepare(task, request, plan);
     for (size_t i = 0; i < count && i < task->returns; i++)
         refs[i].handle = task_returns(task)[i];
-    /* What the caller has no ref for is not his to release, and an error is told by the refs that he has. */
-    for (int i = (int)count; i < task->returns; i++) {
-        atomic_store_explicit(&object_by_slot(room, task_returns(task)[i])->seen, 1, memory_order_relaxed);
-        context_unhold(task_self->context, task_returns(task)[i]);
-        object_drop_handle(room, task_returns(task)[i]);
-    }
-    if (status == RAYMPI_OK) {
-        submit_counted(task);
-        return RAYMPI_OK;
-    }
-    /* The refs that were made hold the error; the caller makes one where there is none. */
-    char text[512];
-    snprintf(text, sizeof text, "%s", base_detail());
-    bool made = task->returns == returns;
+    if (base_unlikely((int)count < task->returns))
+        returns_unnamed(task, (int)count);
+    if (base_unlikely(status != RAYMPI_OK))
+        return submit_failed(task, status, plan->num_returns);
+    task_count(&thread->submitted);
+    if (task->actor)
+        room->actor.enter(room->actor.arg, task, thread->context);
+    task_depend(task);
+    return RAYMPI_OK;
+}
+
+/* The same for a task without options and with one result, which most are. */
+int task_submit_plain(struct task_function *function, const raympi_value *args, size_t count, raympi_ref *ref)
+{
     struct task_thread *thread = task_self;
-    atomic_fetch_add_explicit(&thread->submitted, 1, memory_order_relaxed);
-    task_fail(task, status, text);
-    return made ? RAYMPI_OK : base_fail(status, "%s", text);
+    struct task_room *room = thread->room;
+    task_backlog_wait(room, -1);
+    struct task *task = task_new(room);
+    if (base_unlikely(!task))
+        return RAYMPI_ERR_MEMORY;
+    task_fill(task, function, thread->context);
+    struct object *object = make_return(task, thread->context, 0);
+    if (base_unlikely(!object)) {
+        task_free(task);
+        return RAYMPI_ERR_MEMORY;
+    }
+    task->return_handles[0] = ref->handle = object_handle(object);
+    task->returns = 1;
+    if (count > 0) {
+        int status = task_set_args(task, args, count);
+        if (base_unlikely(status != RAYMPI_OK))
+            return submit_failed(task, status, 1);
+    }
+    task_count(&thread->submitted);
+    if (count > 0)
+        task_depend(task);
+    else
+        task_dispatch(task);
+    return RAYMPI_OK;
 }

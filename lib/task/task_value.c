@@ -299,14 +299,18 @@ static bool error_valid(const struct value *value)
 
 /* ---- on the wire: kind, type, nested, length, then bytes or place */
 
+struct __attribute__((packed)) value_head {
+    uint8_t kind, type;
+    uint32_t nested;
+    uint64_t length;
+};
+
 void write_value(struct task_room *room, struct writer *writer, struct value *value)
 {
     (void)room;
     value = value_behind(value);
-    write_u8(writer, value->kind);
-    write_u8(writer, value->type);
-    write_u32(writer, value->nested);
-    write_u64(writer, value->length);
+    struct value_head head = {value->kind, value->type, value->nested, value->length};
+    write_bytes(writer, &head, sizeof head);
     if (value->kind == VALUE_STORE)
         write_bytes(writer, &value->u.store.place, sizeof value->u.store.place);
     else if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
@@ -356,11 +360,10 @@ static bool read_body(struct task_room *room, struct reader *reader, struct valu
 
 bool read_value(struct task_room *room, struct reader *reader, struct value *value)
 {
-    *value = (struct value){0};
-    uint8_t kind = read_u8(reader);
-    value->type = read_u8(reader);
-    value->nested = read_u32(reader);
-    value->length = read_u64(reader);
+    struct value_head head = {0};
+    read_bytes(reader, &head, sizeof head);
+    *value = (struct value){.type = head.type, .nested = head.nested, .length = head.length};
+    uint8_t kind = head.kind;
     if (reader->failed || value->nested > (1u << 26) || value->length > (UINT64_C(1) << 48) ||
         !read_body(room, reader, value, kind)) {
         reader->failed = true;

@@ -44,12 +44,40 @@ static int park(struct task_thread *thread, struct sched_parker *parker, uint64_
     return status;
 }
 
+/* Runs the task that makes the object on the caller's stack, if it is the one that this worker would take
+ * next. A task of which only the address is known may have ended, and its record be another's: but not as
+ * long as the object is not ready, so that is looked at last. */
+bool task_run_wanted(struct task_room *room, struct object *object)
+{
+    struct task *task = object_producer(object);
+    bool before;
+    if (!task || !sched_newest_take(room->sched, &task->item, &before))
+        return false;
+    if (base_unlikely(object_ready(object))) {
+        sched_newest_return(room->sched, &task->item, before);
+        return true;
+    }
+    struct task_thread *thread = task_self;
+    struct context *context = thread->context;
+    task_item_run(&task->item);
+    task_resumed(thread, context);
+    sched_newest_ran(room->sched, before);
+    return object_ready(object);
+}
+
+static bool is_ready(void *arg)
+{
+    return object_ready(arg);
+}
+
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what)
 {
     struct task_thread *thread = task_self;
-    if (object_ready(object))
+    if (object_ready(object) || (deadline == UINT64_MAX && task_run_wanted(room, object)))
         return RAYMPI_OK;
     object_want(room, object);
+    if (deadline == UINT64_MAX && sched_spin(room->sched, is_ready, object))
+        return RAYMPI_OK;
     struct awaiter awaiter = {.waiter = {NULL, await_fire}};
     atomic_init(&awaiter.fired, 0);
     sched_parker_init(room->sched, &awaiter.parker,
@@ -143,7 +171,7 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
 int task_object_error(struct object *object)
 {
     char text[768];
-    atomic_store_explicit(&object->seen, 1, memory_order_relaxed);
+    object_see(object);
     value_error_see(value_behind(&object->value));
     value_error_text(value_behind(&object->value), text, sizeof text);
     return base_fail(object->status, "%s", text);

@@ -43,32 +43,44 @@ static bool read_arg(struct task_room *room, struct reader *reader, struct task 
     return read_value(room, reader, &arg->value);
 }
 
+/* What stands before the handles of the results and the arguments. */
+struct task_head {
+    int32_t owner, node;
+    uint64_t name_hash, actor;
+    struct task_id parent;
+    uint32_t index;
+    uint16_t attempt;
+    uint8_t flags; /* TASK_VOID or not */
+    uint8_t returns;
+    uint32_t arg_count;
+    uint32_t nothing;
+};
+_Static_assert(sizeof(struct task_head) == 56, "no bytes without a meaning");
+
 static void write_task(struct task_room *room, struct writer *writer, struct task *task)
 {
-    write_u32(writer, (uint32_t)task->owner);
-    write_u32(writer, (uint32_t)task->node);
-    write_u64(writer, task->name_hash);
-    write_u64(writer, task->actor);
-    write_bytes(writer, &task->parent, sizeof task->parent);
-    write_u32(writer, task->index);
-    write_u32(writer, task->attempt);
-    write_u8(writer, task->flags & TASK_VOID);
-    write_u8(writer, task->returns);
+    struct task_head head = {.name_hash = task->name_hash,
+                             .actor = task->actor,
+                             .parent = task->parent,
+                             .owner = task->owner,
+                             .node = task->node,
+                             .index = task->index,
+                             .attempt = task->attempt,
+                             .flags = task->flags & TASK_VOID,
+                             .returns = task->returns,
+                             .arg_count = task->arg_count};
+    write_bytes(writer, &head, sizeof head);
     write_bytes(writer, task_returns(task), task->returns * sizeof(uint64_t));
-    write_u32(writer, task->arg_count);
     for (int i = 0; i < task->arg_count; i++)
         write_arg(room, writer, task, &task->args[i]);
 }
 
-static bool read_args(struct task_room *room, struct reader *reader, struct task *task)
+static bool read_args(struct task_room *room, struct reader *reader, struct task *task, uint32_t count)
 {
-    uint32_t count = read_u32(reader);
     if (reader->failed || count > TASK_ARGS_MAX)
         return false;
-    if (count > TASK_ARGS_INLINE && !(task->args = malloc(count * sizeof *task->args))) {
-        task->args = task->args_inline;
+    if (count > 0 && task_args_new(task, count) != RAYMPI_OK)
         return false;
-    }
     for (uint32_t i = 0; i < count; i++) {
         bool read = read_arg(room, reader, task, &task->args[i], 0);
         task->arg_count++; /* also when broken: what there is of it is freed with the task */
@@ -80,23 +92,26 @@ static bool read_args(struct task_room *room, struct reader *reader, struct task
 
 static bool read_task(struct task_room *room, struct reader *reader, struct task *task)
 {
-    task->owner = (int)read_u32(reader);
-    task->node = (int)read_u32(reader);
-    task->name_hash = read_u64(reader);
-    task->actor = read_u64(reader);
-    read_bytes(reader, &task->parent, sizeof task->parent);
-    task->index = read_u32(reader);
-    task->attempt = (uint16_t)read_u32(reader);
-    task->flags = TASK_FOREIGN | (read_u8(reader) & TASK_VOID);
-    task->returns = read_u8(reader);
-    if (reader->failed || task->owner < 0 || task->owner >= room->config.size || !task->returns ||
-        task->returns > TASK_RETURNS_MAX)
+    struct task_head head = {0};
+    read_bytes(reader, &head, sizeof head);
+    task->owner = head.owner;
+    task->node = head.node;
+    task->name_hash = head.name_hash;
+    task->actor = head.actor;
+    task->actor_object = NULL;
+    task->lane = NULL;
+    task->parent = head.parent;
+    task->index = head.index;
+    task->attempt = head.attempt;
+    task->flags = TASK_FOREIGN | (head.flags & TASK_VOID);
+    if (reader->failed || head.owner < 0 || head.owner >= room->config.size || !head.returns ||
+        head.returns > TASK_RETURNS_MAX)
         return false;
-    if (task->returns > TASK_RETURNS_INLINE &&
-        !(task->returns_more = malloc(task->returns * sizeof(uint64_t))))
+    if (head.returns > TASK_RETURNS_INLINE && !(task->returns_more = malloc(head.returns * sizeof(uint64_t))))
         return false;
-    read_bytes(reader, task_returns(task), task->returns * sizeof(uint64_t));
-    return read_args(room, reader, task);
+    task->returns = head.returns;
+    read_bytes(reader, task_returns(task), head.returns * sizeof(uint64_t));
+    return head.arg_count == 0 ? !reader->failed : read_args(room, reader, task, head.arg_count);
 }
 
 void task_send(struct task_room *room, struct task *task, int rank)
@@ -176,6 +191,10 @@ static uint32_t write_accepted(struct writer *writer, const struct arg *args, ui
 static void write_all_accepted(struct writer *writer, const struct task *task)
 {
     uint32_t position = 0;
+    if (task->arg_count == 0) {
+        write_u32(writer, 0);
+        return;
+    }
     write_u32(writer, write_accepted(NULL, task->args, task->arg_count, &position));
     position = 0;
     write_accepted(writer, task->args, task->arg_count, &position);
@@ -278,7 +297,7 @@ static struct alias read_alias(struct reader *reader)
 static void result_arrived(struct task_room *room, struct object *object, const struct alias *alias,
                            struct value *value, int runner)
 {
-    object->producer = NULL;
+    object_set_producer(object, NULL);
     if (alias->handle) {
         value_drop(room, value, false); /* none, in a message that is whole */
         struct object *target = object_accept(room, alias->handle, alias->id, runner, alias->handle);
@@ -317,19 +336,14 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
         struct object *object = object_by_slot(room, task_returns(task)[i]);
         struct alias alias = read_alias(reader);
         if (!read_value(room, reader, &value)) {
-            object->producer = NULL;
+            object_set_producer(object, NULL);
             object_fail(room, object, RAYMPI_ERR_MEMORY, task_name(task), "its result could not be read");
             object_drop(room, object);
             continue;
         }
         result_arrived(room, object, &alias, &value, runner);
     }
-    struct task_thread *thread = task_self;
-    if (thread)
-        atomic_store_explicit(&thread->ended, atomic_load_explicit(&thread->ended, memory_order_relaxed) + 1,
-                              memory_order_relaxed);
-    else
-        __atomic_fetch_add(&room->ended_threads_ended, 1, __ATOMIC_RELAXED);
+    task_count_ended(room);
     return true;
 }
 
@@ -340,7 +354,7 @@ void task_on_done(void *arg, const struct net_message *message)
     uint64_t handle = read_u64(&reader);
     struct object *object =
         reader.failed || refcount_owner(handle) != room->config.rank ? NULL : object_by_slot(room, handle);
-    struct task *task = object ? object->producer : NULL;
+    struct task *task = object ? object_producer(object) : NULL;
     if (!task || !(task->flags & TASK_SENT)) {
         base_log(BASE_LOG_WARN, "task", "rank %d tells the end of a task (%#llx) that does not run there",
                  message->source, (unsigned long long)handle);

@@ -106,22 +106,34 @@ static inline uint64_t trace_ticks(bool counter_register)
     return base_now();
 }
 
-/** Records an event; owner of `thread` only. */
-static inline void trace_event(struct trace_thread *thread, enum trace_kind kind, uint64_t a, uint64_t b)
+/** Ticks since the trace was opened. */
+static inline uint64_t trace_now(const struct trace_thread *thread)
+{
+    return base_likely(thread != NULL) ? trace_ticks(thread->counter_register) - thread->start : 0;
+}
+
+/** Records an event of a moment that trace_now() told; owner of `thread` only. */
+static inline void trace_event_at(struct trace_thread *thread, enum trace_kind kind, uint64_t a, uint64_t b,
+                                  uint64_t ticks)
 {
     if (base_unlikely(thread == NULL))
         return;
     /* relaxed: only this thread writes it */
     uint64_t head = atomic_load_explicit(&thread->head, memory_order_relaxed);
     struct trace_slot *slot = &thread->slots[head & thread->mask];
-    uint64_t stamp = (trace_ticks(thread->counter_register) - thread->start) << 8 | (uint64_t)kind;
     /* release, each: whoever sees a word of this event also sees the head of the event before, and so knows
      * that this slot's old event is gone. Costs nothing on x86-64. */
-    atomic_store_explicit(&slot->stamp, stamp, memory_order_release);
+    atomic_store_explicit(&slot->stamp, ticks << 8 | (uint64_t)kind, memory_order_release);
     atomic_store_explicit(&slot->a, a, memory_order_release);
     atomic_store_explicit(&slot->b, b, memory_order_release);
     /* release: the event is complete for whoever sees this head */
     atomic_store_explicit(&thread->head, head + 1, memory_order_release);
+}
+
+/** Records an event of now; owner of `thread` only. */
+static inline void trace_event(struct trace_thread *thread, enum trace_kind kind, uint64_t a, uint64_t b)
+{
+    trace_event_at(thread, kind, a, b, trace_now(thread));
 }
 
 /** Adds n to a counter; owner of `thread` only. */

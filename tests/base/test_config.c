@@ -6,10 +6,11 @@
 #include <unistd.h>
 
 static const char *const names[] = {
-    "RAYMPI_WORKERS",        "RAYMPI_LOG",         "RAYMPI_STATS",       "RAYMPI_TRACE",
-    "RAYMPI_TRACE_EVENTS",   "RAYMPI_STACK_BYTES", "RAYMPI_STORE_BYTES", "RAYMPI_INLINE_BYTES",
-    "RAYMPI_CREATE_TIMEOUT", "RAYMPI_WATCHDOG",    "RAYMPI_SPIN_US",     "RAYMPI_LEAKS",
-    "RAYMPI_CRASH_HANDLER",
+    "RAYMPI_WORKERS",        "RAYMPI_LOG",           "RAYMPI_STATS",
+    "RAYMPI_TRACE",          "RAYMPI_TRACE_EVENTS",  "RAYMPI_STACK_BYTES",
+    "RAYMPI_STORE_BYTES",    "RAYMPI_INLINE_BYTES",  "RAYMPI_BACKLOG",
+    "RAYMPI_CREATE_TIMEOUT", "RAYMPI_WATCHDOG",      "RAYMPI_SPIN_US",
+    "RAYMPI_LEAKS",          "RAYMPI_CRASH_HANDLER",
 };
 #define NAMES (sizeof names / sizeof names[0])
 
@@ -45,6 +46,7 @@ static void test_defaults(void)
     CU_ASSERT_EQUAL(config.stack_bytes, 1024 * 1024);
     CU_ASSERT_EQUAL(config.store_bytes, 0);
     CU_ASSERT_EQUAL(config.inline_bytes, 512);
+    CU_ASSERT_EQUAL(config.backlog, 262144);
     CU_ASSERT_EQUAL(config.trace_events, 16384);
     CU_ASSERT_PTR_NULL(config.trace_file);
 }
@@ -101,6 +103,7 @@ static void test_malformed(void)
         {"RAYMPI_STORE_BYTES", "99999999999999999999", "0 to 65536g"},
         {"RAYMPI_STORE_BYTES", "18446744073709551615k", "0 to 65536g"},
         {"RAYMPI_INLINE_BYTES", "4k", "0 to 2k"},
+        {"RAYMPI_BACKLOG", "63", "64 to 4194304"},
         {"RAYMPI_WATCHDOG", "-1", "0 to 1000000000"},
         {"RAYMPI_WATCHDOG", "inf", "0 to 1000000000"},
         {"RAYMPI_WATCHDOG", "1.2.3", "0 to 1000000000"},

@@ -16,13 +16,13 @@ static struct object *make(void)
 
 static uint32_t holds(const struct object *object)
 {
-    return atomic_load(&((struct object *)object)->count.count);
+    return refcount_holds(&object->count);
 }
 
 static void take_out(struct context *context, struct object *object)
 {
-    CU_ASSERT_EQUAL(context_unhold(context, object_handle(object)), RAYMPI_OK);
-    object_drop(node.room, object);
+    CU_ASSERT_EQUAL(context_unhold(context, object), RAYMPI_OK);
+    object_drop_named(node.room, object);
 }
 
 static void begin(struct context *context)
@@ -64,11 +64,10 @@ static void what_is_not_held_can_not_be_let_go(void)
     struct context context;
     begin(&context);
     struct object *object = make();
-    CU_ASSERT_EQUAL(context_unhold(&context, object_handle(object)), RAYMPI_ERR_RELEASED);
+    CU_ASSERT_EQUAL(context_unhold(&context, object), RAYMPI_ERR_RELEASED);
     CU_ASSERT_EQUAL(context_hold(&context, object), RAYMPI_OK);
     take_out(&context, object);
-    CU_ASSERT_EQUAL(context_unhold(&context, object_handle(object)), RAYMPI_ERR_RELEASED);
-    CU_ASSERT_EQUAL(context_unhold(&context, 0), RAYMPI_ERR_RELEASED);
+    CU_ASSERT_EQUAL(context_unhold(&context, object), RAYMPI_ERR_RELEASED);
     object_drop(node.room, object);
     end(&context);
 }
@@ -195,6 +194,49 @@ static void views_end_once(void)
     end(&context);
 }
 
+/* The first views lean on the hold that the scope has, until that goes. */
+static void views_outlive_the_ref(void)
+{
+    struct context context;
+    uint64_t position[3];
+    begin(&context);
+    struct object *object = make();
+    CU_ASSERT_EQUAL(context_hold(&context, object), RAYMPI_OK);
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(context_view_add(&context, object, &position[i]), RAYMPI_OK);
+    CU_ASSERT_EQUAL(holds(object), 2);
+    CU_ASSERT_EQUAL(context_view_end(&context, object, position[1]), RAYMPI_OK);
+    take_out(&context, object);
+    CU_ASSERT_EQUAL(holds(object), 3);
+    CU_ASSERT_EQUAL(context_view_end(&context, object, position[0]), RAYMPI_OK);
+    CU_ASSERT_EQUAL(holds(object), 2);
+    context_fini(&context);
+    CU_ASSERT_EQUAL(holds(object), 1);
+    object_drop(node.room, object);
+    end(&context);
+}
+
+static void a_view_of_an_outer_scope_survives_the_inner_one(void)
+{
+    struct context context;
+    uint64_t outer, inner;
+    begin(&context);
+    struct object *object = make();
+    object_retain(object);
+    CU_ASSERT_EQUAL(context_hold(&context, object), RAYMPI_OK);
+    CU_ASSERT_EQUAL(context_view_add(&context, object, &outer), RAYMPI_OK);
+    CU_ASSERT_EQUAL(context_scope_begin(&context), RAYMPI_OK);
+    CU_ASSERT_EQUAL(context_hold(&context, object), RAYMPI_OK);
+    CU_ASSERT_EQUAL(context_view_add(&context, object, &inner), RAYMPI_OK);
+    CU_ASSERT_EQUAL(context_scope_end(&context), RAYMPI_OK);
+    take_out(&context, object);
+    CU_ASSERT_EQUAL(holds(object), 2);
+    CU_ASSERT_EQUAL(context_view_end(&context, object, outer), RAYMPI_OK);
+    CU_ASSERT_EQUAL(holds(object), 1);
+    object_drop(node.room, object);
+    end(&context);
+}
+
 static const struct unit_test tests[] = {
     {"refs go in any order", refs_go_in_any_order},
     {"what is not held can not be let go", what_is_not_held_can_not_be_let_go},
@@ -203,6 +245,8 @@ static const struct unit_test tests[] = {
     {"an outer ref is let go inside", an_outer_ref_is_let_go_inside},
     {"one object may be held often", one_object_may_be_held_often},
     {"views end once", views_end_once},
+    {"views outlive the ref", views_outlive_the_ref},
+    {"a view of an outer scope survives the inner one", a_view_of_an_outer_scope_survives_the_inner_one},
 };
 
 int main(void)

@@ -198,10 +198,10 @@ static void pending_release(void)
 /* A result may be said to be somebody else's object, which never comes. */
 static void strangers_fail(void)
 {
-    struct object *object, *next;
-    HASH_ITER (hh, node.room->borrowed, object, next)
-        if (!object_ready(object))
-            object_fail(node.room, object, RAYMPI_ERR_LOST, "test", "there is no such object");
+    struct borrowed *borrowed, *next;
+    HASH_ITER (hh, node.room->borrowed, borrowed, next)
+        if (!object_ready(&borrowed->object))
+            object_fail(node.room, &borrowed->object, RAYMPI_ERR_LOST, "test", "there is no such object");
 }
 
 /* Only bytes after the handle are broken here: the record stays, so the message has to be fitted to it. */

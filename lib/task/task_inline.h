@@ -1,0 +1,294 @@
+/* The short ways of the task room, inline: what nearly every task, object and scope takes. The long ways, for
+ * whatever is rare, are functions of the files that they belong to. Included by task.h only. */
+#ifndef RAYMPI_TASK_INLINE_H
+#define RAYMPI_TASK_INLINE_H
+
+/* ---- from handles to records */
+
+/* A handle is rank (20 bits), actor flag, generation (19 bits), slot (24 bits). */
+#define OBJECT_GENERATION_LAST ((UINT64_C(1) << 19) - 1)
+#define OBJECT_NO_HANDLE       UINT64_MAX
+#define OBJECT_SLOTS_BATCH     64 /* slots that a thread and the room change at a time */
+
+/** Is this rank the owner, so that the record is in a slot? */
+static inline bool object_owned(const struct task_room *room, uint64_t handle)
+{
+    /* Rank and actor flag in one look. */
+    return handle >> (REFCOUNT_SEQUENCE_BITS - 1) == (uint64_t)room->config.rank << 1;
+}
+_Static_assert(TASK_HANDLE_ACTOR == UINT64_C(1) << (REFCOUNT_SEQUENCE_BITS - 1),
+               "the flag is below the rank");
+
+/** The record in the slot of an owned handle; NULL when that has another one by now. */
+static inline struct object *object_by_slot(struct task_room *room, uint64_t handle)
+{
+    uint32_t slot = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
+    /* Acquire: the slab's memory is seen as its maker left it. */
+    struct object *slab = atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_acquire);
+    struct object *object = slab + slot % OBJECT_SLAB;
+    return base_likely(slab && object->count.handle == handle) ? object : NULL;
+}
+
+struct object *object_find_borrowed(struct task_room *room, uint64_t handle);
+/** The record of a handle here, or NULL. The caller must know of a hold that keeps it. */
+static inline struct object *object_find(struct task_room *room, uint64_t handle)
+{
+    return base_likely(object_owned(room, handle)) ? object_by_slot(room, handle)
+                                                   : object_find_borrowed(room, handle);
+}
+
+/** Fails with ARGUMENT or RELEASED, and says why. */
+int object_refused(uint64_t handle);
+/** As object_find() for handles that come from the user: RELEASED with a text when no user's scope on this
+ * rank holds it, even if something else (a view, an argument of a waiting task) still does. */
+static inline int object_check(struct task_room *room, uint64_t handle, struct object **object)
+{
+    *object = object_find(room, handle);
+    if (base_likely(*object && refcount_names(&(*object)->count) > 0))
+        return RAYMPI_OK;
+    return object_refused(handle);
+}
+
+/* ---- objects */
+
+/** All of a record but its identity. */
+static inline void object_init(struct object *object, uint64_t handle, uint64_t holds, const char *label)
+{
+    object->count.handle = handle;
+    atomic_store_explicit(&object->count.count, holds, memory_order_relaxed);
+    object->count.holder_count = object->count.holder_capacity = 0;
+    object->count.holders = NULL;
+    atomic_store_explicit(&object->waiters, 0, memory_order_relaxed);
+    object->status = RAYMPI_OK;
+    object->result = 0;
+    object->attempt = 0;
+    object->flags = 0;
+    object->label = label;
+    object_set_producer(object, NULL);
+    object->value.kind = VALUE_NONE;
+    object->value.type = 0;
+    object->value.nested = 0;
+    object->value.length = 0;
+}
+
+/** When the thread has no free slot; NULL: out of memory (detail set). */
+struct object *object_slots_fetch(struct task_room *room);
+/** A new object owned here, with `holds` holds (those with a name count REFCOUNT_NAMED_HOLD); nobody else
+ * knows it yet. NULL: out of memory (detail set). */
+static inline struct object *object_new(struct task_room *room, uint64_t holds, const char *label)
+{
+    struct task_thread *thread = task_self;
+    struct object *object = base_likely(thread && thread->room == room) ? thread->free_objects : NULL;
+    if (base_likely(object != NULL)) {
+        thread->free_objects = object->free.next;
+        thread->free_object_count--;
+    } else if (!(object = object_slots_fetch(room))) {
+        return NULL;
+    }
+    uint64_t handle = (uint64_t)room->config.rank << REFCOUNT_SEQUENCE_BITS |
+                      object->free.generation << OBJECT_SLOT_BITS | object->child;
+    object_init(object, handle, holds, label);
+    return object;
+}
+
+/** When the thread has many free slots, or takes no part in the room. */
+void object_slots_surplus(struct task_room *room, struct object *object);
+/** The slot of an object that is over. */
+static inline void object_slot_free(struct task_room *room, struct object *object)
+{
+    uint64_t handle = object->count.handle;
+    uint64_t generation = handle >> OBJECT_SLOT_BITS & OBJECT_GENERATION_LAST;
+    object->count.handle = 0;
+    if (base_unlikely(generation == OBJECT_GENERATION_LAST))
+        return; /* the slot has had all the handles that there are for it */
+    object->child = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
+    object->free.generation = generation + 1;
+    struct task_thread *thread = task_self;
+    if (base_unlikely(!thread || thread->room != room)) {
+        object_slots_surplus(room, object);
+        return;
+    }
+    object->free.next = thread->free_objects;
+    thread->free_objects = object;
+    if (base_unlikely(++thread->free_object_count == 2 * OBJECT_SLOTS_BATCH))
+        object_slots_surplus(room, object);
+}
+
+void object_destroy_more(struct task_room *room, struct object *object);
+/** The last hold is gone, and the record is in no table that others look into with a hold. */
+static inline void object_destroy(struct task_room *room, struct object *object)
+{
+    /* Most are nothing but a record. */
+    if (base_likely(object_owned(room, object_handle(object)) && object->value.kind <= VALUE_INLINE &&
+                    object->flags == 0 && object->status == RAYMPI_OK && !object->count.holders))
+        object_slot_free(room, object);
+    else
+        object_destroy_more(room, object);
+}
+
+/** `dropped`: what a refcount_drop() has answered, if not 0. */
+void object_drop_more(struct task_room *room, struct object *object, uint64_t handle, int dropped);
+static inline void object_drop(struct task_room *room, struct object *object)
+{
+    uint64_t handle = object_handle(object);
+    if (refcount_is_last(&object->count) && object_owned(room, handle)) {
+        object_destroy(room, object);
+        return;
+    }
+    int dropped = refcount_drop(&object->count);
+    if (base_unlikely(dropped != 0))
+        object_drop_more(room, object, handle, dropped);
+}
+
+/** Drops a hold that a user had a name for: one of a scope or a kept set. */
+static inline void object_drop_named(struct task_room *room, struct object *object)
+{
+    uint64_t handle = object_handle(object);
+    if (refcount_is_last(&object->count) && object_owned(room, handle)) {
+        object_destroy(room, object);
+        return;
+    }
+    int dropped = refcount_drop_named(&object->count);
+    if (base_unlikely(dropped != 0))
+        object_drop_more(room, object, handle, dropped);
+}
+
+void object_complete_waited(struct task_room *room, struct object *object);
+/** The value is in place (or the status is an error): wakes all waiters. Once. */
+static inline void object_complete(struct task_room *room, struct object *object)
+{
+    uintptr_t nobody = 0;
+    /* Release: the value comes before "ready". */
+    if (base_unlikely(!atomic_compare_exchange_strong_explicit(&object->waiters, &nobody, OBJECT_READY,
+                                                               memory_order_release, memory_order_relaxed)))
+        object_complete_waited(room, object);
+}
+/** The same for an object that nobody else knows yet. */
+static inline void object_complete_fresh(struct object *object)
+{
+    atomic_store_explicit(&object->waiters, OBJECT_READY, memory_order_release);
+}
+
+/* ---- contexts */
+
+static inline void context_init(struct context *context, struct task_room *room, const char *name)
+{
+    context->room = room;
+    context->id_known = false;
+    context->index = 0;
+    context->children = 0;
+    context->name = name;
+    context->held = context->held_first;
+    context->held_used = 0;
+    context->held_size = sizeof context->held_first / sizeof context->held_first[0];
+    context->held_index = NULL;
+    context->frames = NULL;
+    context->frame_used = context->frame_size = 0;
+    context->views = context->view_first;
+    context->view_used = context->view_cursor = context->leaning = 0;
+    context->view_size = VIEWS_INLINE;
+    context->run = NULL;
+    context->lanes = NULL;
+}
+void context_let_go(struct context *context);
+/** Lets go of everything. */
+static inline void context_fini(struct context *context)
+{
+    /* The lanes are others' to change. */
+    bool something = __atomic_load_n(&context->lanes, __ATOMIC_RELAXED) != NULL || context->view_used > 0 ||
+                     context->held_used > 0 || context->held != context->held_first || context->held_index ||
+                     context->frames || context->views != context->view_first;
+    if (base_unlikely(something))
+        context_let_go(context);
+}
+struct task_id context_id_make(struct context *context);
+static inline struct task_id context_id(struct context *context)
+{
+    return base_likely(context->id_known) ? context->id : context_id_make(context);
+}
+int context_hold_more(struct context *context);
+/** The same for a hold that has its name already. */
+static inline int context_hold_named(struct context *context, struct object *object)
+{
+    if (base_unlikely(context->held_used == context->held_size)) {
+        int status = context_hold_more(context);
+        if (status != RAYMPI_OK)
+            return status;
+    }
+    atomic_store_explicit(&object->scope_index, context->held_used, memory_order_relaxed);
+    context->held[context->held_used++] = object_handle(object);
+    return RAYMPI_OK;
+}
+/** Does this scope hold the object, as far as one look tells? */
+static inline bool context_holds(const struct context *context, const struct object *object)
+{
+    uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
+    return at < context->held_used && context->held[at] == object_handle(object);
+}
+static inline int context_unhold(struct context *context, struct object *object)
+{
+    /* The newest entry of a list without nested scopes goes by itself. */
+    uint32_t last = context->held_used - 1;
+    if (base_likely(last < context->held_used && context->held[last] == object_handle(object) &&
+                    !context->frames && !context->leaning && !context->held_index &&
+                    (last == 0 || context->held[last - 1] != 0))) {
+        context->held_used = last;
+        return RAYMPI_OK;
+    }
+    return context_unhold_anywhere(context, object);
+}
+
+/* ---- tasks */
+
+/** The submitter lets go of the actor: before the results of a call are there, so that who has them finds a
+ * handle that was released to be released. */
+void task_actor_let_go(struct task *task);
+static inline void task_actor_drop(struct task *task)
+{
+    if (base_unlikely(task->actor != 0))
+        task_actor_let_go(task);
+}
+void task_args_free(struct task *task);
+static inline uint64_t *task_returns(struct task *task)
+{
+    return base_unlikely(task->returns_more != NULL) ? task->returns_more : task->return_handles;
+}
+void task_item_run(struct sched_item *item);
+/** NULL: out of memory (detail set). */
+static inline struct task *task_new(struct task_room *room)
+{
+    struct task_thread *thread = task_self;
+    struct task *task = base_pool_take(&room->tasks, thread ? &thread->tasks : NULL);
+    if (base_unlikely(!task)) {
+        base_fail(RAYMPI_ERR_MEMORY, "no memory for another task");
+        return NULL;
+    }
+    task->item.run = task_item_run;
+    task->room = room;
+    task->function = NULL;
+    task->node = -1;
+    task->attempt = 0;
+    task->arg_count = 0;
+    task->returns = 0;
+    task->flags = 0;
+    task->returns_more = NULL;
+    task->args = NULL;
+    task->actor = 0;
+    task->runner = -1;
+    return task;
+}
+/** Frees a task and its arguments; drops holds of the submitter on arguments that the runner did not accept.
+ */
+static inline void task_free(struct task *task)
+{
+    struct task_room *room = task->room;
+    struct task_thread *thread = task_self;
+    if (task->args)
+        task_args_free(task);
+    task_actor_drop(task);
+    if (base_unlikely(task->returns_more != NULL))
+        free(task->returns_more);
+    base_pool_give(&room->tasks, thread ? &thread->tasks : NULL, task);
+}
+
+#endif
