@@ -108,6 +108,7 @@ mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 
 mpi_tests += %D%/mpi/trainers.test
+mpi_tests += %D%/mpi/bench.test
 
 script_tests += %D%/script/examples-compile.test
 script_tests += %D%/script/readme.test

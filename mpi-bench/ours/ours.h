@@ -1,0 +1,27 @@
+/* Start and end of a benchmark of raympi. */
+#ifndef OURS_H
+#define OURS_H
+
+#include <raympi.h>
+
+#include "../bench.h"
+
+static inline void ours_check(int status, const char *what)
+{
+    if (status == RAYMPI_OK)
+        return;
+    fprintf(stderr, "%s: %s: %s\n", what, raympi_strerror(status), raympi_detail());
+    exit(1);
+}
+
+/** The whole of main(): rank 0 measures whenever the driver asks, the others serve from finalize. */
+static inline int ours_main(int argc, char **argv, double (*repetition)(int, char **))
+{
+    ours_check(raympi_init(&argc, &argv, NULL), "raympi_init");
+    if (raympi_rank() == 0)
+        while (bench_asked())
+            bench_answer(repetition(argc, argv));
+    return raympi_finalize();
+}
+
+#endif
