@@ -7,32 +7,13 @@
  * the pool's own array, looked at through handles that carry slot and generation. The deque is split: its
  * young part is the owner's alone, its old part is for thieves, under a lock.
  */
-#include "../bench.h"
+#include "bare.h"
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <sys/mman.h>
 
-#define SLOTS       (1u << 17)
-#define SLOT_BITS   24
 #define PUBLIC_MIN  16 /* so many tasks are shown to thieves at least, where there are as many */
 #define STEAL_BATCH 32
-
-struct record {
-    uint64_t handle;        /* generation and slot */
-    _Atomic uint64_t state; /* holds, and READY */
-    int64_t (*function)(int64_t argument);
-    int64_t argument;
-    int64_t result;
-    uint64_t fill[11]; /* as large as a record with names, waiters and a result of 40 bytes */
-} __attribute__((aligned(128)));
-_Static_assert(sizeof(struct record) == 128, "two cache lines");
-
-/* A task has two holds on its record, the submitter's and its own, since either may end first, on any thread.
- */
-#define READY (UINT64_C(1) << 32)
 
 struct deque {
     struct record *task[SLOTS];
@@ -42,9 +23,6 @@ struct deque {
     _Atomic int lock;
 };
 
-static struct record *table;
-static uint32_t *free_slots;
-static unsigned free_count;
 static struct deque deque;
 static uint64_t *handles;
 static int workers;
@@ -68,42 +46,9 @@ static int64_t empty(int64_t argument)
     return argument;
 }
 
-static inline struct record *record_new(void)
-{
-    bench_require(free_count > 0, "pool is empty");
-    struct record *record = &table[free_slots[--free_count]];
-    atomic_store_explicit(&record->state, 2, memory_order_relaxed);
-    return record;
-}
-
-/** The object of a handle, if that is still the one it names. */
-static inline struct record *look_up(uint64_t handle)
-{
-    struct record *record = &table[handle & ((1u << SLOT_BITS) - 1)];
-    bench_require(record->handle == handle, "stale handle");
-    return record;
-}
-
-static inline int is_ready(struct record *record)
-{
-    /* acquire: the result before READY */
-    return atomic_load_explicit(&record->state, memory_order_acquire) >= READY;
-}
-
-/** Lets go of the submitter's hold. Here tasks have always ended by then, so this is the last. */
-static inline void release(uint64_t handle)
-{
-    struct record *record = look_up(handle);
-    bench_require(atomic_load_explicit(&record->state, memory_order_acquire) == READY + 1, "holds");
-    record->handle += 1u << SLOT_BITS;
-    free_slots[free_count++] = (uint32_t)(record - table);
-}
-
 static inline void run(struct record *record)
 {
-    record->result = record->function(record->argument);
-    /* ready, and the task's own hold goes; release: the result before that */
-    atomic_fetch_add_explicit(&record->state, READY - 1, memory_order_release);
+    complete(record, record->function(record->argument));
 }
 
 /** Shows half of the private tasks to thieves. */
@@ -175,17 +120,17 @@ static void *thief(void *unused)
     return unused;
 }
 
-static inline uint64_t submit(void)
+static API uint64_t submit(int64_t (*function)(int64_t), int64_t argument)
 {
     struct record *record = record_new();
-    record->function = empty;
-    record->argument = 1;
+    record->function = function;
+    record->argument = argument;
     push(record);
     return record->handle;
 }
 
 /** Runs tasks until the one named has its result. */
-static inline int64_t take(uint64_t handle)
+static API int64_t take(uint64_t handle)
 {
     struct record *record = look_up(handle);
     while (!is_ready(record)) {
@@ -204,7 +149,7 @@ static double async(long count)
     }
     double start = bench_now();
     for (long i = 0; i < count; i++)
-        handles[i] = submit();
+        handles[i] = submit(empty, 1);
     for (long i = 0; i < count; i++)
         bench_require(take(handles[i]) == 1, "result");
     for (long i = 0; i < count; i++)
@@ -221,14 +166,14 @@ static double sync_(long count)
 {
     double start = bench_now();
     for (long i = 0; i < count; i++) {
-        uint64_t handle = submit();
+        uint64_t handle = submit(empty, 1);
         bench_require(take(handle) == 1, "result");
         release(handle);
     }
     return (bench_now() - start) / (double)count;
 }
 
-static uint64_t put(int64_t value)
+static API uint64_t put(int64_t value)
 {
     struct record *record = record_new();
     record->result = value;
@@ -284,15 +229,9 @@ int main(int argc, char **argv)
     pthread_t thread;
     workers = (int)bench_argument(argc, argv, 3, 1);
     bench_require(count > 0 && workers <= 2, "arguments");
-    table = mmap(NULL, SLOTS * sizeof *table, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    free_slots = malloc(SLOTS * sizeof *free_slots);
-    handles = malloc((size_t)count * sizeof *handles + 1000 * sizeof *handles);
-    bench_require(table != MAP_FAILED && free_slots != NULL && handles != NULL, "memory");
-    for (uint32_t slot = 0; slot < SLOTS; slot++) {
-        table[slot].handle = 1u << SLOT_BITS | slot;
-        free_slots[SLOTS - 1 - slot] = slot;
-    }
-    free_count = SLOTS;
+    handles = malloc((size_t)(count > 1000 ? count : 1000) * sizeof *handles);
+    bench_require(handles != NULL, "memory");
+    pool_init();
     sem_init(&thief_go, 0, 0);
     sem_init(&thief_done, 0, 0);
     if (workers > 1)

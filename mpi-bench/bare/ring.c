@@ -5,19 +5,16 @@
  * A message is a cache line; it is published by a mark in its own header, which is the lap of the ring, so
  * nothing has to be cleared. The receiver tells how far it has read once in a quarter of the ring.
  */
-#include "../bench.h"
+#include "bare.h"
 
 #include <semaphore.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define LINES     128u /* 8 KiB */
-#define SLOTS     (1u << 15)
-#define SLOT_BITS 24
+#define LINES         128u /* 8 KiB */
+#define MAX_IN_FLIGHT 32768
+#define BATCH         16 /* messages taken in at once */
 
 enum { FUNCTION_REST, FUNCTION_WHERE };
 
@@ -41,21 +38,10 @@ struct end {
     uint32_t taken;               /* of in */
 };
 
-struct record {
-    uint64_t handle;
-    uint32_t ready, holds;
-    int64_t result;
-    char fill[104];
-} __attribute__((aligned(128)));
-
 struct shared {
     struct ring ring[2];
     sem_t wake;
 };
-
-static struct record table[SLOTS];
-static uint32_t free_slots[SLOTS];
-static unsigned free_count;
 
 static inline uint32_t lap(uint32_t position)
 {
@@ -102,85 +88,81 @@ static int64_t where(int64_t argument)
 }
 static int64_t (*const functions[])(int64_t) = {NULL, where};
 
-/** The other process: runs what comes and sends the result back, until it is told to rest. */
+/** Tasks that have come and are not yet run; the newest is taken first. */
+static struct record *deque[LINES];
+static unsigned deque_end;
+
+/** Takes in tasks that have come; false when the other side wants to rest. */
+static int receive(struct end *end)
+{
+    struct message *message;
+    for (int n = 0; n < BATCH && deque_end < LINES && (message = arrived(end)) != NULL; n++) {
+        if (message->function == FUNCTION_REST) {
+            consumed(end);
+            return 0;
+        }
+        struct record *record = record_new();
+        record->function = functions[message->function];
+        record->argument = message->value;
+        record->name = message->handle;
+        consumed(end);
+        deque[deque_end++] = record;
+    }
+    return 1;
+}
+
+/** The other process: runs what comes and sends the results back. */
 static void serve(struct shared *shared)
 {
     struct end end = {.out = &shared->ring[1], .in = &shared->ring[0]};
     for (;;) {
-        struct message *message = arrived(&end);
-        if (message == NULL) {
-            bench_pause();
-            continue;
-        }
-        uint32_t function = message->function;
-        if (function == FUNCTION_REST) {
-            consumed(&end);
+        if (!receive(&end))
             sem_wait(&shared->wake);
-            continue;
+        if (deque_end == 0)
+            bench_pause();
+        while (deque_end > 0 && has_room(&end)) {
+            struct record *record = deque[--deque_end];
+            send_message(&end, FUNCTION_WHERE, record->name, record->function(record->argument));
+            record_free(record);
         }
-        if (!has_room(&end))
-            continue;
-        int64_t result = functions[function](message->value);
-        send_message(&end, function, message->handle, result);
-        consumed(&end);
     }
 }
 
-static inline struct record *look_up(uint64_t handle)
+/** Takes in results that have come. */
+static inline int poll_results(struct end *end)
 {
-    struct record *record = &table[handle & ((1u << SLOT_BITS) - 1)];
-    bench_require(record->handle == handle, "stale handle");
-    return record;
-}
-
-/** Takes in results that have come, a bounded number. */
-static inline int poll_results(struct end *end, int at_most)
-{
+    struct message *message;
     int n = 0;
-    for (struct message *message; n < at_most && (message = arrived(end)) != NULL; n++) {
-        struct record *record = look_up(message->handle);
-        record->result = message->value;
-        record->ready = 1;
+    for (; n < BATCH && (message = arrived(end)) != NULL; n++) {
+        complete(look_up(message->handle), message->value);
         consumed(end);
     }
     return n;
 }
 
-static inline uint64_t submit(struct end *end)
+static API uint64_t submit(struct end *end)
 {
-    bench_require(free_count > 0, "pool is empty");
-    struct record *record = &table[free_slots[--free_count]];
-    record->ready = 0;
-    record->holds = 1;
+    struct record *record = record_new();
     while (!has_room(end))
-        poll_results(end, 16);
+        poll_results(end);
     send_message(end, FUNCTION_WHERE, record->handle, 0);
     return record->handle;
 }
 
-static inline int64_t take(struct end *end, uint64_t handle)
+static API int64_t take(struct end *end, uint64_t handle)
 {
     struct record *record = look_up(handle);
-    while (!record->ready)
-        if (poll_results(end, 16) == 0)
+    while (!is_ready(record))
+        if (poll_results(end) == 0)
             bench_pause();
     return record->result;
 }
 
-static inline void release(uint64_t handle)
-{
-    struct record *record = look_up(handle);
-    if (--record->holds > 0)
-        return;
-    record->handle += 1u << SLOT_BITS;
-    free_slots[free_count++] = (uint32_t)(record - table);
-}
-
 static double repetition(struct shared *shared, struct end *end, long count, long in_flight)
 {
-    static uint64_t handles[SLOTS];
+    static uint64_t handles[MAX_IN_FLIGHT];
     sem_post(&shared->wake);
-    bench_require(take(end, submit(end)) == 1, "result"); /* both are awake; this one is never released */
+    bench_require(take(end, submit(end)) == 1, "result"); /* both are awake; never released */
     double start = bench_now();
     for (long done = 0; done < count; done += in_flight) {
         for (long i = 0; i < in_flight; i++)
@@ -192,7 +174,7 @@ static double repetition(struct shared *shared, struct end *end, long count, lon
     }
     double took = bench_now() - start;
     while (!has_room(end))
-        poll_results(end, 16);
+        poll_results(end);
     send_message(end, FUNCTION_REST, 0, 0);
     return took / (double)((count + in_flight - 1) / in_flight * in_flight);
 }
@@ -200,10 +182,11 @@ static double repetition(struct shared *shared, struct end *end, long count, lon
 int main(int argc, char **argv)
 {
     long count = bench_argument(argc, argv, 1, 10000), in_flight = bench_argument(argc, argv, 2, 1);
-    bench_require(in_flight > 0 && in_flight < SLOTS / 2, "arguments");
+    bench_require(in_flight > 0 && in_flight <= MAX_IN_FLIGHT, "arguments");
     struct shared *shared =
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     bench_require(shared != MAP_FAILED && sem_init(&shared->wake, 1, 0) == 0, "shared memory");
+    pool_init();
     pid_t parent = getpid(), child = fork();
     bench_require(child >= 0, "fork");
     if (child == 0) {
@@ -214,11 +197,6 @@ int main(int argc, char **argv)
         serve(shared);
     }
     bench_pin(0);
-    for (uint32_t slot = 0; slot < SLOTS; slot++) {
-        table[slot].handle = 1u << SLOT_BITS | slot;
-        free_slots[SLOTS - 1 - slot] = slot;
-    }
-    free_count = SLOTS;
     struct end end = {.out = &shared->ring[0], .in = &shared->ring[1]};
     while (bench_asked())
         bench_answer(repetition(shared, &end, count, in_flight));

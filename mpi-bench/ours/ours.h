@@ -18,9 +18,11 @@ static inline void ours_check(int status, const char *what)
 static inline int ours_main(int argc, char **argv, double (*repetition)(int, char **))
 {
     ours_check(raympi_init(&argc, &argv, NULL), "raympi_init");
+    raympi_scope_begin(); /* what a benchmark keeps between repetitions ends with it */
     if (raympi_rank() == 0)
         while (bench_asked())
             bench_answer(repetition(argc, argv));
+    ours_check(raympi_scope_end(), "raympi_scope_end");
     return raympi_finalize();
 }
 
