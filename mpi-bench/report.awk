@@ -1,10 +1,11 @@
 # One row's measurements to JSON lines, one for each target of the row.
-#   input: "target RIVAL LIMIT TEXT", "sound RIVAL RATIO", "broken NAME WHY", "value NAME REPETITION NUMBER", tab-separated
+#   input: "target RIVAL LIMIT TEXT", "sound RIVAL RATIO", "broken NAME WHY", "others PERCENT", "value NAME REPETITION NUMBER", tab-separated
 #   -v id, work, unit, host, reps
 BEGIN { FS = "\t" }
 $1 == "target" { targets++; rival[targets] = $2; limit[targets] = $3; text[targets] = $4 }
 $1 == "sound" { sound_rival = $2; sound_ratio = $3 }
 $1 == "broken" { broken[$2] = $3 }
+$1 == "others" { others = $2 }
 $1 == "value" { value[$2, $3] = $4 }
 
 function quote(s) { gsub(/\\/, "\\\\", s); gsub(/"/, "\\\"", s); return "\"" s "\"" }
@@ -63,6 +64,8 @@ END {
         if (sound_rival != "")
             printf ", \"bare\": %s, \"bare_rival\": %s, \"bare_ratio\": %s, \"bare_limit\": %s", number(median("bare")), \
                 quote(sound_rival), number(ratio("bare", sound_rival, 0.5)), number(1.3 * sound_ratio)
+        if (others != "")
+            printf ", \"others\": %d", others
         printf "%s}\n", why == "" ? "" : ", \"why\": " quote(why)
     }
 }
