@@ -1,11 +1,13 @@
 /* A1, A2: empty tasks on one rank. A6: put and get of 8 bytes. A9: waiting for one of many refs.
  *
  *   local async|sync|put|get|waitset|wait COUNT      nanoseconds per task, put, get, wait or scanned ref
+ *   local async COUNT BATCH                          the same with so many tasks at once
  */
 #include "ours.h"
 
 RAYMPI_TASK(empty)
 {
+    ours_task();
     return raympi_return_int(ctx, 0, 1);
 }
 
@@ -18,15 +20,18 @@ static void take(raympi_ref ref)
     bench_require(one == 1, "a task gave another result");
 }
 
-static double async(long count)
+/** Tasks are submitted in batches, each of which is then got as a whole. */
+static double async(long count, long batch)
 {
     double start = bench_now();
-    for (long i = 0; i < count; i++)
-        refs[i] = raympi_call(empty);
-    for (long i = 0; i < count; i++)
-        take(refs[i]);
-    ours_check(raympi_release_all(refs, (size_t)count), "raympi_release_all");
-    return (bench_now() - start) / (double)count;
+    for (long done = 0; done < count; done += batch) {
+        for (long i = 0; i < batch; i++)
+            refs[i] = raympi_call(empty);
+        for (long i = 0; i < batch; i++)
+            take(refs[i]);
+        ours_check(raympi_release_all(refs, (size_t)batch), "raympi_release_all");
+    }
+    return (bench_now() - start) / (double)((count + batch - 1) / batch * batch);
 }
 
 static double sync_(long count)
@@ -114,7 +119,7 @@ static double repetition(int argc, char **argv)
         refs = calloc((size_t)count + 1000, sizeof *refs);
     bench_require(refs != NULL, "memory");
     if (strcmp(mode, "async") == 0)
-        return async(count);
+        return async(count, bench_argument(argc, argv, 3, count));
     if (strcmp(mode, "sync") == 0)
         return sync_(count);
     if (strcmp(mode, "put") == 0)
