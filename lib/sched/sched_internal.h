@@ -115,7 +115,7 @@ struct sched_parker *worker_ready(struct worker *worker);
 void worker_switch(struct worker *worker, struct fiber *to);
 void worker_idle(struct worker *worker);
 bool sched_poll(struct sched *sched, int who, int budget);
-void sched_wake_worker(struct sched *sched, struct worker *worker);
+bool sched_wake_worker(struct sched *sched, struct worker *worker);
 void sched_wake_one(struct sched *sched);
 void sched_expire(struct worker *worker, uint64_t now);
 

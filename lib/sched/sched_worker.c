@@ -250,9 +250,9 @@ static bool worker_has_work(void *arg)
     return false;
 }
 
-/* Wakes a worker that is asleep. It counts as active from here on, not only once it runs: otherwise the job
- * could look at rest between the two. */
-void sched_wake_worker(struct sched *sched, struct worker *worker)
+/* Wakes a worker that is asleep; false when he is awake already, perhaps by somebody else. He counts as
+ * active from here on, not only once he runs: otherwise the job could look at rest between the two. */
+bool sched_wake_worker(struct sched *sched, struct worker *worker)
 {
     uint32_t asleep = atomic_load_explicit(&worker->asleep, memory_order_relaxed);
     while (asleep != WORKER_AWAKE) {
@@ -266,19 +266,19 @@ void sched_wake_worker(struct sched *sched, struct worker *worker)
             net_wake(sched->net);
         else
             sched_futex_wake(&worker->asleep, 1);
-        return;
+        return true;
     }
+    return false;
 }
 
+/* One wake-up for each push: where two threads choose the same sleeper, the second goes on to another one. */
 void sched_wake_one(struct sched *sched)
 {
     for (int i = 0; i <= sched->worker_count; i++) {
         struct worker *worker = sched->workers[i];
         if (worker && atomic_load_explicit(&worker->asleep, memory_order_relaxed) != WORKER_AWAKE &&
-            may_take(worker)) {
-            sched_wake_worker(sched, worker);
+            may_take(worker) && sched_wake_worker(sched, worker))
             return;
-        }
     }
 }
 
