@@ -158,11 +158,18 @@ static void arg_forget(struct arg *arg)
     value_forget(&arg->value);
 }
 
-/* The memory of a task that never ran, found by the last of its results. */
-static void producer_forget(struct object *object)
+/* Of the results of a task that never ran only the last one still names it: they lie in any order. */
+static void producer_forget_first(struct object *object)
 {
     struct task *task = object_handle(object) ? object_producer(object) : NULL;
     if (!task || object_handle(object) != task_returns(task)[task->returns - 1])
+        object->producer = NULL;
+}
+
+static void producer_forget(struct object *object)
+{
+    struct task *task = object->producer;
+    if (!task)
         return;
     for (int i = 0; i < task->arg_count; i++)
         arg_forget(&task->args[i]);
@@ -190,6 +197,9 @@ void task_room_close(struct task_room *room)
         refcount_fini(&borrowed->object.count);
         free(borrowed);
     }
+    for (uint32_t i = 0; i < room->slab_used; i++)
+        for (uint32_t j = 0; j < OBJECT_SLAB; j++)
+            producer_forget_first(&atomic_load(&room->slabs[i])[j]);
     for (uint32_t i = 0; i < room->slab_used; i++) {
         struct object *slab = atomic_load(&room->slabs[i]);
         for (uint32_t j = 0; j < OBJECT_SLAB; j++) {
