@@ -124,6 +124,10 @@ int actor_born(struct actor_room *room, uint64_t handle, uint64_t class_hash, in
         return RAYMPI_ERR_MEMORY;
     base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
+    if (actor && actor->born) {
+        base_spin_unlock(&room->lock);
+        return base_fail(RAYMPI_ERR_ARGUMENT, "there is one of this handle");
+    }
     if (!actor)
         actor = table_add(room, handle);
     /* Release: who sees the number finds the record of the handle. */

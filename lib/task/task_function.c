@@ -265,7 +265,11 @@ static int merge_one(const char *name, bool is_class, int rank, int size)
 
 int task_functions_merge(const char *names, size_t length, int rank, int size)
 {
-    for (const char *at = names; at < names + length; at += strlen(at) + 1) {
+    const char *end = names + length;
+    for (const char *at = names, *stop; at < end; at = stop + 1) {
+        stop = memchr(at, 0, (size_t)(end - at));
+        if (!stop || stop == at)
+            return base_fail(RAYMPI_ERR_MISMATCH, "rank %d sent a broken list of its tasks", rank);
         int status = merge_one(at + 1, *at == 'c', rank, size);
         if (status != RAYMPI_OK)
             return status;

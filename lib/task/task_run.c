@@ -141,7 +141,7 @@ void task_complete_returns(struct task *task, struct result *results, const stru
     task_actor_drop(task);
     for (int i = 0; i < task->returns; i++) {
         struct object *object = object_by_slot(room, task_returns(task)[i]);
-        return_complete(task, object, task->flags & TASK_VOID ? NULL : &results[i], error);
+        return_complete(task, object, results && !(task->flags & TASK_VOID) ? &results[i] : NULL, error);
     }
     task_count_ended(room);
 }
