@@ -20,6 +20,16 @@ AM_CONDITIONAL([FIBER_X86_64], [test $raympi_fiber = x86_64])
 AM_CONDITIONAL([FIBER_AARCH64], [test $raympi_fiber = aarch64])
 AM_CONDITIONAL([FIBER_UCONTEXT], [test $raympi_fiber = ucontext])
 
+AC_ARG_ENABLE([fuzzers],
+    [AS_HELP_STRING([--enable-fuzzers],
+        [make fuzzers builds tests/fuzz (clang only; brings --enable-sanitizer=fuzzer-no-link,address,undefined)])],
+    [], [enable_fuzzers=no])
+AS_IF([test "x$enable_fuzzers" != xno],
+    [enable_sanitizer=fuzzer-no-link,address,undefined
+    FUZZ_LDFLAGS=-fsanitize=fuzzer])
+AC_SUBST([FUZZ_LDFLAGS])
+AM_CONDITIONAL([FUZZERS], [test "x$enable_fuzzers" != xno])
+
 AC_ARG_ENABLE([sanitizer],
     [AS_HELP_STRING([--enable-sanitizer=LIST],
         [address, thread, undefined, or address,undefined (best with --disable-shared)])],
