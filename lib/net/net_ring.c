@@ -62,7 +62,7 @@ void *net_ring_reserve(struct net_ring_writer *writer, uint32_t size)
         atomic_store_explicit(&writer->ring->blocked, 1, memory_order_relaxed);
         /* Orders "blocked" before the second look at the cursor; the consumer stores the cursor, fences, and
          * looks at "blocked": one of the two sees the other. */
-        atomic_thread_fence(memory_order_seq_cst);
+        base_fence();
         if (!ring_has_room(writer, need))
             return NULL;
     }
@@ -145,7 +145,7 @@ bool net_ring_consume(struct net_ring_reader *reader, const struct net_ring_reco
     /* Release: our reads of the records are done before the producer may write over them. */
     atomic_store_explicit(&reader->ring->taken, reader->taken, memory_order_release);
     /* Orders the cursor before the look at "blocked": the other half of net_ring_reserve(). */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     if (base_likely(!atomic_load_explicit(&reader->ring->blocked, memory_order_relaxed)))
         return false;
     /* seq_cst: comes before our look at the producer's "asleep". */

@@ -80,7 +80,7 @@ static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
     uint32_t doorbell = atomic_load_explicit(&shm->own->doorbell, memory_order_acquire);
     atomic_store_explicit(&shm->own->asleep, 1, memory_order_relaxed);
     /* Orders "asleep" before the looks below: the other half of shm_knock(). */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     if (!atomic_load_explicit(&shm->own->wake, memory_order_relaxed) && !shm_ready(shm) && !shm_flush(shm) &&
         !(busy != NULL && busy(arg)))
         shm_sleep_wait(shm, doorbell, deadline);

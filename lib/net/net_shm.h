@@ -129,7 +129,7 @@ static inline void shm_knock(struct shm_net *shm, int rank)
     /* Orders what was published before the look at "asleep". The sleeper sets "asleep", fences, and looks at
      * what is published: one of the two sees the other. Without this fence the load may pass the stores and a
      * wake-up is lost. */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     if (base_unlikely(atomic_load_explicit(&shm->ranks[rank].asleep, memory_order_relaxed)))
         shm_doorbell(shm, rank);
 }

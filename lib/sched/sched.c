@@ -83,7 +83,7 @@ void sched_stop(struct sched *sched)
     /* Release: what came before the end is seen by the threads that find it. */
     atomic_store_explicit(&sched->stop, 1, memory_order_release);
     /* Full fence: "stop" before the looks at who sleeps; a sleeper says so, fences, and looks at "stop". */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     progress_stop(sched); /* first: it may be about to start the spare */
     for (int i = 1; i <= sched->worker_count; i++)
         if (sched->workers[i] && sched->workers[i]->started) {

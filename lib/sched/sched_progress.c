@@ -74,7 +74,7 @@ static void progress_wait(struct sched *sched, uint64_t tick)
     }
     atomic_store_explicit(&sched->progress_word, 1, memory_order_relaxed);
     /* Full fence: "I sleep" before the look at the workers; a worker wakes before it looks at "I sleep". */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     if (all_asleep(sched) && !atomic_load_explicit(&sched->stop, memory_order_relaxed)) {
         uint64_t limit = sched->config.watchdog > 0 ? (uint64_t)(sched->config.watchdog * 5e8) : UINT64_MAX;
         if (atomic_load_explicit(&sched->stranger, memory_order_relaxed) && limit > STRANGER_TICK)
@@ -87,7 +87,7 @@ static void progress_wait(struct sched *sched, uint64_t tick)
 void progress_kick(struct sched *sched)
 {
     /* Full fence: the worker's "awake" before the look at the progress thread; see progress_wait(). */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     uint32_t one = 1;
     if (atomic_load_explicit(&sched->progress_word, memory_order_relaxed) == 1 &&
         atomic_compare_exchange_strong(&sched->progress_word, &one, 0))

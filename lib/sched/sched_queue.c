@@ -36,7 +36,7 @@ static void pushed(struct sched *sched, const struct worker *self)
 {
     if (self && sched->worker_count == 1 && self->index == 0)
         return; /* the only one who could sleep is the caller */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     if (atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0)
         sched_wake_one(sched);
 }

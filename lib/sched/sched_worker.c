@@ -87,7 +87,7 @@ void parker_wake(struct sched_parker *parker)
     while (!atomic_compare_exchange_weak_explicit(&worker->remote_ready, &head, parker, memory_order_release,
                                                   memory_order_relaxed));
     /* Full fence: the push comes before the look at the sleeper; see worker_sleep(). */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     sched_wake_worker(sched, worker);
 }
 
@@ -327,7 +327,7 @@ static void worker_sleep(struct worker *worker)
                           memory_order_relaxed);
     /* Full fence: "asleep" comes before the look at the queues; who pushes, pushes before it looks at
      * "asleep". */
-    atomic_thread_fence(memory_order_seq_cst);
+    base_fence();
     if (!worker_has_work(worker)) {
         /* A worker with a timer will move by itself, so it stays active. */
         bool rests = deadline == UINT64_MAX;
