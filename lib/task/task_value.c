@@ -140,7 +140,7 @@ const raympi_wire_ref *value_nested(struct task_room *room, struct value *value,
     value = value_behind(value);
     *count = 0;
     if (value->kind == VALUE_ERROR || value->nested == 0 ||
-        value_look(room, value, &data, &length) != RAYMPI_OK)
+        value_look(room, value, &data, &length) != RAYMPI_OK || !data)
         return NULL;
     *count = value->nested;
     return (const raympi_wire_ref *)((const char *)data + base_align_up(length, 8));
