@@ -318,8 +318,12 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
     uint8_t returns = read_u8(reader);
     struct value value;
     if (returns == UINT8_MAX) {
-        if (!read_value(room, reader, &value) || value.kind != VALUE_ERROR)
+        if (!read_value(room, reader, &value))
             return false;
+        if (value.kind != VALUE_ERROR) {
+            value_drop(room, &value, false);
+            return false;
+        }
         value_error_name(&value, task_name(task));
         task_complete_returns(task, NULL, &value);
         value_drop(room, &value, false);
