@@ -140,11 +140,12 @@ static struct task_function *method_stub(const char *name)
     HASH_FIND(hh, method_stubs, &hash, sizeof hash, stub);
     if (!stub && (stub = calloc(1, sizeof *stub))) {
         char *copy = strdup(*name ? name : "constructor");
-        if (copy) {
-            stub->function = (struct task_function){.hash = hash, .name = copy, .full_name = copy};
-            task_plan_init(&stub->function.plan, NULL);
+        stub->function = (struct task_function){.hash = hash, .name = copy, .full_name = copy};
+        task_plan_init(&stub->function.plan, NULL);
+        if (copy)
             HASH_ADD(hh, method_stubs, function.hash, sizeof hash, stub);
-        } else {
+        if (!stub->hh.tbl) {
+            free(copy);
             free(stub);
             stub = NULL;
         }

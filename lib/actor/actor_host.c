@@ -30,7 +30,10 @@ static struct actor *table_add(struct actor_room *room, uint64_t handle)
     base_spin_init(&actor->lock);
     base_spin_init(&actor->kept.lock);
     HASH_ADD(hh, room->table, handle, sizeof handle, actor);
-    return actor;
+    if (actor->hh.tbl)
+        return actor;
+    free(actor);
+    return NULL;
 }
 
 static int creator_of(uint64_t handle)

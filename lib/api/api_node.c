@@ -7,9 +7,16 @@
 #define FIBERS_ALL                                                                                           \
     20000 /* of all workers of a rank: a stack and its guard are two mappings (vm.max_map_count) */
 
+struct naming {
+    struct trace *trace;
+    int status;
+};
+
 static void name_function(void *arg, const struct task_function *function)
 {
-    trace_name(arg, function->full_hash, function->full_name);
+    struct naming *naming = arg;
+    if (naming->status == RAYMPI_OK)
+        naming->status = trace_name(naming->trace, function->full_hash, function->full_name);
 }
 
 int api_node_open(struct api_node *node, const struct base_config *config, struct net *net,
@@ -31,7 +38,10 @@ int api_node_open(struct api_node *node, const struct base_config *config, struc
     int status = trace_open(&node->trace, tasks.rank, config->trace_events);
     if (status != RAYMPI_OK)
         return status;
-    task_functions_each(name_function, node->trace);
+    struct naming naming = {node->trace, RAYMPI_OK};
+    task_functions_each(name_function, &naming);
+    if (naming.status != RAYMPI_OK)
+        return naming.status;
     tasks.trace = node->trace;
     status = task_room_open(&node->tasks, net, store, &tasks);
     if (status == RAYMPI_OK)

@@ -11,6 +11,9 @@
 #include "trace/trace.h"
 
 #include <stdlib.h>
+
+/* Without memory an element is not added, and its hh.tbl is NULL; the default would end the process. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 /* ---- identity */

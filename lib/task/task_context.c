@@ -162,6 +162,10 @@ int kept_add(struct kept_set *set, struct object *object)
     if (!kept && (kept = calloc(1, sizeof *kept))) {
         kept->handle = handle;
         HASH_ADD(hh, set->table, handle, sizeof handle, kept);
+        if (!kept->hh.tbl) {
+            free(kept);
+            kept = NULL;
+        }
     }
     if (kept) {
         kept->holds++;

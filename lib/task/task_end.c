@@ -169,6 +169,10 @@ static void leak_note(struct leak **leaks, struct task_room *room, uint64_t hand
     if (!leak && (leak = calloc(1, sizeof *leak))) {
         leak->label = object->label;
         HASH_ADD_KEYPTR(hh, *leaks, leak->label, strlen(leak->label), leak);
+        if (!leak->hh.tbl) {
+            free(leak);
+            leak = NULL;
+        }
     }
     if (leak)
         leak->count++;

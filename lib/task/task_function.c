@@ -58,7 +58,10 @@ static struct task_function *function_new(struct task_function **table, const ch
     function->full_hash = base_hash_name(full_name);
     task_plan_init(&function->plan, NULL);
     HASH_ADD(hh, *table, hash, sizeof function->hash, function);
-    return function;
+    if (function->hh.tbl)
+        return function;
+    free(function);
+    return NULL;
 }
 
 static struct task_function *table_find(struct task_function *table, uint64_t hash)

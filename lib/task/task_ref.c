@@ -29,14 +29,16 @@ static struct object *hash_find(struct task_room *room, uint64_t handle)
 static struct object *hash_create(struct task_room *room, uint64_t handle, const char *label)
 {
     struct borrowed *borrowed = aligned_alloc(BASE_CACHE_LINE, sizeof *borrowed);
-    if (!borrowed) {
-        base_fail(RAYMPI_ERR_MEMORY, "no memory for a borrowed ref");
-        return NULL;
+    if (borrowed) {
+        memset(borrowed, 0, sizeof *borrowed);
+        object_init(&borrowed->object, handle, 1, label);
+        HASH_ADD(hh, room->borrowed, object.count.handle, sizeof handle, borrowed);
+        if (borrowed->hh.tbl)
+            return &borrowed->object;
+        free(borrowed);
     }
-    memset(borrowed, 0, sizeof *borrowed);
-    object_init(&borrowed->object, handle, 1, label);
-    HASH_ADD(hh, room->borrowed, object.count.handle, sizeof handle, borrowed);
-    return &borrowed->object;
+    base_fail(RAYMPI_ERR_MEMORY, "no memory for a borrowed ref");
+    return NULL;
 }
 
 /* Under the lock: nobody finds it any more. */
