@@ -44,6 +44,15 @@ void base_log_rank(int rank);
             base_log_write(level, room, __VA_ARGS__);                                                        \
     } while (0)
 
+/* ---- scarce memory (base_scarce.c) */
+
+/** For an allocation whose failure could be told to nobody: the message of another rank, whose tasks would
+ * wait for ever. Call it when a try has failed, then try again; `tries` begins at 0. After two seconds it
+ * says that there is no memory for `what`, and ends the process: the other ranks see it die. */
+void base_await_memory(int *tries, const char *room, const char *what);
+/** malloc, with base_await_memory(): never NULL. */
+void *base_alloc_sure(size_t bytes, const char *room, const char *what);
+
 /* ---- configuration (base_config.c): every RAYMPI_* variable is a row of one table */
 
 struct base_config {

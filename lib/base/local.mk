@@ -12,6 +12,7 @@ libraympi_sources += \
 	%D%/base_memory.c \
 	%D%/base_pool.c \
 	%D%/base_pool.h \
+	%D%/base_scarce.c \
 	%D%/base_segment.c \
 	%D%/base_spin.c \
 	%D%/base_spin.h \

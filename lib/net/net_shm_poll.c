@@ -71,12 +71,7 @@ static void shm_whole_begin(struct shm_net *shm, int source, const struct net_ri
         net_malformed(&shm->net, source, "first part of a message with an impossible length");
         return;
     }
-    in->whole = malloc(record->total);
-    if (in->whole == NULL) {
-        base_log(BASE_LOG_ERROR, "net", "no memory for a message of %u bytes from rank %d: it is lost",
-                 record->total, source);
-        return;
-    }
+    in->whole = base_alloc_sure(record->total, "net", "a long message of another rank");
     memcpy(in->whole, record->data, record->size);
     in->total = record->total;
     in->filled = record->size;

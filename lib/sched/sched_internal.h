@@ -48,6 +48,7 @@ struct sched {
     _Atomic int stop;
     _Atomic int main_inside; /* main is blocked in raympi, so worker 0 works */
     _Atomic int spare_running;
+    bool spare_refused; /* said so; the progress thread's */
     /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
     _Alignas(BASE_CACHE_LINE) _Atomic int poller;
     _Atomic uint64_t polls;

@@ -27,10 +27,14 @@ static void spare_check(struct sched *sched)
         return;
     }
     atomic_store_explicit(&sched->spare_running, 1, memory_order_relaxed);
-    if (worker_thread_start(sched, sched->worker_count) != RAYMPI_OK)
-        base_log(BASE_LOG_WARN, "sched", "no spare worker, work waits for main(): %s", base_detail());
-    else
-        atomic_store_explicit(&sched->board->available, 1, memory_order_relaxed);
+    if (worker_thread_start(sched, sched->worker_count) != RAYMPI_OK) {
+        atomic_store_explicit(&sched->spare_running, 0, memory_order_relaxed); /* the next tick tries again */
+        base_log(sched->spare_refused ? BASE_LOG_DEBUG : BASE_LOG_WARN, "sched",
+                 "no spare worker, work waits for main(): %s", base_detail());
+        sched->spare_refused = true;
+        return;
+    }
+    atomic_store_explicit(&sched->board->available, 1, memory_order_relaxed);
 }
 
 struct watchdog {
@@ -168,9 +172,11 @@ static void *worker_main(void *arg)
     worker->current = &worker->own;
     if (sched->config.hooks.thread_begin)
         sched->config.hooks.thread_begin(sched->config.hooks.arg, worker);
-    struct fiber *loop = fiber_acquire(worker->fibers, worker_loop, worker);
-    if (loop)
-        worker_switch(worker, loop); /* comes back when the scheduler stops */
+    struct fiber *loop;
+    int tries = 0;
+    while (!(loop = fiber_acquire(worker->fibers, worker_loop, worker)))
+        base_await_memory(&tries, "sched", "the stack of a worker");
+    worker_switch(worker, loop); /* comes back when the scheduler stops */
     if (sched->config.hooks.thread_end)
         sched->config.hooks.thread_end(sched->config.hooks.arg, worker);
     fiber_fini_thread(&worker->own);
