@@ -290,6 +290,16 @@ void bootstrap_close(struct bootstrap *b)
 
 /* ---- timeline and table */
 
+/* Whether rank 0 has memory for what it collects from all: else nobody sends. */
+static bool collects(struct bootstrap *b, const void *memory, const char *what)
+{
+    int there = memory != NULL;
+    MPI_Bcast(&there, 1, MPI_INT, 0, b->comm);
+    if (!there && b->rank == 0)
+        base_log(BASE_LOG_ERROR, "trace", "no memory for %s", what);
+    return there;
+}
+
 static void write_trace(struct bootstrap *b, struct api_node *node)
 {
     char *mine = NULL, *all = NULL;
@@ -305,9 +315,11 @@ static void write_trace(struct bootstrap *b, struct api_node *node)
     }
     if (b->rank == 0)
         all = malloc(sum + 1);
-    MPI_Gatherv(mine, count, MPI_BYTE, all, counts, offsets, MPI_BYTE, 0, b->comm);
+    bool collected = collects(b, all, "the timeline");
+    if (collected)
+        MPI_Gatherv(mine, count, MPI_BYTE, all, counts, offsets, MPI_BYTE, 0, b->comm);
     free(mine);
-    if (b->rank != 0)
+    if (b->rank != 0 || !collected)
         return;
     const char *buffers[b->size];
     size_t lengths[b->size];
@@ -328,8 +340,10 @@ static void write_table(struct bootstrap *b, struct api_node *node)
 {
     uint64_t sums[TRACE_COUNTERS], *all = b->rank == 0 ? calloc((size_t)b->size, sizeof sums) : NULL;
     trace_counters(node->trace, sums);
+    if (!collects(b, all, "the table of counts"))
+        return;
     MPI_Gather(sums, TRACE_COUNTERS, MPI_UINT64_T, all, TRACE_COUNTERS, MPI_UINT64_T, 0, b->comm);
-    if (all)
+    if (b->rank == 0)
         trace_table(stderr, all, b->size);
     free(all);
     unsigned long mine[2] = {sched_stack_high_water(node->sched), sched_fibers_peak(node->sched)}, most[2];
