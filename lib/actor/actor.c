@@ -101,7 +101,7 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
 {
     struct task_room *tasks = room->tasks;
     int self = tasks->config.rank;
-    struct object *object = NULL;
+    struct object *object = NULL, *half = NULL;
     /* Counted here and not only where it will live, so that the next one is placed with this one in mind. */
     _Atomic uint32_t *actors = &net_board(tasks->net, host)->actors;
     atomic_fetch_add(actors, 1);
@@ -112,16 +112,21 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
     if (number >> ACTOR_NUMBER_BITS) {
         base_fail(RAYMPI_ERR_MEMORY, "rank %d has made 8 million actors on rank %d", self, host);
     } else if (host == self) {
-        if (actor_born(room, handle, class_hash, self) == RAYMPI_OK)
-            object = object_find(tasks, handle);
+        int born = actor_born(room, handle, class_hash, self);
+        object = object_find(tasks, handle);
+        half = born == RAYMPI_OK ? NULL : object;
     } else {
         uint64_t words[2] = {handle, class_hash};
         struct net_piece piece = {words, sizeof words};
         object = object_actor_borrow(tasks, handle, label);
-        if (object && net_send(tasks->net, host, TASK_MESSAGE_ACTOR_NEW, &piece, 1) != RAYMPI_OK)
+        if (object && task_tell(tasks, host, TASK_MESSAGE_ACTOR_NEW, &piece, 1) != RAYMPI_OK)
             object = NULL;
     }
     base_spin_unlock(&room->making_lock);
+    if (half) {
+        object_drop(tasks, half);
+        object = NULL;
+    }
     if (!object)
         atomic_fetch_sub(actors, 1);
     return object;
@@ -289,6 +294,8 @@ int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending e
     }
     uint64_t words[3] = {handle, (uint64_t)ending, (uint64_t)(int64_t)code};
     struct net_piece pieces[2] = {{words, sizeof words}, {reason, reason ? strlen(reason) : 0}};
+    if (ending == ACTOR_FAILED) /* calls are on their way already, and would wait for ever */
+        return task_tell(room->tasks, host, TASK_MESSAGE_ACTOR_KILL, pieces, reason ? 2 : 1);
     return net_send(room->tasks->net, host, TASK_MESSAGE_ACTOR_KILL, pieces, reason ? 2 : 1);
 }
 

@@ -158,9 +158,9 @@ void actor_on_new(void *arg, const struct net_message *message)
         base_log(BASE_LOG_WARN, "actor", "malformed news of an actor from rank %d dropped", message->source);
         return;
     }
-    if (actor_born(room, words[0], words[1], message->source) != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "actor", "an actor for rank %d could not be made: %s", message->source,
-                 base_detail());
+    int tries = 0;
+    while (actor_born(room, words[0], words[1], message->source) != RAYMPI_OK)
+        base_await_memory(&tries, "actor", "another rank's actor");
 }
 
 /* ---- mailbox */
@@ -206,14 +206,14 @@ int actor_unborn(void *arg, uint64_t handle)
                                                                                                 : -1;
 }
 
-/* Finds an actor, or makes a place for what comes before the news of it, and locks it. NULL: it is gone, or
- * no memory. */
+/* Finds an actor, or makes a place for what comes before the news of it, and locks it. NULL: it is gone. */
 static struct actor *actor_lock(struct actor_room *room, uint64_t handle)
 {
+    int tries = 0;
     base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
-    if (!actor && actor_unborn(room, handle) >= 0)
-        actor = table_add(room, handle);
+    while (!actor && actor_unborn(room, handle) >= 0 && !(actor = table_add(room, handle)))
+        base_await_memory(&tries, "actor", "calls of another rank's actor");
     if (actor)
         base_spin_lock(&actor->lock);
     base_spin_unlock(&room->lock);

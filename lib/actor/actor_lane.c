@@ -57,16 +57,17 @@ static struct lane *lane_new(void **caller, uint64_t actor)
     return lane;
 }
 
-void lane_enter(void *arg, struct task *task, struct context *context)
+bool lane_enter(void *arg, struct task *task, struct context *context)
 {
     struct actor_room *room = arg;
     void **caller = caller_of(context);
     /* Only this caller adds lanes. Acquire: when the last one is gone, what was in it was sent before. */
     if (!__atomic_load_n(caller, __ATOMIC_ACQUIRE) && task_ready(task))
-        return; /* nothing of this caller waits: straight on */
+        return true; /* nothing of this caller waits: straight on */
     base_spin_lock(&room->lane_lock);
     struct lane *lane = lane_find(caller, task->actor);
-    if (!lane && !task_ready(task))
+    bool must_wait = lane || !task_ready(task);
+    if (must_wait && !lane)
         lane = lane_new(caller, task->actor);
     if (lane) {
         task->lane = lane;
@@ -78,6 +79,7 @@ void lane_enter(void *arg, struct task *task, struct context *context)
         lane->tail = task;
     }
     base_spin_unlock(&room->lane_lock);
+    return lane || !must_wait;
 }
 
 static void lane_unlink(struct lane *lane)

@@ -31,6 +31,8 @@ static inline bool task_handle_is_actor(uint64_t handle)
     return (handle & TASK_HANDLE_ACTOR) != 0;
 }
 
+struct task_room;
+
 /* ---- messages between nodes */
 
 enum task_message_type {
@@ -47,6 +49,10 @@ enum task_message_type {
     TASK_MESSAGE_ACTOR_NEW,
     TASK_MESSAGE_ACTOR_KILL,
 };
+
+/** net_send() of what somebody waits for and could not be told of: it waits for memory. NODE_DIED. */
+int task_tell(struct task_room *room, int rank, enum task_message_type type, const struct net_piece *pieces,
+              int count);
 
 /* ---- registered functions */
 
@@ -100,7 +106,6 @@ enum value_kind { VALUE_NONE = 0, VALUE_INLINE, VALUE_BLOB, VALUE_STORE, VALUE_E
 #define VALUE_INLINE_MAX 40
 
 struct object;
-struct task_room;
 
 /** Private memory for values that are too long for a record and too short for the store, and for errors. */
 struct value_blob {
@@ -405,7 +410,7 @@ struct task_config {
 /** What the actor room does for tasks that are method calls. */
 struct task_actor_hooks {
     void *arg;
-    void (*enter)(void *arg, struct task *task,
+    bool (*enter)(void *arg, struct task *task,
                   struct context *context);            /* on the submitter, in program order */
     void (*leave)(void *arg, struct context *context); /* a context with lanes ends */
     void (*send)(void *arg, struct task *task);        /* on the submitter, arguments are there */

@@ -8,7 +8,7 @@ enum end_phase { END_NOT = 0, END_WORK, END_DESTRUCTORS, END_ALL };
 static void tell_all(struct task_room *room, enum task_message_type type)
 {
     for (int rank = 0; rank < room->config.size; rank++)
-        if (net_send(room->net, rank, type, NULL, 0) != RAYMPI_OK)
+        if (task_tell(room, rank, type, NULL, 0) != RAYMPI_OK)
             base_log(BASE_LOG_ERROR, "task", "rank %d could not be told that the job is at rest: %s", rank,
                      base_detail());
 }

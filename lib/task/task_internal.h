@@ -12,6 +12,7 @@ struct writer {
     char *bytes;
     size_t used, size;
     bool failed; /* out of memory: nothing more is written */
+    bool sure;   /* somebody waits for the message and could not be told: memory is waited for */
     char first[512];
 };
 void writer_init(struct writer *writer);

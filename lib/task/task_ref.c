@@ -11,7 +11,7 @@ static void ref_send(struct task_room *room, const struct refcount_message *mess
     if (refcount_encode(message, bytes, sizeof bytes) != REFCOUNT_OK)
         return;
     struct net_piece piece = {bytes, sizeof bytes};
-    if (net_send(room->net, message->to, TASK_MESSAGE_REF, &piece, 1) != RAYMPI_OK)
+    if (task_tell(room, message->to, TASK_MESSAGE_REF, &piece, 1) != RAYMPI_OK)
         base_log(BASE_LOG_WARN, "task", "counting message to rank %d was not sent: %s", message->to,
                  base_detail());
 }
@@ -67,14 +67,17 @@ static struct object *actor_record(struct task_room *room, uint64_t handle, int 
 }
 
 /* Under the lock: the record of a handle that came from another rank. The handle of an actor can be here
- * before the maker's own news of it is: the maker told a third rank. */
-static struct object *hash_find_arrived(struct task_room *room, uint64_t handle)
+ * before the maker's own news of it is: the maker told a third rank. What comes from another rank can not be
+ * refused, so memory for it is waited for, with the lock, which only keeps others from needing memory too. */
+static struct object *arrived(struct task_room *room, uint64_t handle, int *tries)
 {
     struct object *object = hash_find(room, handle);
     if (object || !task_handle_is_actor(handle))
         return object;
     int maker = room->actor.unborn(room->actor.arg, handle);
-    return maker >= 0 ? actor_record(room, handle, maker, "actor") : NULL;
+    while (maker >= 0 && !(object = actor_record(room, handle, maker, "actor")))
+        base_await_memory(tries, "task", "an actor's handle from another rank");
+    return object;
 }
 
 /* Carries out an output while locked; returns a record that has to be destroyed after unlocking. */
@@ -124,20 +127,21 @@ struct object *object_accept(struct task_room *room, uint64_t handle, struct tas
                              uint64_t token)
 {
     struct refcount_output output = {0};
+    int tries = 0;
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_find_arrived(room, handle);
+    struct object *object = arrived(room, handle, &tries);
     int status =
         refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
-    if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE &&
-        (object = hash_create(room, handle, "borrowed ref"))) {
+    if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE) {
+        while (!(object = hash_create(room, handle, "borrowed ref")))
+            base_await_memory(&tries, "task", "a ref from another rank");
         object->borrowed = 1;
         object->parent = id;
     }
-    if (status != REFCOUNT_OK || !object) {
+    if (status != REFCOUNT_OK) {
         base_spin_unlock(&room->borrow_lock);
-        if (status != REFCOUNT_OK)
-            base_fail(RAYMPI_ERR_RELEASED, "ref %#llx can not be taken over: %s", (unsigned long long)handle,
-                      refcount_status_name(status));
+        base_fail(RAYMPI_ERR_RELEASED, "ref %#llx can not be taken over: %s", (unsigned long long)handle,
+                  refcount_status_name(status));
         return NULL;
     }
     if (output.has_message)
@@ -203,10 +207,12 @@ void ref_on_message(void *arg, const struct net_message *message)
         return;
     }
     struct object *gone = NULL;
+    int tries = 0, status;
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_find_arrived(room, decoded.handle);
-    int status = refcount_receive(object ? &object->count : NULL, room->config.rank, message->source,
-                                  &decoded, &output);
+    struct object *object = arrived(room, decoded.handle, &tries);
+    while ((status = refcount_receive(object ? &object->count : NULL, room->config.rank, message->source,
+                                      &decoded, &output)) == REFCOUNT_E_MEMORY)
+        base_await_memory(&tries, "task", "the list of ranks that hold an object");
     if (status == REFCOUNT_OK)
         gone = apply(room, object, &output);
     base_spin_unlock(&room->borrow_lock);
@@ -234,6 +240,7 @@ static void send_value(struct task_room *room, struct object *object, int rank)
 {
     struct writer writer;
     writer_init(&writer);
+    writer.sure = true;
     write_u64(&writer, object_handle(object));
     write_u32(&writer, (uint32_t)object->status);
     write_value(room, &writer, &object->value);
@@ -275,12 +282,8 @@ void ref_on_want(void *arg, const struct net_message *message)
         send_value(room, object, message->source);
         return;
     }
-    struct remote_waiter *remote = malloc(sizeof *remote);
-    if (!remote) {
-        base_log(BASE_LOG_ERROR, "task", "no memory to remember that rank %d wants %s", message->source,
-                 object->label);
-        return;
-    }
+    struct remote_waiter *remote =
+        base_alloc_sure(sizeof *remote, "task", "another rank's wish for the value of an object");
     *remote = (struct remote_waiter){{NULL, remote_fire}, room, message->source};
     if (!object_wait_add(object, &remote->waiter))
         remote_fire(&remote->waiter, object);

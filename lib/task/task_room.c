@@ -21,6 +21,10 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
     int index = worker ? sched_worker_index(worker) : 0;
     thread->shown = index < 4 ? &net_board(room->net, room->config.rank)->task[index] : NULL;
     thread->trace = trace_thread_open(room->config.trace, name);
+    if (room->config.trace && !thread->trace) {
+        free(thread);
+        return NULL;
+    }
     base_spin_lock(&room->thread_lock);
     uint64_t number = ++room->thread_number;
     thread->next = room->threads;
@@ -67,8 +71,10 @@ static void thread_begin(void *arg, struct worker *worker)
 {
     char name[32];
     snprintf(name, sizeof name, "worker %d", sched_worker_index(worker));
-    if (task_thread_open(arg, worker, name))
-        task_self->in_call = 1;
+    int tries = 0;
+    while (!task_thread_open(arg, worker, name))
+        base_await_memory(&tries, "task", "a worker");
+    task_self->in_call = 1;
     base_crash_thread_init();
 }
 

@@ -162,7 +162,7 @@ void task_on_steal(void *arg, const struct net_message *message)
     }
     show_load(room);
     struct net_piece piece = {&given, sizeof given};
-    if (net_send(room->net, message->source, TASK_MESSAGE_NO_WORK, &piece, 1) != RAYMPI_OK)
+    if (task_tell(room, message->source, TASK_MESSAGE_NO_WORK, &piece, 1) != RAYMPI_OK)
         base_log(BASE_LOG_WARN, "task", "rank %d got no answer to its wish for work: %s", message->source,
                  base_detail());
 }

@@ -399,9 +399,10 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     if (base_unlikely(status != RAYMPI_OK))
         return submit_failed(task, status, plan->num_returns);
     task_count(&thread->submitted);
-    if (task->actor)
-        room->actor.enter(room->actor.arg, task, thread->context);
-    task_depend(task);
+    if (task->actor && base_unlikely(!room->actor.enter(room->actor.arg, task, thread->context)))
+        task_fail(task, RAYMPI_ERR_MEMORY, "no memory to keep the order of the caller's calls");
+    else
+        task_depend(task);
     return RAYMPI_OK;
 }
 

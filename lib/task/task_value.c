@@ -5,15 +5,19 @@
 
 #define ROOM_RETRY UINT64_C(1000000) /* ns between two tries while the store is full */
 
-static struct value_blob *blob_new(uint64_t size)
+static struct value_blob *blob_init(struct value_blob *blob, uint64_t size)
 {
-    struct value_blob *blob = malloc(sizeof *blob + (size ? size : 1));
     if (blob) {
         blob->size = size;
         atomic_init(&blob->holders, 1);
         atomic_init(&blob->seen, 0);
     }
     return blob;
+}
+
+static struct value_blob *blob_new(uint64_t size)
+{
+    return blob_init(malloc(sizeof(struct value_blob) + (size ? size : 1)), size);
 }
 
 void value_blob_drop(struct value_blob *blob)
@@ -153,7 +157,7 @@ static void store_release(struct task_room *room, struct store_place place)
         return;
     }
     struct net_piece piece = {&place, sizeof place};
-    if (net_send(room->net, (int)place.rank, TASK_MESSAGE_FREE, &piece, 1) != RAYMPI_OK)
+    if (task_tell(room, (int)place.rank, TASK_MESSAGE_FREE, &piece, 1) != RAYMPI_OK)
         base_log(BASE_LOG_WARN, "store", "a block of rank %u could not be freed: %s", place.rank,
                  base_detail());
 }
@@ -322,9 +326,10 @@ void write_value(struct task_room *room, struct writer *writer, struct value *va
 static bool read_private(struct reader *reader, struct value *value, uint64_t size)
 {
     const void *bytes = read_in_place(reader, size);
-    value->u.blob = bytes ? blob_new(size) : NULL;
-    if (!value->u.blob)
+    if (!bytes)
         return false;
+    value->u.blob = blob_init(
+        base_alloc_sure(sizeof *value->u.blob + size + 1, "task", "a value that has arrived"), size);
     memcpy(value->u.blob->bytes, bytes, size);
     return true;
 }

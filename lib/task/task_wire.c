@@ -33,8 +33,9 @@ static bool read_arg(struct task_room *room, struct reader *reader, struct task 
     if (reader->failed || (count && (depth > 0 || count > LIST_MAX || arg->kind != RAYMPI_KIND_REFS ||
                                      count > (size_t)(reader->end - reader->at) / ARG_BYTES)))
         return false;
-    if (arg->kind == RAYMPI_KIND_REFS && !(arg->list = malloc((count ? count : 1) * sizeof *arg->list)))
-        return false;
+    if (arg->kind == RAYMPI_KIND_REFS)
+        arg->list =
+            base_alloc_sure(count * sizeof *arg->list, "task", "the arguments of another rank's task");
     for (uint32_t i = 0; i < count; i++) {
         if (!read_arg(room, reader, task, &arg->list[i], depth + 1))
             return false;
@@ -79,8 +80,9 @@ static bool read_args(struct task_room *room, struct reader *reader, struct task
 {
     if (reader->failed || count > TASK_ARGS_MAX)
         return false;
-    if (count > 0 && task_args_new(task, count) != RAYMPI_OK)
-        return false;
+    int tries = 0;
+    while (count > 0 && task_args_new(task, count) != RAYMPI_OK)
+        base_await_memory(&tries, "task", "the arguments of another rank's task");
     for (uint32_t i = 0; i < count; i++) {
         bool read = read_arg(room, reader, task, &task->args[i], 0);
         task->arg_count++; /* also when broken: what there is of it is freed with the task */
@@ -107,8 +109,9 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
     if (reader->failed || head.owner < 0 || head.owner >= room->config.size || !head.returns ||
         head.returns > TASK_RETURNS_MAX)
         return false;
-    if (head.returns > TASK_RETURNS_INLINE && !(task->returns_more = malloc(head.returns * sizeof(uint64_t))))
-        return false;
+    if (head.returns > TASK_RETURNS_INLINE)
+        task->returns_more =
+            base_alloc_sure(head.returns * sizeof(uint64_t), "task", "the results of another rank's task");
     task->returns = head.returns;
     read_bytes(reader, task_returns(task), head.returns * sizeof(uint64_t));
     return head.arg_count == 0 ? !reader->failed : read_args(room, reader, task, head.arg_count);
@@ -148,14 +151,13 @@ void task_on_task(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
     struct reader reader = {message->data, (const char *)message->data + message->length, false};
-    struct task *task = task_new(room);
-    if (!task || !read_task(room, &reader, task)) {
-        base_log(BASE_LOG_ERROR, "task", "a task from rank %d could not be read (%s)", message->source,
-                 task ? "malformed, or out of memory" : "out of memory");
-        if (task && task->returns && task_returns(task) && !reader.failed)
-            task_fail(task, RAYMPI_ERR_MEMORY, "its message could not be read");
-        else if (task)
-            task_free(task);
+    struct task *task;
+    int tries = 0;
+    while (!(task = task_new(room)))
+        base_await_memory(&tries, "task", "a task from another rank");
+    if (!read_task(room, &reader, task)) {
+        base_log(BASE_LOG_ERROR, "task", "a task from rank %d could not be read: malformed", message->source);
+        task_free(task);
         return;
     }
     if (task->actor) {
@@ -222,6 +224,7 @@ void task_send_done(struct raympi_ctx *run)
     struct task *task = run->task;
     struct writer writer;
     writer_init(&writer);
+    writer.sure = true;
     write_u64(&writer, task_returns(task)[0]);
     write_all_accepted(&writer, task);
     write_u8(&writer, task->flags & TASK_VOID ? 0 : task->returns);
@@ -241,6 +244,7 @@ void task_send_failed(struct task *task, const struct value *error)
 {
     struct writer writer;
     writer_init(&writer);
+    writer.sure = true;
     write_u64(&writer, task_returns(task)[0]);
     write_all_accepted(&writer, task);
     write_u8(&writer, UINT8_MAX);
