@@ -110,6 +110,16 @@ sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 mpi_tests += %D%/mpi/trainers.test
 mpi_tests += %D%/mpi/bench.test
 
+# Limits. The linker sends raympi's allocations through the test, which lets them fail one by one.
+mpi_programs += %D%/limits/alloc
+%C%_limits_alloc_SOURCES = %D%/limits/alloc.c %D%/limits/alloc_operations.c %D%/limits/fault.c
+%C%_limits_alloc_LDADD = $(LDADD) $(MPI_LIBS)
+%C%_limits_alloc_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+	-Wl,--wrap=strdup,--wrap=free,--wrap=open_memstream,--wrap=pthread_create \
+	-Wl,--wrap=mmap,--wrap=mprotect,--wrap=shm_open,--wrap=ftruncate,--wrap=fallocate
+mpi_tests += %D%/limits/alloc.test
+EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
+
 script_tests += %D%/script/examples-compile.test
 script_tests += %D%/script/readme.test
 script_tests += %D%/script/check-rooms.test
