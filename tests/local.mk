@@ -118,6 +118,11 @@ mpi_programs += %D%/limits/alloc
 	-Wl,--wrap=strdup,--wrap=free,--wrap=open_memstream,--wrap=pthread_create \
 	-Wl,--wrap=mmap,--wrap=mprotect,--wrap=shm_open,--wrap=ftruncate,--wrap=fallocate
 mpi_tests += %D%/limits/alloc.test
+
+# Where it runs.
+mpi_programs += %D%/mpi/neighbours
+mpi_tests += %D%/mpi/two_jobs.test %D%/slurm/one-node.test
+script_tests += %D%/script/aarch64.test
 EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 
 script_tests += %D%/script/examples-compile.test
