@@ -37,6 +37,9 @@ noinst_PROGRAMS += %D%/refcount-sim
 %C%_refcount_sim_SOURCES = %D%/refcount-sim.c %D%/refcount-sim-ranks.c %D%/refcount-sim-tasks.c %D%/refcount-sim.h
 script_tests += %D%/script/refcount-sim.test
 
+noinst_PROGRAMS += %D%/net-footprint
+script_tests += %D%/script/net-footprint.test
+
 mpi_programs += %D%/cxx/hello
 %C%_cxx_hello_SOURCES = %D%/cxx/hello.cc
 %C%_cxx_hello_LDADD = $(public_library)
