@@ -14,8 +14,11 @@
 
 const struct base_memory_roots base_memory_roots = {"/proc", "/sys/fs/cgroup", "/dev/shm"};
 
-/* The files are short; of a long one (memory.stat of new kernels, 3 KiB) the beginning is enough. */
-#define MEMORY_FILE 8192
+/* This is called on stacks of tasks, which may be short and used up: one text for all files, and paths that
+ * are long enough for what batch systems and containers make. The files are short; of a long one (memory.stat
+ * of new kernels, 3 KiB) the beginning is enough. */
+#define MEMORY_FILE 4096
+#define MEMORY_PATH 1024
 
 static bool memory_file_read(const char *path, char *text, size_t size)
 {
@@ -129,20 +132,21 @@ static const struct cgroup_files cgroup_versions[] = {
 };
 
 /** Room in the one cgroup whose folder is `folder`; a folder without a limit does not limit. */
-static uint64_t cgroup_folder_room(const char *folder, const struct cgroup_files *files)
+static uint64_t cgroup_folder_room(const char *folder, const struct cgroup_files *files,
+                                   char text[MEMORY_FILE])
 {
-    char path[PATH_MAX + 32], text[MEMORY_FILE];
+    char path[MEMORY_PATH];
     uint64_t limit, usage;
     snprintf(path, sizeof path, "%s/%s", folder, files->limit);
-    if (!memory_file_read(path, text, sizeof text) || !base_cgroup_number(text, &limit) ||
+    if (!memory_file_read(path, text, MEMORY_FILE) || !base_cgroup_number(text, &limit) ||
         limit == UINT64_MAX)
         return UINT64_MAX;
     snprintf(path, sizeof path, "%s/%s", folder, files->usage);
-    if (!memory_file_read(path, text, sizeof text) || !base_cgroup_number(text, &usage))
+    if (!memory_file_read(path, text, MEMORY_FILE) || !base_cgroup_number(text, &usage))
         return UINT64_MAX;
     /* Cached files count as usage but make room when asked to: a job that has read much is not full. */
     snprintf(path, sizeof path, "%s/memory.stat", folder);
-    uint64_t cache = memory_file_read(path, text, sizeof text) ? base_cgroup_stat(text, files->cache) : 0;
+    uint64_t cache = memory_file_read(path, text, MEMORY_FILE) ? base_cgroup_stat(text, files->cache) : 0;
     usage = usage > cache ? usage - cache : 0;
     return limit > usage ? limit - usage : 0;
 }
@@ -150,15 +154,17 @@ static uint64_t cgroup_folder_room(const char *folder, const struct cgroup_files
 /** Least room in a cgroup and all above it. In a container the path may be the host's and lead nowhere: then
  * the walk upwards ends at the root of the mount, which is the container's own cgroup. */
 static uint64_t cgroup_room(const struct base_memory_roots *roots, const struct cgroup_files *files,
-                            const char *membership)
+                            char text[MEMORY_FILE])
 {
-    char path[PATH_MAX - 256], folder[PATH_MAX];
-    if (!base_cgroup_path(membership, files->controller, path, sizeof path))
+    char path[MEMORY_PATH - 256], folder[MEMORY_PATH - 32];
+    snprintf(folder, sizeof folder, "%s/self/cgroup", roots->proc);
+    if (!memory_file_read(folder, text, MEMORY_FILE) ||
+        !base_cgroup_path(text, files->controller, path, sizeof path))
         return UINT64_MAX;
     uint64_t room = UINT64_MAX;
     for (;;) {
         snprintf(folder, sizeof folder, "%s%s%s", roots->cgroup, files->tree, path);
-        uint64_t here = cgroup_folder_room(folder, files);
+        uint64_t here = cgroup_folder_room(folder, files, text);
         room = here < room ? here : room;
         char *slash = strrchr(path, '/');
         if (slash == NULL)
@@ -179,16 +185,13 @@ static uint64_t memory_shm_room(const char *folder)
 
 uint64_t base_memory_available_in(const struct base_memory_roots *roots)
 {
-    char path[PATH_MAX], text[MEMORY_FILE];
+    char path[MEMORY_PATH], text[MEMORY_FILE];
     uint64_t least = memory_shm_room(roots->shm);
     snprintf(path, sizeof path, "%s/meminfo", roots->proc);
     if (memory_file_read(path, text, sizeof text)) {
         uint64_t host = base_meminfo_bytes(text, "MemAvailable");
         least = host < least ? host : least;
     }
-    snprintf(path, sizeof path, "%s/self/cgroup", roots->proc);
-    if (!memory_file_read(path, text, sizeof text))
-        return least;
     for (size_t i = 0; i < sizeof cgroup_versions / sizeof cgroup_versions[0]; i++) {
         uint64_t room = cgroup_room(roots, &cgroup_versions[i], text);
         least = room < least ? room : least;
