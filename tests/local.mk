@@ -121,6 +121,8 @@ mpi_programs += %D%/limits/alloc
 	-Wl,--wrap=strdup,--wrap=free,--wrap=open_memstream,--wrap=pthread_create \
 	-Wl,--wrap=mmap,--wrap=mprotect,--wrap=shm_open,--wrap=ftruncate,--wrap=fallocate
 mpi_tests += %D%/limits/alloc.test
+mpi_programs += %D%/limits/scale
+mpi_tests += %D%/limits/scale.test
 
 # Where it runs.
 mpi_programs += %D%/mpi/neighbours

@@ -4,8 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIBERS_ALL                                                                                           \
-    20000 /* of all workers of a rank: a stack and its guard are two mappings (vm.max_map_count) */
+#define FIBERS_ALL 20000 /* of all workers of a rank, where vm.max_map_count allows that many */
+
+/* A single worker has a spare beside it. */
+static unsigned fibers_each(int workers)
+{
+    unsigned most = fiber_most() < FIBERS_ALL ? fiber_most() : FIBERS_ALL;
+    return most / (workers > 1 ? (unsigned)workers : 2) + 1;
+}
 
 struct naming {
     struct trace *trace;
@@ -30,7 +36,7 @@ int api_node_open(struct api_node *node, const struct base_config *config, struc
                                 .report_leaks = config->leaks};
     struct sched_config sched = {.workers = workers,
                                  .stack_bytes = config->stack_bytes,
-                                 .max_fibers = (unsigned)(FIBERS_ALL / workers),
+                                 .max_fibers = fibers_each(workers),
                                  .spin_ns = (uint64_t)spin_ns,
                                  .watchdog = config->watchdog,
                                  .cooperative = cooperative};

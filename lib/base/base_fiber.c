@@ -107,7 +107,7 @@ static size_t round_up(size_t bytes, size_t unit)
     return (bytes + unit - 1) / unit * unit;
 }
 
-static unsigned max_from_map_count(void)
+unsigned fiber_most(void)
 {
     FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
     unsigned count;
@@ -139,7 +139,7 @@ struct fiber_pool *fiber_pool_create(size_t stack_bytes, unsigned max_fibers)
     pool->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
     pool->stack_bytes = round_up(stack_bytes, pool->page_bytes);
     pool->guard_bytes = round_up(GUARD_BYTES, pool->page_bytes);
-    pool->max = max_fibers ? max_fibers : max_from_map_count();
+    pool->max = max_fibers ? max_fibers : fiber_most();
     pthread_spin_init(&pool->lock, PTHREAD_PROCESS_PRIVATE);
     return pool;
 }

@@ -40,6 +40,9 @@ struct fiber {
 
 struct fiber_pool;
 
+/* How many fibers the process can have: a third of vm.max_map_count. */
+unsigned fiber_most(void);
+
 /*
  * A pool of fibers whose stacks have stack_bytes, rounded up to pages and to 16 KiB at least; nothing is
  * mapped before it is needed. At most max_fibers are in use at a time; 0 derives the cap from
