@@ -124,7 +124,7 @@ mpi_tests += %D%/limits/alloc.test
 mpi_programs += %D%/limits/scale
 mpi_tests += %D%/limits/scale.test
 # Not among the tests before submitting blocks at a bound.
-EXTRA_DIST += %D%/limits/flood.test
+mpi_tests += %D%/limits/flood.test
 
 # Where it runs.
 mpi_programs += %D%/mpi/neighbours

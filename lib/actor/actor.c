@@ -4,6 +4,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Methods as callers know them, by hash of the name. One table for all nodes of the process, since calls in
+ * the program remember where theirs is: in this generation of the table, which ends with the last node. */
+static struct method_stub *method_stubs;
+static struct base_spin method_stubs_lock;
+static int method_stubs_users;
+static uint64_t method_stubs_generation = 1;
+
+static void method_stubs_open(void)
+{
+    base_spin_lock(&method_stubs_lock);
+    method_stubs_users++;
+    base_spin_unlock(&method_stubs_lock);
+}
+
+static void method_stubs_close(void)
+{
+    struct method_stub *stub, *next;
+    base_spin_lock(&method_stubs_lock);
+    bool last = --method_stubs_users == 0;
+    HASH_ITER (hh, method_stubs, stub, next) {
+        if (!last)
+            break;
+        HASH_DEL(method_stubs, stub);
+        free((char *)stub->function.name);
+        free(stub);
+    }
+    method_stubs_generation += last;
+    base_spin_unlock(&method_stubs_lock);
+}
+
 int actor_room_open(struct actor_room **out, struct task_room *tasks)
 {
     struct actor_room *room = calloc(1, sizeof *room);
@@ -20,6 +50,7 @@ int actor_room_open(struct actor_room **out, struct task_room *tasks)
         free(room);
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the actors");
     }
+    method_stubs_open();
     room->tasks = tasks;
     room->constructor_hash = base_hash_name("");
     room->destructor_hash = base_hash_name("~");
@@ -54,6 +85,7 @@ void actor_room_close(struct actor_room *room)
         }
         actor_delete(actor);
     }
+    method_stubs_close();
     free(room->born);
     free(room->next_number);
     free(room);
@@ -131,11 +163,6 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
         atomic_fetch_sub(actors, 1);
     return object;
 }
-
-/* Methods as callers know them, by hash of the name. One table for the process, and for good: calls in the
- * program remember where theirs is. */
-static struct method_stub *method_stubs;
-static struct base_spin method_stubs_lock;
 
 static struct task_function *method_stub(const char *name)
 {
@@ -250,8 +277,10 @@ static int method_find(raympi_method_name *method, struct task_function **functi
     if (!method->name[0] || !strcmp(method->name, "~") || !strcmp(method->name, ACTOR_PING))
         return base_fail(RAYMPI_ERR_UNKNOWN, "no method has the name \"%s\"", method->name);
     *function = method_stub(method->name);
-    /* Release: who finds the pointer finds what it points to. */
-    __atomic_store_n(&method->internal, *function, __ATOMIC_RELEASE);
+    __atomic_store_n(&method->internal, *function, __ATOMIC_RELAXED);
+    /* Release: who finds the generation finds the pointer, and what it points to. */
+    if (*function)
+        __atomic_store_n(&method->generation, method_stubs_generation, __ATOMIC_RELEASE);
     return *function ? RAYMPI_OK : RAYMPI_ERR_MEMORY;
 }
 
@@ -263,8 +292,10 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
     if (status != RAYMPI_OK)
         return status;
     /* Acquire: pairs with the release of whoever called first. */
-    struct task_function *function = (void *)__atomic_load_n(&method->internal, __ATOMIC_ACQUIRE);
-    if (base_unlikely(!function))
+    bool known = __atomic_load_n(&method->generation, __ATOMIC_ACQUIRE) == method_stubs_generation;
+    struct task_function *function =
+        known ? (struct task_function *)__atomic_load_n(&method->internal, __ATOMIC_RELAXED) : NULL;
+    if (base_unlikely(!known))
         status = method_find(method, &function);
     return base_likely(status == RAYMPI_OK) ? call(room, object, function, options, args, count, ref)
                                             : status;
