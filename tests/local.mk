@@ -125,6 +125,7 @@ mpi_programs += %D%/limits/scale
 mpi_tests += %D%/limits/scale.test
 # Not among the tests before submitting blocks at a bound.
 mpi_tests += %D%/limits/flood.test
+EXTRA_DIST += %D%/limits/flood.test
 
 # Where it runs.
 mpi_programs += %D%/mpi/neighbours
