@@ -5,6 +5,7 @@
 #define MEDIUM 300    /* private memory */
 
 int operation_node = -1;
+_Atomic int alloc_failures;
 
 bool good(int status)
 {

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef TEST_FAILURES_ELSEWHERE /* for a program of several files */
 static _Atomic int test_failures;
+#endif
 
 #define CHECK(condition)                                                                                     \
     do {                                                                                                     \
