@@ -51,6 +51,9 @@ AS_CASE([$enable_sanitizer], [no], [], [yes], [AC_MSG_ERROR([--enable-sanitizer 
     AS_CASE([$enable_sanitizer], [*thread*], [RAYMPI_CFLAGS="$RAYMPI_CFLAGS -DCK_USE_CC_BUILTINS=1"])
 ])
 
+AC_SUBST([SANITIZER], [$enable_sanitizer])
+AM_CONDITIONAL([SANITIZER], [test "x$enable_sanitizer" != xno])
+
 AC_ARG_ENABLE([check-level],
     [AS_HELP_STRING([--enable-check-level=full|sanitizer|smoke],
         [what make check runs: everything; unit tests and the mpirun tests listed for sanitizers; unit tests and hello on two ranks @<:@full@:>@])],

@@ -139,6 +139,12 @@ script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test
 
+mpi_programs += %D%/sanitize/planted
+if SANITIZER
+TESTS += %D%/sanitize/planted.test
+endif
+EXTRA_DIST += %D%/sanitize/planted.test
+
 # The smoke test: hello, which every level of `make check` runs.
 smoke_tests = %D%/mpi/hello.test
 
@@ -157,7 +163,7 @@ endif
 
 EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/acceptance.tsv \
 	%D%/run-mpi %D%/check-rooms %D%/acceptance-check %D%/check-install %D%/configure-wishes \
-	%D%/asan.supp %D%/lsan.supp %D%/tsan.supp
+	%D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
 	%D%/models/sleep_progress.pml %D%/models/pin_free.pml
 
@@ -168,7 +174,7 @@ LOG_COMPILER = $(srcdir)/tests/run-mpi
 AM_LOG_FLAGS = -n 0 --
 
 AM_TESTS_ENVIRONMENT = \
-	MPIRUN='$(MPIRUN)'; export MPIRUN; \
+	MPIRUN='$(MPIRUN)'; export MPIRUN; SANITIZER='$(SANITIZER)'; export SANITIZER; \
 	suppressions='$(abs_top_srcdir)/tests'; \
 	ASAN_OPTIONS="suppressions=$$suppressions/asan.supp:$$ASAN_OPTIONS"; export ASAN_OPTIONS; \
 	LSAN_OPTIONS="suppressions=$$suppressions/lsan.supp:print_suppressions=0:$$LSAN_OPTIONS"; export LSAN_OPTIONS; \
@@ -182,3 +188,8 @@ AM_TESTS_ENVIRONMENT += RAYMPI_TEST_RANKS=2; export RAYMPI_TEST_RANKS; \
 	RAYMPI_TEST_WORKERS=1; export RAYMPI_TEST_WORKERS;
 endif
 endif
+
+# Builds of their own, in build-WAY: see tests/check-in.
+check-asan check-ubsan check-tsan check-valgrind coverage:
+	$(srcdir)/tests/check-in $(@:check-%=%)
+.PHONY: check-asan check-ubsan check-tsan check-valgrind coverage
