@@ -8,11 +8,13 @@
  *
  * Holds: whatever was sent or pushed is handled. A lost wake-up is an end in which the sleeper stays in its futex.
  *
- * deep: MESSAGES(s)=2
+ * deep: TWO_EACH
  * variants: NO_FENCE_SENDER NO_FENCE_SLEEPER NO_SECOND_LOOK DOORBELL_READ_LATE PENDING_BIT */
 #define SENDERS     2
-#ifndef MESSAGES
-#define MESSAGES(s) (2 - (s)) /* of each sender */
+#ifdef TWO_EACH
+#define MESSAGES(s) 2 /* of each sender */
+#else
+#define MESSAGES(s) (2 - (s))
 #endif
 
 #define SLEEPER SENDERS /* processors: senders first */
