@@ -57,9 +57,22 @@ static size_t shm_parcel_room(size_t bytes)
     return base_align_up(sizeof(struct shm_parcel) + bytes, 8);
 }
 
+/** A block without parcels; one is kept. */
+static void shm_block_drop(struct shm_out *out, struct shm_block *block)
+{
+    if (out->spare == NULL && block->size == SHM_BLOCK)
+        out->spare = block;
+    else
+        free(block);
+}
+
 static struct shm_block *shm_block_add(struct shm_out *out, size_t need)
 {
     size_t size = need > SHM_BLOCK ? need : SHM_BLOCK;
+    if (out->block_last != NULL && out->block_last->parcels == 0) { /* then it is the only one */
+        shm_block_drop(out, out->block_last);
+        out->blocks = out->block_last = NULL;
+    }
     struct shm_block *block = size == SHM_BLOCK ? out->spare : NULL;
     if (block != NULL)
         out->spare = NULL;
@@ -102,10 +115,7 @@ static void shm_parcel_free(struct shm_out *out, struct shm_parcel *parcel)
     out->blocks = block->next;
     if (out->blocks == NULL)
         out->block_last = NULL;
-    if (out->spare == NULL && block->size == SHM_BLOCK)
-        out->spare = block;
-    else
-        free(block);
+    shm_block_drop(out, block);
 }
 
 /** Copies what is left of a message to the end of the queue. */
