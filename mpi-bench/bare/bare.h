@@ -39,6 +39,7 @@ static unsigned free_count;
 static inline void pool_init(void)
 {
     table = mmap(NULL, SLOTS * sizeof *table, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    madvise(table, SLOTS * sizeof *table, MADV_HUGEPAGE);
     free_slots = malloc(SLOTS * sizeof *free_slots);
     bench_require(table != MAP_FAILED && free_slots != NULL, "memory");
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
