@@ -5,7 +5,7 @@ BEGIN { FS = "\t" }
 $1 == "target" { targets++; rival[targets] = $2; limit[targets] = $3; text[targets] = $4 }
 $1 == "sound" { sound_rival = $2; sound_ratio = $3 }
 $1 == "broken" { broken[$2] = $3 }
-$1 == "others" { others = $2 }
+$1 == "others" && $2 >= others { others = $2 }
 $1 == "value" { value[$2, $3] = $4 }
 
 function quote(s) { gsub(/\\/, "\\\\", s); gsub(/"/, "\\\"", s); return "\"" s "\"" }
@@ -42,6 +42,8 @@ function obstacle(name,    bare) {
         return "ours: " broken["ours"]
     if (name in broken)
         return broken[name]
+    if (others > 20)
+        return "other processes used " others " % of this machine"
     if (sound_rival == "")
         return ""
     bare = ratio("bare", sound_rival, 0.5)
