@@ -108,10 +108,19 @@ static uint32_t index_find(struct context *context, uint64_t handle)
     return slot->newest ? slot->newest - 1 : UINT32_MAX;
 }
 
-/* Position of a hold on an object whose hint was of no use, or UINT32_MAX. */
-static uint32_t held_find(struct context *context, uint64_t handle)
+static uint32_t scope_first(const struct context *context)
 {
-    uint32_t at, looks = context->held_used < HELD_LOOKS ? context->held_used : HELD_LOOKS;
+    return context->frame_used ? context->frames[context->frame_used - 2] : 0;
+}
+
+/* Position of a hold on the object, or UINT32_MAX; of several the newest one, or another of the innermost
+ * scope: a hint that leads out of that (others may have set it) is not followed. */
+static uint32_t held_find(struct context *context, const struct object *object, uint64_t handle)
+{
+    uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
+    if (at >= scope_first(context) && at < context->held_used && context->held[at] == handle)
+        return at;
+    uint32_t looks = context->held_used < HELD_LOOKS ? context->held_used : HELD_LOOKS;
     for (at = context->held_used; at > context->held_used - looks;)
         if (context->held[--at] == handle)
             return at;
@@ -123,11 +132,6 @@ static uint32_t held_find(struct context *context, uint64_t handle)
         if (context->held[at] == handle)
             return at;
     return UINT32_MAX;
-}
-
-static uint32_t scope_first(const struct context *context)
-{
-    return context->frame_used ? context->frames[context->frame_used - 2] : 0;
 }
 
 /* Closes the gaps of released refs; only in the innermost scope, whose beginning stays where it is. */
@@ -196,9 +200,7 @@ static inline void held_clear(struct context *context, uint32_t at)
 int context_unhold_anywhere(struct context *context, struct object *object)
 {
     uint64_t handle = object_handle(object);
-    uint32_t at = atomic_load_explicit(&object->scope_index, memory_order_relaxed);
-    if (at >= context->held_used || context->held[at] != handle)
-        at = held_find(context, handle);
+    uint32_t at = held_find(context, object, handle);
     if (base_unlikely(at == UINT32_MAX))
         return base_fail(RAYMPI_ERR_RELEASED,
                          "%s does not hold ref %#llx: released before, or got in another scope",

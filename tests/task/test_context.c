@@ -154,6 +154,28 @@ static void an_outer_ref_is_let_go_inside(void)
     end(&context);
 }
 
+/* Another task that gets the same object sets its hint, here to where the outer scope happens to have it. */
+static void the_inner_hold_goes_first(void)
+{
+    struct context context, other;
+    begin(&context);
+    context_init(&other, node.room, "other");
+    struct object *object = make();
+    context_hold(&context, object);
+    context_scope_begin(&context);
+    for (int i = 0; i < 2; i++) {
+        object_retain(object);
+        context_hold(i == 0 ? &context : &other, object);
+    }
+    take_out(&context, object);
+    CU_ASSERT_EQUAL(context_scope_end(&context), RAYMPI_OK);
+    CU_ASSERT_EQUAL(holds(object), 3);
+    take_out(&context, object);
+    context_fini(&other);
+    object_drop(node.room, object);
+    end(&context);
+}
+
 static void one_object_may_be_held_often(void)
 {
     struct context context;
@@ -243,6 +265,7 @@ static const struct unit_test tests[] = {
     {"gaps are closed", gaps_are_closed},
     {"a scope lets go of its own", a_scope_lets_go_of_its_own},
     {"an outer ref is let go inside", an_outer_ref_is_let_go_inside},
+    {"the inner hold goes first", the_inner_hold_goes_first},
     {"one object may be held often", one_object_may_be_held_often},
     {"views end once", views_end_once},
     {"views outlive the ref", views_outlive_the_ref},
