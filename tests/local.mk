@@ -39,6 +39,11 @@ script_tests += %D%/script/refcount-sim.test
 
 noinst_PROGRAMS += %D%/net-footprint
 script_tests += %D%/script/net-footprint.test
+# Random programs; tests/random-program runs them.
+noinst_PROGRAMS += %D%/random/program
+%C%_random_program_SOURCES = %D%/random/main.c %D%/random/plan.c %D%/random/plan.h %D%/random/model.c \
+	%D%/random/print.c %D%/random/run.c %D%/random/run_look.c %D%/random/run_make.c %D%/random/run_call.c \
+	%D%/random/run_body.c %D%/random/run.h %D%/random/script.h %D%/random/value.h %D%/random/left.c
 
 mpi_programs += %D%/cxx/hello
 %C%_cxx_hello_SOURCES = %D%/cxx/hello.cc
@@ -133,6 +138,9 @@ mpi_tests += %D%/mpi/two_jobs.test %D%/slurm/one-node.test
 script_tests += %D%/script/aarch64.test
 EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 
+mpi_tests += %D%/mpi/random.test
+sanitizer_tests += %D%/mpi/random.test
+
 script_tests += %D%/script/examples-compile.test
 script_tests += %D%/script/readme.test
 script_tests += %D%/script/check-rooms.test
@@ -166,6 +174,8 @@ EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/accepta
 	%D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
 	%D%/models/sleep_progress.pml %D%/models/pin_free.pml
+	%D%/run-mpi %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install %D%/configure-wishes \
+	%D%/asan.supp %D%/lsan.supp %D%/tsan.supp
 
 # A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
 # its deadline.

@@ -1,0 +1,91 @@
+/* What is left on a rank, as the rooms count it. */
+#include "actor/actor_internal.h"
+#include "api/api.h"
+#include "run.h"
+
+#include <stdio.h>
+
+static unsigned objects_left(struct task_room *room)
+{
+    unsigned objects = 0;
+    for (uint32_t i = 0; i < room->slab_used; i++) {
+        const struct object *slab = atomic_load_explicit(&room->slabs[i], memory_order_acquire);
+        uint32_t used = i + 1 == room->slab_used ? room->slot_used : OBJECT_SLAB;
+        for (uint32_t j = 0; j < used; j++)
+            objects += __atomic_load_n(&slab[j].count.handle, __ATOMIC_RELAXED) != 0;
+    }
+    return objects;
+}
+
+static uint64_t tasks_left(struct task_room *room)
+{
+    base_spin_lock(&room->thread_lock);
+    uint64_t left =
+        room->ended_threads_submitted - __atomic_load_n(&room->ended_threads_ended, __ATOMIC_RELAXED);
+    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+        left += atomic_load(&thread->submitted) - atomic_load(&thread->ended);
+    base_spin_unlock(&room->thread_lock);
+    return left;
+}
+
+static unsigned borrowed_left(struct task_room *room)
+{
+    base_spin_lock(&room->borrow_lock);
+    unsigned left = HASH_COUNT(room->borrowed);
+    base_spin_unlock(&room->borrow_lock);
+    return left;
+}
+
+static unsigned kept_left(struct task_room *room)
+{
+    base_spin_lock(&room->kept.lock);
+    unsigned left = HASH_COUNT(room->kept.table);
+    base_spin_unlock(&room->kept.lock);
+    return left;
+}
+
+static unsigned actors_left(struct actor_room *room)
+{
+    base_spin_lock(&room->lock);
+    unsigned left = HASH_COUNT(room->table);
+    base_spin_unlock(&room->lock);
+    return left;
+}
+
+static void count_parked(void *arg, const struct sched_parker *parker)
+{
+    (void)parker;
+    ++*(int *)arg;
+}
+
+bool nothing_left(int own, char *text, size_t size)
+{
+    struct api_node *node = api_node_of(task_self->room);
+    struct task_room *room = node->tasks;
+    struct store_counters store;
+    unsigned inflight = 0, parked = 0;
+    int boxes = atomic_load(&box_objects);
+    for (int rank = 0; rank < room->config.size; rank++)
+        inflight += atomic_load(&room->inflight[rank]);
+    uint64_t tasks = tasks_left(room);
+    unsigned borrowed = borrowed_left(room), kept = kept_left(room), actors = actors_left(node->actors);
+    unsigned counted = atomic_load(&net_board(node->net, room->config.rank)->actors);
+    int unseen = atomic_load(&room->unseen);
+    sched_each_parked(node->sched, count_parked, &parked);
+    store_collect(node->store);
+    store_counters(node->store, &store);
+    unsigned objects = objects_left(room);
+    bool nothing = !inflight && !tasks && !borrowed && !kept && !actors && !counted && !unseen &&
+                   (int)parked == boxes && !store.blocks && !store.waiting && !store.bytes &&
+                   (int)objects == boxes + own;
+    if (!nothing)
+        snprintf(
+            text, size,
+            "%u objects, %u borrowed refs, %u kept, %llu tasks that have not ended, %u credits, %u actors "
+            "(%u on the board), %u blocked, %llu store blocks (%llu waiting, %llu bytes), %d unseen errors; "
+            "%d objects are ours",
+            objects, borrowed, kept, (unsigned long long)tasks, inflight, actors, counted, parked,
+            (unsigned long long)store.blocks, (unsigned long long)store.waiting,
+            (unsigned long long)store.bytes, unseen, boxes + own);
+    return nothing;
+}
