@@ -128,6 +128,16 @@ static void op_add(struct plan *plan, const struct op *op)
     plan->counts[op->kind]++;
 }
 
+/* Do calls of this script to an actor wait for an object that it has yet to seal? */
+static bool actor_unsealed(const struct plan *plan, int owner, int actor)
+{
+    for (int s = plan->scripts[owner].first_slot; s != PLAN_NONE; s = plan->slots[s].next)
+        if (plan->slots[s].unsealed && plan_expect(plan, s)->kind == EXPECT_ACTOR &&
+            plan_expect(plan, s)->actor == actor)
+            return true;
+    return false;
+}
+
 /* Adds an operation that is no call, with its effect. */
 static int op_do(struct plan *plan, struct op op, int outs)
 {
@@ -144,6 +154,9 @@ static int op_do(struct plan *plan, struct op op, int outs)
     }
     op_add(plan, &op);
     model_op(plan, plan->op_count - 1);
+    if (outs && plan_expect(plan, op.out)->kind == EXPECT_ACTOR &&
+        actor_unsealed(plan, op.owner, plan_expect(plan, op.out)->actor))
+        plan->slots[op.out].unsealed = true;
     return plan->op_count - 1;
 }
 
