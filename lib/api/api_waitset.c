@@ -158,8 +158,7 @@ static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_
 
 static void entry_free(struct entry *entry)
 {
-    while (!atomic_load_explicit(&entry->fired, memory_order_acquire))
-        ck_pr_stall(); /* its firer is in its last instructions */
+    base_spin_until(&entry->fired); /* its firer is in its last instructions */
     free(entry);
 }
 
@@ -208,8 +207,7 @@ static void destroy(struct task_room *room, raympi_waitset *set)
     for (struct entry *entry = set->all; entry; entry = entry->next) {
         if (object_wait_remove(entry->object, &entry->waiter))
             atomic_store_explicit(&entry->fired, 1, memory_order_relaxed);
-        while (!atomic_load_explicit(&entry->fired, memory_order_acquire))
-            ck_pr_stall();
+        base_spin_until(&entry->fired);
     }
     for (struct entry *entry = set->all, *next; entry; entry = next) {
         next = entry->next;

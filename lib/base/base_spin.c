@@ -15,3 +15,13 @@ void base_spin_wait(struct base_spin *spin)
     /* Acquire: as in base_spin_lock(). */
     while (atomic_exchange_explicit(&spin->held, 1, memory_order_acquire));
 }
+
+void base_spin_until(_Atomic int *flag)
+{
+    /* Acquire: what the other did before it set the flag is done. */
+    for (int looks = 0; !atomic_load_explicit(flag, memory_order_acquire); looks++)
+        if (looks < LOOKS)
+            ck_pr_stall();
+        else
+            sched_yield();
+}

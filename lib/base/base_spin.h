@@ -13,6 +13,10 @@ struct base_spin {
 
 void base_spin_wait(struct base_spin *spin);
 
+/** Waits for a flag that another thread is just about to set. Who has been woken may have taken the processor
+ * from the one who has to set it, so this too gives it away. */
+void base_spin_until(_Atomic int *flag);
+
 static inline void base_spin_init(struct base_spin *spin)
 {
     atomic_init(&spin->held, 0);

@@ -16,14 +16,6 @@ struct awaiter {
     _Atomic int fired;
 };
 
-/* Until the one who fires has taken its hands off this stack. It runs right now: a matter of nanoseconds,
- * unless it was preempted. */
-static void fired_wait(_Atomic int *fired)
-{
-    while (!atomic_load_explicit(fired, memory_order_acquire))
-        ck_pr_stall();
-}
-
 static void await_fire(struct waiter *waiter, struct object *object)
 {
     (void)object;
@@ -86,7 +78,7 @@ int task_await(struct task_room *room, struct object *object, uint64_t deadline,
         return RAYMPI_OK;
     int status = park(thread, &awaiter.parker, deadline);
     if (status == RAYMPI_OK || !object_wait_remove(object, &awaiter.waiter))
-        fired_wait(&awaiter.fired);
+        base_spin_until(&awaiter.fired); /* the one who fires takes its hands off this stack */
     if (object_ready(object))
         return RAYMPI_OK;
     if (status == RAYMPI_ERR_TIMEOUT)
@@ -160,7 +152,7 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
         status = park(thread, &group.parker, deadline);
     for (size_t i = 0; i < count; i++)
         if (members[i].added && !object_wait_remove(objects[i], &members[i].waiter))
-            fired_wait(&members[i].fired);
+            base_spin_until(&members[i].fired);
     free(members);
     if (status == RAYMPI_ERR_DEADLOCK)
         return base_fail(
