@@ -7,6 +7,11 @@ AS_IF([test "x$enable_werror" = xyes], [
     RAYMPI_CXXFLAGS="$RAYMPI_CXXFLAGS -Werror"
 ])
 
+AC_ARG_ENABLE([defects],
+    [AS_HELP_STRING([--enable-defects],
+        [plant defects that RAYMPI_TEST_DEFECT chooses: only to see that tests find them])], [], [enable_defects=no])
+AS_IF([test "x$enable_defects" = xyes], [RAYMPI_CFLAGS="$RAYMPI_CFLAGS -DRAYMPI_DEFECTS"])
+
 AC_ARG_ENABLE([ucontext],
     [AS_HELP_STRING([--enable-ucontext],
         [switch fibers by ucontext @<:@only where there is no assembly@:>@])], [], [enable_ucontext=no])

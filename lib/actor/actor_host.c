@@ -168,6 +168,11 @@ void actor_on_new(void *arg, const struct net_message *message)
 static void mailbox_append(struct actor *actor, struct task *task)
 {
     task->next = NULL;
+    if (actor->head && base_defect(DEFECT_REORDERED_CALL)) {
+        task->next = actor->head;
+        actor->head = task;
+        return;
+    }
     if (actor->tail)
         actor->tail->next = task;
     else

@@ -50,7 +50,8 @@ static void hold_nested(struct task_room *room, char *bytes, size_t length, cons
         wires[i] = (raympi_wire_ref){0, {0, 0}};
         if (!object)
             continue; /* checked before: another thread has let go of it meanwhile */
-        object_retain(object);
+        if (!base_defect(DEFECT_EARLY_NESTED))
+            object_retain(object);
         wires[i] = wire_of(object);
     }
 }
@@ -556,6 +557,8 @@ static int release(struct task_thread *thread, uint64_t handle)
         if (!kept)
             return status;
     }
+    if (base_defect(DEFECT_EARLY_FREE))
+        object_drop(thread->room, object);
     object_drop_named(thread->room, object);
     return RAYMPI_OK;
 }

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/base_defect.h"
 #include "base/base_fiber.h"
 #include "base/base_pool.h"
 #include "base/base_spin.h"

@@ -3,6 +3,8 @@ libraympi_sources += \
 	%D%/base_clock.c \
 	%D%/base_config.c \
 	%D%/base_crash.c \
+	%D%/base_defect.c \
+	%D%/base_defect.h \
 	%D%/base_fiber.c \
 	%D%/base_fiber.h \
 	%D%/base_fiber_internal.h \

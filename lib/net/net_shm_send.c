@@ -39,6 +39,8 @@ static bool shm_parcel_write(struct shm_net *shm, struct shm_out *out, struct sh
         if (room == NULL)
             return false;
         net_cursor_copy(&parcel->cursor, room, record.size);
+        if (record.kind == NET_RING_NEXT && base_defect(DEFECT_SPLIT_MESSAGE))
+            memset(room, 0, record.size);
         net_ring_publish(&out->writer, &record);
         parcel->done += record.size;
     } while (parcel->done < parcel->total);

@@ -37,7 +37,7 @@ static void pushed(struct sched *sched, const struct worker *self)
     if (self && sched->worker_count == 1 && self->index == 0)
         return; /* the only one who could sleep is the caller */
     base_fence();
-    if (atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0)
+    if (atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0 && !base_defect(DEFECT_LOST_WAKEUP))
         sched_wake_one(sched);
 }
 

@@ -88,7 +88,8 @@ void parker_wake(struct sched_parker *parker)
                                                   memory_order_relaxed));
     /* Full fence: the push comes before the look at the sleeper; see worker_sleep(). */
     base_fence();
-    sched_wake_worker(sched, worker);
+    if (!base_defect(DEFECT_LOST_WAKEUP))
+        sched_wake_worker(sched, worker);
 }
 
 void sched_unpark(struct sched_parker *parker)

@@ -37,7 +37,8 @@ void views_stand(struct context *context, struct object *object)
     uint32_t few = context->view_used < VIEWS_INLINE ? context->view_used : VIEWS_INLINE;
     for (uint32_t i = 0; i < few; i++)
         if (context->views[i] == ((uintptr_t)object | VIEW_LEANS)) {
-            object_retain(object);
+            if (!base_defect(DEFECT_EARLY_VIEW))
+                object_retain(object);
             context->views[i] = (uintptr_t)object;
             context->leaning--;
         }
@@ -119,7 +120,8 @@ static uintptr_t view_of(struct context *context, struct object *object, uint32_
         context->leaning++;
         return (uintptr_t)object | VIEW_LEANS;
     }
-    object_retain(object);
+    if (!base_defect(DEFECT_EARLY_VIEW))
+        object_retain(object);
     return (uintptr_t)object;
 }
 

@@ -316,6 +316,8 @@ void object_complete_waited(struct task_room *room, struct object *object)
     }
     /* Release: the value comes before "ready". */
     atomic_store_explicit(&object->waiters, OBJECT_READY, memory_order_release);
+    if (word && base_defect(DEFECT_LOST_WAITER))
+        word = (uintptr_t)((struct waiter *)word)->next;
     if (word)
         wake(room, object, oldest_first((struct waiter *)word));
 }

@@ -8,7 +8,8 @@
 static void ref_send(struct task_room *room, const struct refcount_message *message)
 {
     unsigned char bytes[REFCOUNT_WIRE_SIZE];
-    if (refcount_encode(message, bytes, sizeof bytes) != REFCOUNT_OK)
+    if (refcount_encode(message, bytes, sizeof bytes) != REFCOUNT_OK ||
+        (message->kind == REFCOUNT_RELEASE && base_defect(DEFECT_LOST_RELEASE)))
         return;
     struct net_piece piece = {bytes, sizeof bytes};
     if (task_tell(room, message->to, TASK_MESSAGE_REF, &piece, 1) != RAYMPI_OK)

@@ -6,6 +6,8 @@
 static void dispatch_to(struct task *task, int node)
 {
     struct task_room *room = task->room;
+    if (task->node >= 0 && base_defect(DEFECT_WRONG_PLACE))
+        task->node = node = room->config.rank;
     if (node >= 0 && node != room->config.rank && task->node < 0 && task->function->body &&
         base_unlikely(net_reach(room->net, node) != RAYMPI_OK))
         node = room->config.rank; /* no memory to reach it just now: here is better than not at all */
@@ -63,6 +65,8 @@ static void alias_take(struct task_room *room, struct object *object, struct obj
     }
     object->status = target->status;
     object->value = (struct value){.kind = VALUE_ALIAS, .u.alias = target};
+    if (base_defect(DEFECT_LOST_ALIAS))
+        object->value.kind = VALUE_NONE;
     object_complete(room, object);
 }
 

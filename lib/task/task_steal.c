@@ -153,6 +153,8 @@ void task_on_steal(void *arg, const struct net_message *message)
     uint64_t given = 0;
     for (int i = 0; i < taken; i++) {
         struct task *task = base_container(items[i], struct task, item);
+        if (base_defect(DEFECT_LOST_STOLEN))
+            continue;
         if (task->function && task_function_on(task->function, message->source)) {
             task_send(room, task, message->source);
             given++;

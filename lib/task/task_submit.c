@@ -29,7 +29,7 @@ static void arg_free(struct task_room *room, struct arg *arg, bool submitter)
     value_drop(room, &arg->value, false);
     /* The submitter's hold goes on to the runner where that has accepted the ref; the runner's own hold,
      * which the acceptance gave, ends with the task. */
-    if (arg->object && !(submitter && arg->accepted))
+    if (arg->object && !(submitter && arg->accepted) && !base_defect(DEFECT_LEAKED_HOLD))
         object_drop(room, arg->object);
 }
 

@@ -227,7 +227,8 @@ int value_error_chain(struct value *value, const struct value *error, const char
     const struct error_head *head = error_parts(error, &origin, &message, &chain);
     char longer[512];
     snprintf(longer, sizeof longer, "%s%s%s", chain, *chain ? " <- " : "", task);
-    return error_make(value, head->code, head->rank, origin, message, strlen(chain) < 400 ? longer : chain);
+    int code = base_defect(DEFECT_LOST_CODE) ? RAYMPI_ERR_TASK : head->code;
+    return error_make(value, code, head->rank, origin, message, strlen(chain) < 400 ? longer : chain);
 }
 
 void value_error_copy(struct value *value, const struct value *error)
@@ -369,6 +370,7 @@ bool read_value(struct task_room *room, struct reader *reader, struct value *val
     read_bytes(reader, &head, sizeof head);
     *value = (struct value){.type = head.type, .nested = head.nested, .length = head.length};
     uint8_t kind = head.kind;
+    value->length -= kind == VALUE_STORE && base_defect(DEFECT_WRONG_LENGTH);
     if (reader->failed || value->nested > (1u << 26) || value->length > (UINT64_C(1) << 48) ||
         !read_body(room, reader, value, kind)) {
         reader->failed = true;

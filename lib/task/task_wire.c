@@ -349,6 +349,8 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
             object_drop(room, object);
             continue;
         }
+        if (i > 0 && base_defect(DEFECT_LOST_RESULT))
+            continue;
         result_arrived(room, object, &alias, &value, runner);
     }
     task_count_ended(room);
@@ -368,7 +370,8 @@ void task_on_done(void *arg, const struct net_message *message)
                  message->source, (unsigned long long)handle);
         return;
     }
-    atomic_fetch_sub_explicit(&room->inflight[task->runner], 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&room->inflight[task->runner], !base_defect(DEFECT_LOST_CREDIT),
+                              memory_order_relaxed);
     if (!read_accepted(&reader, task) || !read_results(room, &reader, task, message->source)) {
         task->flags &= (uint8_t)~TASK_SENT;
         task_fail(task, RAYMPI_ERR_MEMORY, "the message about its end could not be read");

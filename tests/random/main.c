@@ -6,11 +6,13 @@
  *   --skip LIST     operations that are left out: numbers and ranges, separated by commas
  *   --patience S    seconds until a seed is said to hang
  *   --stacks        a seed that hangs shows the stacks of all ranks
+ *   --defects       lists the defects that can be planted
  *   --print         prints the plan of the first seed for --ranks N; needs no mpirun
  *
  * Between two seeds all ranks meet twice: when the drivers have ended, again and again until every script
  * that had to run has run; and when nothing is left anywhere.
  */
+#include "base/base_defect.h"
 #include "run.h"
 
 #include <mpi.h>
@@ -39,6 +41,8 @@ static struct {
     uint64_t seeds, ops, tasks, remote, actors;
     uint64_t counts[OP_KINDS];
 } totals; /* rank 0 */
+
+static uint64_t now_at; /* the seed that this rank is at, for messages */
 
 /* ---- boxes */
 
@@ -78,8 +82,8 @@ static void box_wait(struct box *box)
         raympi_seal(ref);
     int status = raympi_get(ref, &view);
     if (status != RAYMPI_OK) {
-        fprintf(stderr, "random-program: rank %d waits in vain: %s (%s)\n", raympi_rank(),
-                raympi_strerror(status), raympi_detail());
+        fprintf(stderr, "random-program: seed %llu, rank %d waits in vain: %s (%s)\n",
+                (unsigned long long)now_at, raympi_rank(), raympi_strerror(status), raympi_detail());
         _exit(1);
     }
     raympi_view_end(&view);
@@ -333,8 +337,29 @@ static void hangs(int signal)
     _exit(EXIT_FAILURE);
 }
 
+static char crash_text[64];
+
+static void crashes(int number)
+{
+    if (write(STDERR_FILENO, crash_text, strlen(crash_text)) > 0)
+        signal(number, SIG_DFL);
+    raise(number);
+}
+
+/* Before raympi and MPI look for handlers, which then come first and call ours. A sanitizer has its own. */
+static void watch_crashes(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT};
+    struct sigaction before;
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+            signal(signals[i], crashes);
+}
+
 static void watch(uint64_t seed)
 {
+    snprintf(crash_text, sizeof crash_text, "random-program: seed %llu crashes\n", (unsigned long long)seed);
+    now_at = seed;
     snprintf(hang_text, sizeof hang_text, "random-program: seed %llu hangs\n", (unsigned long long)seed);
     snprintf(own_pid, sizeof own_pid, "%d", (int)getpid());
     alarm((unsigned)options.patience);
@@ -410,6 +435,7 @@ static double now(void)
 static int run_job(void)
 {
     pthread_t threads[2];
+    watch_crashes();
     int status = raympi_init(NULL, NULL, NULL), count = raympi_workers() > 1 ? 2 : 0;
     if (status != RAYMPI_OK) {
         fprintf(stderr, "raympi_init: %s (%s)\n", raympi_strerror(status), raympi_detail());
@@ -489,11 +515,25 @@ static bool read_option(const char *name, const char *value)
     return true;
 }
 
+static int list_defects(void)
+{
+#ifdef RAYMPI_DEFECTS
+    for (int defect = 0; defect < DEFECTS; defect++)
+        printf("%s\n", base_defect_name((enum base_defect)defect));
+    return EXIT_SUCCESS;
+#else
+    fprintf(stderr, "random-program: no defects are planted here: configure --enable-defects\n");
+    return EXIT_FAILURE;
+#endif
+}
+
 int main(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--stacks"))
             options.stacks = true;
+        else if (!strcmp(argv[i], "--defects"))
+            return list_defects();
         else if (!strcmp(argv[i], "--print"))
             options.print = true;
         else if (i + 1 < argc && read_option(argv[i], argv[i + 1]))

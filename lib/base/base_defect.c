@@ -1,0 +1,43 @@
+#include "base/base_defect.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EVERY 12 /* so that a job gets under way first */
+
+static const char *const names[DEFECTS] = {
+    [DEFECT_LOST_WAKEUP] = "lost-wakeup",     [DEFECT_LOST_WAITER] = "lost-waiter",
+    [DEFECT_LOST_STOLEN] = "lost-stolen",     [DEFECT_LOST_CREDIT] = "lost-credit",
+    [DEFECT_LOST_RESULT] = "lost-result",     [DEFECT_LOST_ALIAS] = "lost-alias",
+    [DEFECT_LOST_CODE] = "lost-code",         [DEFECT_LOST_RELEASE] = "lost-release",
+    [DEFECT_EARLY_FREE] = "early-free",       [DEFECT_EARLY_NESTED] = "early-nested",
+    [DEFECT_LEAKED_HOLD] = "leaked-hold",     [DEFECT_REORDERED_CALL] = "reordered-call",
+    [DEFECT_WRONG_PLACE] = "wrong-place",     [DEFECT_WRONG_LENGTH] = "wrong-length",
+    [DEFECT_SPLIT_MESSAGE] = "split-message", [DEFECT_EARLY_VIEW] = "early-view",
+};
+
+const char *base_defect_name(enum base_defect defect)
+{
+    return names[defect];
+}
+
+#ifdef RAYMPI_DEFECTS
+static const char *wanted;
+static _Atomic unsigned times;
+
+__attribute__((constructor)) static void read_wanted(void)
+{
+    wanted = getenv("RAYMPI_TEST_DEFECT");
+}
+
+bool base_defect(enum base_defect defect)
+{
+    if (!wanted || strcmp(wanted, names[defect]) != 0)
+        return false;
+    unsigned every = defect == DEFECT_LOST_STOLEN || defect == DEFECT_SPLIT_MESSAGE ? 1
+                     : defect == DEFECT_LOST_WAKEUP                                 ? 3
+                                                                                    : EVERY;
+    return atomic_fetch_add_explicit(&times, 1, memory_order_relaxed) % every == every - 1;
+}
+#endif
