@@ -512,7 +512,8 @@ static bool add_scope_end(struct plan *plan, int owner)
     if (script->scopes == 0 || script->open_create != PLAN_NONE)
         return false;
     op.pair = script->open_scope[script->scopes - 1];
-    plan->ops[op.pair].pair = op_do(plan, op, 0);
+    int number = op_do(plan, op, 0);
+    plan->ops[op.pair].pair = number;
     return true;
 }
 
