@@ -23,21 +23,32 @@ const char *base_defect_name(enum base_defect defect)
 }
 
 #ifdef RAYMPI_DEFECTS
-static const char *wanted;
+static enum base_defect wanted = DEFECTS; /* none */
+static unsigned every;
 static _Atomic unsigned times;
 
+static unsigned usual(enum base_defect defect)
+{
+    if (defect == DEFECT_LOST_STOLEN || defect == DEFECT_SPLIT_MESSAGE) /* rare occasions */
+        return 1;
+    return defect == DEFECT_LOST_WAKEUP ? 3 : EVERY;
+}
+
+/* NAME or NAME:N, which shows every N times. */
 __attribute__((constructor)) static void read_wanted(void)
 {
-    wanted = getenv("RAYMPI_TEST_DEFECT");
+    const char *text = getenv("RAYMPI_TEST_DEFECT");
+    size_t length = text ? strcspn(text, ":") : 0;
+    for (int defect = 0; text && defect < DEFECTS; defect++)
+        if (strlen(names[defect]) == length && memcmp(names[defect], text, length) == 0)
+            wanted = (enum base_defect)defect;
+    every = text && text[length] ? (unsigned)atoi(text + length + 1) : usual(wanted);
+    every = every ? every : 1;
 }
 
 bool base_defect(enum base_defect defect)
 {
-    if (!wanted || strcmp(wanted, names[defect]) != 0)
-        return false;
-    unsigned every = defect == DEFECT_LOST_STOLEN || defect == DEFECT_SPLIT_MESSAGE ? 1
-                     : defect == DEFECT_LOST_WAKEUP                                 ? 3
-                                                                                    : EVERY;
-    return atomic_fetch_add_explicit(&times, 1, memory_order_relaxed) % every == every - 1;
+    return defect == wanted &&
+           atomic_fetch_add_explicit(&times, 1, memory_order_relaxed) % every == every - 1;
 }
 #endif
