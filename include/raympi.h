@@ -192,6 +192,11 @@ typedef struct raympi_method_name {
     const void *internal;
     uint64_t generation;
 } raympi_method_name;
+/** Initialises one; static, best one for each place of the program that calls. */
+#define RAYMPI_METHOD_NAME(string)                                                                           \
+    {                                                                                                        \
+        (string), NULL, 0                                                                                    \
+    }
 
 /** One argument of a call; made by RAYMPI_VALUE(). */
 typedef struct raympi_value {
@@ -674,7 +679,7 @@ struct raympi_values { /* a call's arguments live until the end of the full expr
 /** Calls a method: `raympi_ref r = raympi_actor_call(actor, method, arguments...)`. */
 #define raympi_actor_call(actor, ...)                                                                        \
     __extension__({                                                                                          \
-        static raympi_method_name raympi_method_ = {RAYMPI_NAME(__VA_ARGS__, 0), NULL, 0};                   \
+        static raympi_method_name raympi_method_ = RAYMPI_METHOD_NAME(RAYMPI_NAME(__VA_ARGS__, 0));          \
         raympi_actor_submit((actor), &raympi_method_, NULL, RAYMPI_ARGS(__VA_ARGS__));                       \
     })
 

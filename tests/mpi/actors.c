@@ -573,7 +573,7 @@ static void failed_constructors(void)
 static void bad_input(void)
 {
     raympi_actor none = {0}, a = raympi_actor_new(counter);
-    raympi_method_name constructor = {"", NULL, 0}, null = {NULL, NULL, 0};
+    raympi_method_name constructor = RAYMPI_METHOD_NAME(""), null = RAYMPI_METHOD_NAME(NULL);
     EXPECT(raympi_actor_call(none, add, 1), RAYMPI_ERR_ARGUMENT, "null");
     EXPECT(raympi_actor_call((raympi_actor){raympi_call(plus, 1, 2).handle}, add, 1), RAYMPI_ERR_ARGUMENT,
            "handle");

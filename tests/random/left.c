@@ -12,8 +12,10 @@ __attribute__((no_sanitize_thread, noinline)) static unsigned objects_left(struc
     for (uint32_t i = 0; i < room->slab_used; i++) {
         const struct object *slab = atomic_load_explicit(&room->slabs[i], memory_order_acquire);
         uint32_t used = i + 1 == room->slab_used ? room->slot_used : OBJECT_SLAB;
-        for (uint32_t j = 0; j < used; j++)
-            objects += *(const volatile uint64_t *)&slab[j].count.handle != 0;
+        for (uint32_t j = 0; j < used; j++) {
+            uint64_t handle = *(const volatile uint64_t *)&slab[j].count.handle;
+            objects += handle != 0 && handle != OBJECT_NO_HANDLE;
+        }
     }
     return objects;
 }

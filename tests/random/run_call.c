@@ -32,7 +32,7 @@ static size_t arguments(struct run *run, const struct op *op, int first, uint64_
 
 void run_call(struct run *run, int op)
 {
-    static raympi_method_name method = {"act", 0};
+    static raympi_method_name method = RAYMPI_METHOD_NAME("act");
     const struct op *o = &run->plan->ops[op];
     raympi_value values[ARGS_FIRST + 1 + PLAN_OPERANDS];
     raympi_ref list[PLAN_OPERANDS], refs[PLAN_RETURNS] = {{0}};
