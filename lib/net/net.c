@@ -90,6 +90,11 @@ static inline void net_order_deliver(struct net *net)
 
 int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count)
 {
+    if (base_likely(count == 1 && pieces->length <= NET_MESSAGE_MAX && (unsigned)peer < (unsigned)net->size &&
+                    type < NET_HANDLERS)) {
+        net_order_send(net);
+        return net->operations->send(net, peer, type, pieces, 1, pieces->length);
+    }
     if (base_unlikely(peer < 0 || peer >= net->size || type >= NET_HANDLERS || count < 0))
         return base_fail(RAYMPI_ERR_ARGUMENT, "message of type %u and %d pieces to rank %d of %d", type,
                          count, peer, net->size);
@@ -112,6 +117,12 @@ int net_reach(struct net *net, int peer)
 size_t net_pending(struct net *net, int peer)
 {
     return net->operations->pending(net, peer);
+}
+
+void net_look(struct net *net)
+{
+    if (net->operations->look != NULL)
+        net->operations->look(net);
 }
 
 int net_poll(struct net *net, int budget)

@@ -110,6 +110,9 @@ int net_reach(struct net *net, int peer);
 /** Bytes waiting in the queue behind the ring to `peer`: the caller's measure for back-pressure. */
 size_t net_pending(struct net *net, int peer);
 
+/** Looks for deaths of the peers that this rank watches; the next poll tells them. A poll does so itself now
+ * and then: this is for pollers that come seldom. Poller only. */
+void net_look(struct net *net);
 /** Delivers at most `budget` messages; flushes queues; notices deaths. Returns how many were delivered. A
  * poll that delivered nothing may still have emptied a queue or told a death: who waits for such a thing
  * looks again before net_sleep(). Only one thread at a time (the poller): the caller sees to that. */

@@ -12,6 +12,7 @@ struct net_operations {
     size_t (*pending)(struct net *net, int peer);
     int (*reach)(struct net *net, int peer); /* may be NULL: always */
     int (*poll)(struct net *net, int budget);
+    void (*look)(struct net *net); /* may be NULL */
     void (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
     void (*wake)(struct net *net);
     void (*wake_all)(struct net *net);

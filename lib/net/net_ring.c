@@ -93,11 +93,6 @@ void net_ring_publish(struct net_ring_writer *writer, const struct net_ring_reco
     writer->index = next;
 }
 
-bool net_ring_ready(const struct net_ring_reader *reader)
-{
-    return atomic_load_explicit(&ring_header(reader->ring, reader->index)->mark, memory_order_relaxed) != 0;
-}
-
 static enum net_ring_state ring_decode(const struct net_ring_reader *reader, uint64_t mark,
                                        struct net_ring_record *record)
 {

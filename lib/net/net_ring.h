@@ -71,7 +71,12 @@ void net_ring_publish(struct net_ring_writer *writer, const struct net_ring_reco
 /** The next record, without consuming it. */
 enum net_ring_state net_ring_peek(struct net_ring_reader *reader, struct net_ring_record *record);
 /** True when there is something to peek at; cheap. */
-bool net_ring_ready(const struct net_ring_reader *reader);
+static inline bool net_ring_ready(const struct net_ring_reader *reader)
+{
+    /* A record begins with its mark. */
+    const _Atomic uint64_t *mark = (const _Atomic uint64_t *)(void *)(reader->ring->data + reader->index);
+    return atomic_load_explicit((_Atomic uint64_t *)mark, memory_order_relaxed) != 0;
+}
 /** Gives the record back; true when the producer was blocked and should be woken. */
 bool net_ring_consume(struct net_ring_reader *reader, const struct net_ring_record *record);
 

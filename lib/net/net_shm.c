@@ -138,6 +138,7 @@ static const struct net_operations shm_operations = {
     .pending = shm_pending,
     .reach = shm_reach,
     .poll = shm_poll,
+    .look = shm_look,
     .sleep = shm_sleep,
     .wake = shm_wake,
     .wake_all = shm_wake_all,

@@ -56,7 +56,7 @@ struct shm_out {
     uint32_t record_max;
     struct shm_parcel *first, **last;
     struct shm_block *blocks, *block_last; /* oldest first */
-    struct shm_block *spare;               /* so that a queue that comes and goes needs no malloc */
+    _Atomic int open;                      /* the ring is there */
     _Atomic size_t waiting;                /* bytes in parcels */
     _Atomic uint64_t bytes;                /* sent so far */
     bool gone;                             /* the peer died */
@@ -101,7 +101,7 @@ struct shm_net {
     int source_count;
     int turn; /* index in sources that is served next */
     uint32_t polls;
-    bool polled_nothing; /* the last time */
+    uint32_t empty; /* polls that found nothing, in a row */
     uint32_t deaths_seen;
     /* messages to oneself */
     pthread_mutex_t self_lock;
@@ -147,6 +147,7 @@ void shm_out_drop(struct shm_net *shm, int peer, bool gone);
 
 /* net_shm_poll.c */
 int shm_poll(struct net *net, int budget);
+void shm_look(struct net *net);
 /** Anything to deliver? */
 bool shm_ready(struct shm_net *shm);
 /** Delivers all that a dead rank has published, then forgets the half-received. */

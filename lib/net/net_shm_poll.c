@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHM_TURN       16   /* messages of one ring before the next ring has its turn */
-#define SHM_WATCH_EACH 1024 /* polls between two looks at the watched life words */
+#define SHM_TURN        16   /* messages of one ring before the next ring has its turn */
+#define SHM_WATCH_EACH  1024 /* polls between two looks at the watched life words */
+#define SHM_WATCH_EMPTY 64   /* and as many in a row that found nothing, the first of them with a look */
 
 static void shm_in_forget(struct shm_in *in)
 {
@@ -211,15 +212,22 @@ static int shm_poll_self(struct shm_net *shm, int budget)
     return delivered;
 }
 
+void shm_look(struct net *net)
+{
+    struct net_futex watched[NET_LIFE_WORDS];
+    shm_watch(shm_of(net), watched);
+}
+
 int shm_poll(struct net *net, int budget)
 {
     struct shm_net *shm = shm_of(net);
-    struct net_futex watched[NET_LIFE_WORDS];
-    /* An empty poll has the time to look; and where main() computes, one every few milliseconds is all there
-     * is. */
-    if (shm->polled_nothing || base_unlikely(shm->polls % SHM_WATCH_EACH == 0))
-        shm_watch(shm, watched);
     shm->polls++;
+    if (base_unlikely(shm->empty % SHM_WATCH_EMPTY == 1 || shm->polls % SHM_WATCH_EACH == 0))
+        shm_look(net);
+    if (!shm_ready(shm) && base_likely(atomic_load_explicit(&shm->queues, memory_order_relaxed) == 0)) {
+        shm->empty++;
+        return 0;
+    }
     if (base_unlikely(shm_deaths_new(shm)))
         shm_deaths_handle(shm);
     /* Messages to oneself and those of others are first in turn, so that neither starves the other. */
@@ -232,6 +240,6 @@ int shm_poll(struct net *net, int budget)
         delivered += shm_poll_self(shm, budget - delivered);
     }
     shm_flush(shm);
-    shm->polled_nothing = delivered == 0;
+    shm->empty = delivered == 0 ? shm->empty + 1 : 0;
     return delivered;
 }

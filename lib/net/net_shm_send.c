@@ -20,6 +20,7 @@ static int shm_out_open(struct shm_net *shm, struct shm_out *out, int peer)
     /* Release: the ring's memory exists before the receiver reads it. */
     atomic_fetch_or_explicit(used, UINT64_C(1) << (shm->net.rank % 64), memory_order_release);
     net_count(&shm->net.rings, 1);
+    atomic_store_explicit(&out->open, 1, memory_order_relaxed);
     return RAYMPI_OK;
 }
 
@@ -59,26 +60,11 @@ static size_t shm_parcel_room(size_t bytes)
     return base_align_up(sizeof(struct shm_parcel) + bytes, 8);
 }
 
-/** A block without parcels; one is kept. */
-static void shm_block_drop(struct shm_out *out, struct shm_block *block)
-{
-    if (out->spare == NULL && block->size == SHM_BLOCK)
-        out->spare = block;
-    else
-        free(block);
-}
-
 static struct shm_block *shm_block_add(struct shm_out *out, size_t need)
 {
     size_t size = need > SHM_BLOCK ? need : SHM_BLOCK;
-    if (out->block_last != NULL && out->block_last->parcels == 0) { /* then it is the only one */
-        shm_block_drop(out, out->block_last);
-        out->blocks = out->block_last = NULL;
-    }
-    struct shm_block *block = size == SHM_BLOCK ? out->spare : NULL;
-    if (block != NULL)
-        out->spare = NULL;
-    else if ((block = malloc(sizeof *block + size)) == NULL)
+    struct shm_block *block = malloc(sizeof *block + size);
+    if (block == NULL)
         return NULL;
     block->next = NULL;
     block->size = (uint32_t)size;
@@ -104,20 +90,16 @@ static struct shm_parcel *shm_parcel_new(struct shm_out *out, size_t bytes)
     return parcel;
 }
 
-/** Of the oldest parcel. */
+/** Of the oldest parcel. A block goes with its last parcel: with many peers, empty ones would add up. */
 static void shm_parcel_free(struct shm_out *out, struct shm_parcel *parcel)
 {
     struct shm_block *block = parcel->block;
     if (--block->parcels > 0)
         return;
-    if (block == out->block_last && block->size == SHM_BLOCK) {
-        block->used = 0; /* goes on being used */
-        return;
-    }
     out->blocks = block->next;
     if (out->blocks == NULL)
         out->block_last = NULL;
-    shm_block_drop(out, block);
+    free(block);
 }
 
 /** Copies what is left of a message to the end of the queue. */
@@ -175,7 +157,7 @@ int shm_reach(struct net *net, int peer)
 {
     struct shm_net *shm = shm_of(net);
     struct shm_out *out = &shm->out[peer];
-    if (peer == net->rank)
+    if (peer == net->rank || base_likely(atomic_load_explicit(&out->open, memory_order_relaxed)))
         return RAYMPI_OK;
     base_spin_lock(&out->lock);
     bool opened = shm_out_reopen(shm, out, peer);
@@ -336,9 +318,6 @@ void shm_out_drop(struct shm_net *shm, int peer, bool gone)
     out->gone = out->gone || gone;
     while (out->first != NULL)
         shm_parcel_pop(shm, out);
-    free(out->spare);
-    free(out->blocks); /* at most one is left, and that is empty */
-    out->spare = out->blocks = out->block_last = NULL;
     if (out->unopened)
         atomic_fetch_sub(&shm->unopened, 1);
     out->unopened = false;
