@@ -348,7 +348,7 @@ static inline bool copy_small(struct task_thread *thread, raympi_ref ref, void *
     struct object *object = object_find(thread->room, ref.handle);
     if (!object || !data || !context_holds(thread->context, object))
         return false;
-    if (!object_ready(object) && !task_run_wanted(thread->room, object))
+    if (!object_ready(object) && !task_run_wanted(thread->room, object) && !task_spin(thread->room, object))
         return false;
     if (object->value.kind != VALUE_INLINE || object->value.length != len)
         return false;
@@ -485,11 +485,36 @@ static int check_wait(struct task_thread *thread, const raympi_ref *refs, size_t
     return RAYMPI_OK;
 }
 
+/* How many are ready, if one look at each tells that they are enough; -1: it does not, or there is something
+ * wrong. */
+static int wait_enough(struct task_room *room, const raympi_ref *refs, size_t count, size_t k, bool *ready)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct object *object =
+            object_owned(room, refs[i].handle) ? object_by_slot(room, refs[i].handle) : NULL;
+        if (base_unlikely(!object))
+            return -1;
+        /* Acquire: where it says "ready", the value is seen. */
+        uint64_t word = atomic_load_explicit(&object->count.count, memory_order_acquire);
+        if (base_unlikely((word & (OBJECT_WAITED - REFCOUNT_NAME)) == 0)) /* no names */
+            return -1;
+        bool here = (word & OBJECT_READY) != 0;
+        found += here;
+        if (ready)
+            ready[i] = here;
+    }
+    return found >= k ? (int)found : -1;
+}
+
 static int wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k, double timeout,
                 bool *ready)
 {
     if (count > INT32_MAX || check_timeout(timeout) != RAYMPI_OK)
         return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu refs, timeout %f", count, timeout);
+    int enough = refs && k <= count ? wait_enough(thread->room, refs, count, k, ready) : -1;
+    if (enough >= 0)
+        return enough;
     struct object *few[64], **objects = few;
     if (count > 64 && !(objects = malloc(count * sizeof *objects)))
         return base_fail(RAYMPI_ERR_MEMORY, "no memory to wait for %zu refs", count);

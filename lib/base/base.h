@@ -133,8 +133,9 @@ void base_segment_close(struct base_segment *segment);
 /** Bytes that one may really use: the least of MemAvailable, the cgroup's room, and the room left in
  * /dev/shm. */
 uint64_t base_memory_available(void);
-/** Private memory of zeros, whole pages, that nothing touches before it is used; NULL: none. */
-void *base_memory_map(size_t bytes);
+/** Private memory of zeros, whole pages, that nothing touches before it is used; NULL: none. `huge`: aligned
+ * to huge pages and on such where the system allows it, for what will be used up to its end. */
+void *base_memory_map(size_t bytes, bool huge);
 void base_memory_unmap(void *memory, size_t bytes);
 /** Bytes left in /dev/shm. */
 uint64_t base_shm_available(void);

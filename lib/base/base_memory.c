@@ -209,8 +209,27 @@ uint64_t base_shm_available(void)
     return memory_shm_room(base_memory_roots.shm);
 }
 
-void *base_memory_map(size_t bytes)
+#define HUGE_PAGE (UINT64_C(2) * 1024 * 1024)
+
+/* More than is needed, and what lies before and behind the aligned part is given back. */
+static void *map_huge(size_t bytes)
 {
+    char *memory = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    size_t before = (size_t)(base_align_up((uintptr_t)memory, HUGE_PAGE) - (uintptr_t)memory);
+    if (before > 0)
+        munmap(memory, before);
+    if (before < HUGE_PAGE)
+        munmap(memory + before + bytes, HUGE_PAGE - before);
+    madvise(memory + before, bytes, MADV_HUGEPAGE);
+    return memory + before;
+}
+
+void *base_memory_map(size_t bytes, bool huge)
+{
+    if (huge)
+        return map_huge(bytes);
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return memory != MAP_FAILED ? memory : NULL;
 }

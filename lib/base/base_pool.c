@@ -2,12 +2,14 @@
 
 #include "base/base.h"
 
-#include <stdlib.h>
-
-#define CHUNK_BYTES (256u << 10)
+/* The first chunks are small, for the many ranks that need few records; then a chunk is huge pages. */
+#define CHUNK_SMALL       (256u << 10)
+#define CHUNK_SMALL_COUNT 4
+#define CHUNK_LARGE       (4u << 20)
 
 struct base_pool_chunk {
     _Alignas(BASE_CACHE_LINE) struct base_pool_chunk *next;
+    size_t bytes;
 };
 
 void base_pool_init(struct base_pool *pool, size_t bytes)
@@ -20,26 +22,36 @@ void base_pool_fini(struct base_pool *pool)
 {
     while (pool->chunks) {
         struct base_pool_chunk *next = pool->chunks->next;
-        base_asan_unpoison(pool->chunks, CHUNK_BYTES);
-        free(pool->chunks);
+        base_asan_unpoison(pool->chunks, pool->chunks->bytes);
+        base_memory_unmap(pool->chunks, pool->chunks->bytes);
         pool->chunks = next;
     }
     pool->batches = pool->loose = NULL;
     pool->fresh_left = 0;
 }
 
+/* Under the lock. */
+static bool chunk_add(struct base_pool *pool)
+{
+    bool large = pool->chunk_count >= CHUNK_SMALL_COUNT;
+    size_t bytes = large ? CHUNK_LARGE : CHUNK_SMALL;
+    struct base_pool_chunk *chunk = base_memory_map(bytes, large);
+    if (!chunk)
+        return false;
+    chunk->next = pool->chunks;
+    chunk->bytes = bytes;
+    pool->chunks = chunk;
+    pool->chunk_count++;
+    pool->fresh = (char *)(chunk + 1);
+    pool->fresh_left = (bytes - sizeof *chunk) / pool->bytes;
+    return true;
+}
+
 /* Under the lock: at most a batch of records that were never given out. */
 static struct base_pool_link *carve(struct base_pool *pool, unsigned *count)
 {
-    if (pool->fresh_left == 0) {
-        struct base_pool_chunk *chunk = aligned_alloc(BASE_CACHE_LINE, CHUNK_BYTES);
-        if (!chunk)
-            return NULL;
-        chunk->next = pool->chunks;
-        pool->chunks = chunk;
-        pool->fresh = (char *)(chunk + 1);
-        pool->fresh_left = (CHUNK_BYTES - sizeof *chunk) / pool->bytes;
-    }
+    if (pool->fresh_left == 0 && !chunk_add(pool))
+        return NULL;
     struct base_pool_link *first = NULL;
     *count = pool->fresh_left < BASE_POOL_BATCH ? (unsigned)pool->fresh_left : BASE_POOL_BATCH;
     pool->fresh_left -= *count;

@@ -24,7 +24,8 @@ struct base_pool {
     struct base_pool_link *batches; /* full ones */
     struct base_pool_link *loose;   /* records that came one by one */
     struct base_pool_chunk *chunks; /* all memory */
-    char *fresh;                    /* records of the newest chunk that were never given out */
+    unsigned chunk_count;
+    char *fresh; /* records of the newest chunk that were never given out */
     size_t fresh_left;
 };
 
@@ -46,6 +47,13 @@ void *base_pool_take_loose(struct base_pool *pool);
 void base_pool_give_loose(struct base_pool *pool, void *record);
 /* The owner of a cache ends. */
 void base_pool_drain(struct base_pool *pool, struct base_pool_cache *cache);
+
+/* Two cache lines that are about to be written; any address will do. */
+static inline void base_prefetch_write(const void *address)
+{
+    __builtin_prefetch(address, 1);
+    __builtin_prefetch((const char *)address + 64, 1);
+}
 
 /* While a record is free, AddressSanitizer is told so. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -75,6 +83,7 @@ static inline void *base_pool_take(struct base_pool *pool, struct base_pool_cach
     cache->free = record->next;
     cache->count--;
     base_asan_unpoison(record, pool->bytes);
+    base_prefetch_write(record->next); /* the next one's turn comes soon */
     return record;
 }
 

@@ -66,8 +66,12 @@ static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
         return NULL;
     }
     struct sched_item *item = atomic_load_explicit(&array->slot[bottom & array->mask], memory_order_relaxed);
-    if (top < bottom)
+    if (top < bottom) {
+        /* The one that is next: to be run, so to be written to. */
+        base_prefetch_write(
+            atomic_load_explicit(&array->slot[(bottom - 1) & array->mask], memory_order_relaxed));
         return item;
+    }
     /* The last one: race the thieves for it. */
     if (!atomic_compare_exchange_strong_explicit(&deque->top, &top, top + 1, memory_order_seq_cst,
                                                  memory_order_relaxed))

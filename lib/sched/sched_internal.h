@@ -48,7 +48,8 @@ struct sched {
     _Atomic int stop;
     _Atomic int main_inside; /* main is blocked in raympi, so worker 0 works */
     _Atomic int spare_running;
-    bool spare_refused; /* said so; the progress thread's */
+    uint64_t main_moves; /* the progress thread's: what worker 0 had run and submitted */
+    bool spare_refused;  /* said so; the progress thread's */
     /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
     _Alignas(BASE_CACHE_LINE) _Atomic int poller;
     _Atomic uint64_t polls;

@@ -15,9 +15,24 @@ static bool all_asleep(struct sched *sched)
     return atomic_load_explicit(&sched->sleepers, memory_order_relaxed) >= workers;
 }
 
+/* Has main() run or submitted anything since the last look? Then it is not away, and takes what waits soon.
+ */
+static bool main_moved(struct sched *sched)
+{
+    const struct worker *main_worker = sched->workers[0];
+    uint64_t moved =
+        atomic_load_explicit(&((struct worker *)main_worker)->run, memory_order_relaxed) +
+        (uint64_t)atomic_load_explicit(&((struct worker *)main_worker)->deque.bottom, memory_order_relaxed);
+    bool changed = moved != sched->main_moves;
+    sched->main_moves = moved;
+    return changed;
+}
+
 /* Work waits, main() computes, and there is no other worker: start one. */
 static void spare_check(struct sched *sched)
 {
+    if (main_moved(sched))
+        return;
     bool waits = !queue_empty(&sched->inject) || !queue_empty(&sched->pinned) ||
                  sched_deque_size(&sched->workers[0]->deque) > 0;
     if (sched->worker_count > 1 || !waits || atomic_load_explicit(&sched->main_inside, memory_order_relaxed))

@@ -128,6 +128,8 @@ bool sched_poll(struct sched *sched, int who, int budget)
     if (!atomic_compare_exchange_strong_explicit(&sched->poller, &none, who, memory_order_acquire,
                                                  memory_order_relaxed))
         return false;
+    if (base_unlikely(who == POLLER_PROGRESS))
+        net_look(sched->net);
     int delivered = net_poll(sched->net, budget);
     if (sched->config.hooks.polled)
         sched->config.hooks.polled(sched->config.hooks.arg);

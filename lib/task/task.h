@@ -170,8 +170,8 @@ void value_error_text(const struct value *value, char *text, size_t size);
 
 /* ---- objects */
 
-#define OBJECT_READY  ((uintptr_t)1)
-#define OBJECT_LOCKED ((uintptr_t)2)
+#define OBJECT_WAITED REFCOUNT_MARK_A /* somebody waits or has waited */
+#define OBJECT_READY  REFCOUNT_MARK_B
 
 /** Called once, when the object has become ready; may free itself. `fired` is the last thing to set for
  * waiters that live on a stack. */
@@ -246,7 +246,8 @@ static inline void object_set_producer(struct object *object, struct task *task)
 static inline bool object_ready(const struct object *object)
 {
     /* Acquire: the value is seen complete. */
-    return atomic_load_explicit(&((struct object *)object)->waiters, memory_order_acquire) == OBJECT_READY;
+    return (atomic_load_explicit(&((struct object *)object)->count.count, memory_order_acquire) &
+            OBJECT_READY) != 0;
 }
 
 static inline void object_retain(struct object *object)
@@ -422,8 +423,8 @@ struct task_actor_hooks {
 };
 
 #define OBJECT_SLOT_BITS 24
-#define OBJECT_SLAB      4096
-#define OBJECT_SLABS     4096
+#define OBJECT_SLAB      32768 /* objects: three huge pages */
+#define OBJECT_SLABS     512
 
 struct task_room {
     struct net *net;
@@ -518,6 +519,9 @@ int task_await(struct task_room *room, struct object *object, uint64_t deadline,
 /** Runs the task that makes the object here and now, if the caller's worker would take it next anyway. True
  * when the object is ready after that. */
 bool task_run_wanted(struct task_room *room, struct object *object);
+/** Looks for messages for a short time, and only while there is nothing else to do here. True when the object
+ * is ready after that. */
+bool task_spin(struct task_room *room, struct object *object);
 /** `timeout` in seconds as a deadline. */
 uint64_t task_deadline(struct task_room *room, double timeout);
 /** Fills the detail text from a failed object; marks it seen; returns its status. */

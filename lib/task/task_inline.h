@@ -82,6 +82,7 @@ static inline struct object *object_new(struct task_room *room, uint64_t holds, 
     if (base_likely(object != NULL)) {
         thread->free_objects = object->free.next;
         thread->free_object_count--;
+        base_prefetch_write(object->free.next);
     } else if (!(object = object_slots_fetch(room))) {
         return NULL;
     }
@@ -154,19 +155,43 @@ static inline void object_drop_named(struct task_room *room, struct object *obje
 }
 
 void object_complete_waited(struct task_room *room, struct object *object);
+void object_complete_waited_drop(struct task_room *room, struct object *object);
+/* READY, when nobody has ever waited: the count as it is then, 0 when somebody has. */
+static inline uint64_t object_complete_alone(struct object *object, uint64_t drop)
+{
+    uint64_t count = atomic_load_explicit(&object->count.count, memory_order_relaxed);
+    while (base_likely(!(count & (OBJECT_WAITED | OBJECT_READY)))) {
+        uint64_t after = (count | OBJECT_READY) - drop;
+        /* Release: the value comes before "ready"; acquire: who destroys the object comes after all holders.
+         */
+        if (base_likely(atomic_compare_exchange_weak_explicit(&object->count.count, &count, after,
+                                                              memory_order_acq_rel, memory_order_relaxed)))
+            return after;
+    }
+    return 0;
+}
 /** The value is in place (or the status is an error): wakes all waiters. Once. */
 static inline void object_complete(struct task_room *room, struct object *object)
 {
-    uintptr_t nobody = 0;
-    /* Release: the value comes before "ready". */
-    if (base_unlikely(!atomic_compare_exchange_strong_explicit(&object->waiters, &nobody, OBJECT_READY,
-                                                               memory_order_release, memory_order_relaxed)))
+    if (base_unlikely(object_complete_alone(object, 0) == 0))
         object_complete_waited(room, object);
+}
+/** The same, and drops the caller's hold: one atomic operation does both when nobody waits. */
+static inline void object_complete_drop(struct task_room *room, struct object *object)
+{
+    uint64_t left = object_complete_alone(object, 1);
+    if (base_likely((uint32_t)left > 0))
+        return;
+    if (left)
+        object_destroy(room, object);
+    else
+        object_complete_waited_drop(room, object);
 }
 /** The same for an object that nobody else knows yet. */
 static inline void object_complete_fresh(struct object *object)
 {
-    atomic_store_explicit(&object->waiters, OBJECT_READY, memory_order_release);
+    uint64_t count = atomic_load_explicit(&object->count.count, memory_order_relaxed);
+    atomic_store_explicit(&object->count.count, count | OBJECT_READY, memory_order_release);
 }
 
 /* ---- contexts */

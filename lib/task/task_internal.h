@@ -83,6 +83,12 @@ static inline uint64_t read_u64(struct reader *r)
 }
 
 /* task_value.c */
+/** A value on the wire: this, then its bytes or its place. */
+struct __attribute__((packed)) value_head {
+    uint8_t kind, type;
+    uint32_t nested;
+    uint64_t length;
+};
 void write_value(struct task_room *room, struct writer *writer, struct value *value);
 bool read_value(struct task_room *room, struct reader *reader, struct value *value);
 

@@ -3,13 +3,14 @@
  * used up is never used again. */
 #include "task/task_internal.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 /* Under the lock: slots that were never used, at most a batch. */
 static uint32_t slots_carve(struct task_room *room, struct object **list)
 {
     if (room->slot_used == OBJECT_SLAB && room->slab_used < OBJECT_SLABS) {
-        struct object *slab = base_memory_map(OBJECT_SLAB * sizeof *slab);
+        struct object *slab = base_memory_map(OBJECT_SLAB * sizeof *slab, room->slab_used > 0);
         if (slab) {
             /* Release: who finds a handle in this slab sees it zeroed. */
             atomic_store_explicit(&room->slabs[room->slab_used++], slab, memory_order_release);
@@ -212,49 +213,58 @@ void object_drop_more(struct task_room *room, struct object *object, uint64_t ha
         object_zero(room, handle);
 }
 
-/* ---- waiters: a list whose head word also says "ready" and is its own lock */
+/* ---- waiters: a list whose head word is its own lock. Who adds the first one marks the object WAITED, and
+ * who completes an object that is marked takes the lock: either the one sees READY, or the other WAITED. */
+
+#define WAITERS_LOCKED ((uintptr_t)1)
 
 static uintptr_t waiters_lock(struct object *object)
 {
-    uintptr_t word = atomic_load_explicit(&object->waiters, memory_order_acquire);
-    for (;;) {
-        if (word == OBJECT_READY)
-            return word;
-        if (word & OBJECT_LOCKED) {
-            ck_pr_stall();
-            word = atomic_load_explicit(&object->waiters, memory_order_acquire);
-            continue;
-        }
+    uintptr_t word = atomic_load_explicit(&object->waiters, memory_order_relaxed);
+    for (int spins = 0;; spins++) {
         /* Acquire: the list as the last holder of the lock left it. */
-        if (atomic_compare_exchange_weak_explicit(&object->waiters, &word, word | OBJECT_LOCKED,
-                                                  memory_order_acquire, memory_order_acquire))
+        if (!(word & WAITERS_LOCKED) &&
+            atomic_compare_exchange_weak_explicit(&object->waiters, &word, word | WAITERS_LOCKED,
+                                                  memory_order_acquire, memory_order_relaxed))
             return word;
+        if (spins < 100)
+            ck_pr_stall();
+        else
+            sched_yield(); /* its holder may have lost the processor to us */
+        word = atomic_load_explicit(&object->waiters, memory_order_relaxed);
     }
+}
+
+static void waiters_unlock(struct object *object, struct waiter *head)
+{
+    atomic_store_explicit(&object->waiters, (uintptr_t)head, memory_order_release);
 }
 
 bool object_wait_add(struct object *object, struct waiter *waiter)
 {
-    uintptr_t word = waiters_lock(object);
-    if (word == OBJECT_READY)
+    if (object_ready(object))
         return false;
-    waiter->next = (struct waiter *)word;
-    atomic_store_explicit(&object->waiters, (uintptr_t)waiter, memory_order_release);
-    return true;
+    struct waiter *head = (struct waiter *)waiters_lock(object);
+    /* Acquire: where it is ready, the value is seen. */
+    uint64_t count = atomic_fetch_or_explicit(&object->count.count, OBJECT_WAITED, memory_order_acq_rel);
+    if (!(count & OBJECT_READY)) {
+        waiter->next = head;
+        head = waiter;
+    }
+    waiters_unlock(object, head);
+    return !(count & OBJECT_READY);
 }
 
 bool object_wait_remove(struct object *object, struct waiter *waiter)
 {
-    uintptr_t word = waiters_lock(object);
-    if (word == OBJECT_READY)
-        return false;
-    struct waiter *head = (struct waiter *)word;
+    struct waiter *head = (struct waiter *)waiters_lock(object);
     struct waiter **link = &head;
     while (*link && *link != waiter)
         link = &(*link)->next;
     bool found = *link != NULL;
     if (found)
         *link = waiter->next;
-    atomic_store_explicit(&object->waiters, (uintptr_t)head, memory_order_release);
+    waiters_unlock(object, head);
     return found;
 }
 
@@ -308,18 +318,25 @@ static void wake(struct task_room *room, struct object *object, struct waiter *f
 
 void object_complete_waited(struct task_room *room, struct object *object)
 {
-    uintptr_t word = waiters_lock(object);
-    if (word == OBJECT_READY) {
+    struct waiter *list = (struct waiter *)waiters_lock(object);
+    /* Release: the value comes before "ready". */
+    uint64_t count = atomic_fetch_or_explicit(&object->count.count, OBJECT_READY, memory_order_acq_rel);
+    waiters_unlock(object, NULL);
+    if (count & OBJECT_READY) {
         base_log(BASE_LOG_ERROR, "task", "object %#llx (%s) was completed twice",
                  (unsigned long long)object_handle(object), object->label);
         return;
     }
-    /* Release: the value comes before "ready". */
-    atomic_store_explicit(&object->waiters, OBJECT_READY, memory_order_release);
-    if (word && base_defect(DEFECT_LOST_WAITER))
-        word = (uintptr_t)((struct waiter *)word)->next;
-    if (word)
-        wake(room, object, oldest_first((struct waiter *)word));
+    if (list && base_defect(DEFECT_LOST_WAITER))
+        list = list->next;
+    if (list)
+        wake(room, object, oldest_first(list));
+}
+
+void object_complete_waited_drop(struct task_room *room, struct object *object)
+{
+    object_complete_waited(room, object);
+    object_drop(room, object);
 }
 
 void object_fail(struct task_room *room, struct object *object, int code, const char *task,

@@ -113,9 +113,12 @@ void refcount_init(struct refcount *record, uint64_t handle, uint64_t count);
 void refcount_fini(struct refcount *record);
 
 /* A hold that a user can name, by a handle that some scope keeps, counts here too: a hold and its name come
- * and go by one atomic operation. Names are the callers' business; no function here looks at them. */
+ * and go by one atomic operation. The two bits above are the caller's as well. No function here looks at any
+ * of them. */
 #define REFCOUNT_NAME       (UINT64_C(1) << 32)
 #define REFCOUNT_NAMED_HOLD (REFCOUNT_NAME + 1)
+#define REFCOUNT_MARK_A     (UINT64_C(1) << 62)
+#define REFCOUNT_MARK_B     (UINT64_C(1) << 63)
 
 static inline uint32_t refcount_holds(const struct refcount *record)
 {
@@ -124,7 +127,8 @@ static inline uint32_t refcount_holds(const struct refcount *record)
 
 static inline uint32_t refcount_names(const struct refcount *record)
 {
-    return (uint32_t)(atomic_load_explicit(&((struct refcount *)record)->count, memory_order_relaxed) >> 32);
+    uint64_t count = atomic_load_explicit(&((struct refcount *)record)->count, memory_order_relaxed);
+    return (uint32_t)((count & (REFCOUNT_MARK_A - 1)) >> 32);
 }
 
 /* One more hold, for a caller that has one: never from 0. Lock-free, from any thread. */

@@ -127,15 +127,14 @@ static inline void return_complete(struct task *task, struct object *object, str
     if (base_unlikely(error != NULL)) {
         object->status = value_error_code(error);
         value_error_copy(&object->value, error);
-        object_complete(room, object);
     } else if (base_unlikely(result && result->alias)) {
         object_set_alias(room, object, object_find(room, result->alias));
-    } else {
-        if (result)
-            result_take(room, object, result);
-        object_complete(room, object);
+        object_drop(room, object);
+        return;
+    } else if (result) {
+        result_take(room, object, result);
     }
-    object_drop(room, object);
+    object_complete_drop(room, object);
 }
 
 /* The owner's side of a task's end: every result gets its value, or all get the error. */

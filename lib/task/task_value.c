@@ -304,12 +304,6 @@ static bool error_valid(const struct value *value)
 
 /* ---- on the wire: kind, type, nested, length, then bytes or place */
 
-struct __attribute__((packed)) value_head {
-    uint8_t kind, type;
-    uint32_t nested;
-    uint64_t length;
-};
-
 void write_value(struct task_room *room, struct writer *writer, struct value *value)
 {
     (void)room;

@@ -62,14 +62,20 @@ static bool is_ready(void *arg)
     return object_ready(arg);
 }
 
+bool task_spin(struct task_room *room, struct object *object)
+{
+    object_want(room, object);
+    return sched_spin(room->sched, is_ready, object);
+}
+
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what)
 {
     struct task_thread *thread = task_self;
     if (object_ready(object) || (deadline == UINT64_MAX && task_run_wanted(room, object)))
         return RAYMPI_OK;
-    object_want(room, object);
-    if (deadline == UINT64_MAX && sched_spin(room->sched, is_ready, object))
+    if (deadline == UINT64_MAX && task_spin(room, object))
         return RAYMPI_OK;
+    object_want(room, object);
     struct awaiter awaiter = {.waiter = {NULL, await_fire}};
     atomic_init(&awaiter.fired, 0);
     sched_parker_init(room->sched, &awaiter.parker,

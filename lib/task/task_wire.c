@@ -58,18 +58,23 @@ struct task_head {
 };
 _Static_assert(sizeof(struct task_head) == 56, "no bytes without a meaning");
 
+static struct task_head head_of(const struct task *task)
+{
+    return (struct task_head){.name_hash = task->name_hash,
+                              .actor = task->actor,
+                              .parent = task->parent,
+                              .owner = task->owner,
+                              .node = task->node,
+                              .index = task->index,
+                              .attempt = task->attempt,
+                              .flags = task->flags & TASK_VOID,
+                              .returns = task->returns,
+                              .arg_count = task->arg_count};
+}
+
 static void write_task(struct task_room *room, struct writer *writer, struct task *task)
 {
-    struct task_head head = {.name_hash = task->name_hash,
-                             .actor = task->actor,
-                             .parent = task->parent,
-                             .owner = task->owner,
-                             .node = task->node,
-                             .index = task->index,
-                             .attempt = task->attempt,
-                             .flags = task->flags & TASK_VOID,
-                             .returns = task->returns,
-                             .arg_count = task->arg_count};
+    struct task_head head = head_of(task);
     write_bytes(writer, &head, sizeof head);
     write_bytes(writer, task_returns(task), task->returns * sizeof(uint64_t));
     for (int i = 0; i < task->arg_count; i++)
@@ -117,25 +122,40 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
     return head.arg_count == 0 ? !reader->failed : read_args(room, reader, task, head.arg_count);
 }
 
+/* The message of a task; the same bytes in a shorter way for one without arguments and with one result. */
+static int send_task(struct task_room *room, struct task *task, int rank)
+{
+    if (base_likely(task->arg_count == 0 && task->returns == 1)) {
+        struct {
+            struct task_head head;
+            uint64_t handle;
+        } small = {head_of(task), task->return_handles[0]};
+        struct net_piece piece = {&small, sizeof small};
+        return net_send(room->net, rank, TASK_MESSAGE_TASK, &piece, 1);
+    }
+    struct writer writer;
+    writer_init(&writer);
+    write_task(room, &writer, task);
+    int status = writer_send(room, &writer, rank, TASK_MESSAGE_TASK);
+    writer_fini(&writer);
+    return status;
+}
+
 void task_send(struct task_room *room, struct task *task, int rank)
 {
-    struct writer writer;
     bool own = !(task->flags & TASK_FOREIGN);
     /* Its owner can be told at once; a task that waits for memory would look like one that hangs. */
     if (own && base_unlikely(net_reach(room->net, rank) != RAYMPI_OK)) {
         task_fail(task, RAYMPI_ERR_STORE_FULL, base_detail());
         return;
     }
-    writer_init(&writer);
-    write_task(room, &writer, task);
     if (own) {
         task->flags |= TASK_SENT;
         task->runner = rank;
         atomic_fetch_add_explicit(&room->inflight[rank], 1, memory_order_relaxed);
     }
     atomic_fetch_add_explicit(&room->sent_away, 1, memory_order_relaxed);
-    int status = writer_send(room, &writer, rank, TASK_MESSAGE_TASK);
-    writer_fini(&writer);
+    int status = send_task(room, task, rank);
     if (status == RAYMPI_OK) {
         if (!own)
             task_free(task);
@@ -219,9 +239,38 @@ static void write_alias(struct task_room *room, struct writer *writer, uint64_t 
     write_bytes(writer, &id, sizeof id);
 }
 
+/* The commonest end as it lies in a message: one small result, and no ref taken over. */
+struct __attribute__((packed)) done_small {
+    uint64_t handle;
+    uint32_t accepted;
+    uint8_t returns;
+    uint64_t alias;
+    struct value_head value;
+    char bytes[VALUE_INLINE_MAX];
+};
+
+static bool send_small_done(struct task *task, const struct result *result)
+{
+    const struct value *value = &result->value;
+    if (task->returns != 1 || task->arg_count != 0 || task->flags & TASK_VOID ||
+        value->kind != VALUE_INLINE || value->nested != 0)
+        return false;
+    struct done_small done = {.handle = task->return_handles[0],
+                              .returns = 1,
+                              .value = {VALUE_INLINE, value->type, 0, value->length}};
+    memcpy(done.bytes, value->u.bytes, sizeof done.bytes);
+    struct net_piece piece = {&done, offsetof(struct done_small, bytes) + value->length};
+    if (task_tell(task->room, task->owner, TASK_MESSAGE_DONE, &piece, 1) != RAYMPI_OK)
+        base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task),
+                 task->owner, base_detail());
+    return true;
+}
+
 void task_send_done(struct raympi_ctx *run)
 {
     struct task *task = run->task;
+    if (base_likely(send_small_done(task, &run->results[0])))
+        return;
     struct writer writer;
     writer_init(&writer);
     writer.sure = true;
@@ -309,12 +358,13 @@ static void result_arrived(struct task_room *room, struct object *object, const 
             object_set_alias(room, object, target);
         else
             object_fail(room, object, RAYMPI_ERR_LOST, object->label, base_detail());
-    } else {
-        object->value = *value;
-        nested_accept(room, object, runner);
-        object_complete(room, object);
+        object_drop(room, object);
+        return;
     }
-    object_drop(room, object);
+    object->value = *value;
+    if (base_unlikely(value->nested > 0))
+        nested_accept(room, object, runner);
+    object_complete_drop(room, object);
 }
 
 static bool read_results(struct task_room *room, struct reader *reader, struct task *task, int runner)
@@ -357,6 +407,32 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
     return true;
 }
 
+/* False: it is not of that kind, and nothing has happened. */
+static bool small_done(struct task_room *room, struct task *task, struct object *object,
+                       const struct net_message *message)
+{
+    const struct done_small *done = message->data;
+    size_t head = offsetof(struct done_small, bytes);
+    if (message->length < head || message->length > sizeof *done || task->returns != 1 ||
+        done->returns != 1 || task->flags & TASK_VOID || done->accepted != 0 || done->alias != 0 ||
+        done->value.kind != VALUE_INLINE || done->value.nested != 0 ||
+        done->value.length != message->length - head)
+        return false;
+    task_actor_drop(task);
+    object->value.kind = VALUE_INLINE;
+    object->value.type = done->value.type;
+    object->value.nested = 0;
+    object->value.length = done->value.length;
+    if (base_likely(done->value.length == 8))
+        memcpy(object->value.u.bytes, done->bytes, 8);
+    else
+        memcpy(object->value.u.bytes, done->bytes, done->value.length);
+    object_set_producer(object, NULL);
+    object_complete_drop(room, object);
+    task_count_ended(room);
+    return true;
+}
+
 void task_on_done(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
@@ -372,6 +448,10 @@ void task_on_done(void *arg, const struct net_message *message)
     }
     atomic_fetch_sub_explicit(&room->inflight[task->runner], !base_defect(DEFECT_LOST_CREDIT),
                               memory_order_relaxed);
+    if (base_likely(small_done(room, task, object, message))) {
+        task_free(task);
+        return;
+    }
     if (!read_accepted(&reader, task) || !read_results(room, &reader, task, message->source)) {
         task->flags &= (uint8_t)~TASK_SENT;
         task_fail(task, RAYMPI_ERR_MEMORY, "the message about its end could not be read");
