@@ -48,7 +48,9 @@ struct sched {
     _Atomic int stop;
     _Atomic int main_inside; /* main is blocked in raympi, so worker 0 works */
     _Atomic int spare_running;
-    uint64_t main_moves; /* the progress thread's: what worker 0 had run and submitted */
+    uint64_t main_run;   /* these three are the progress thread's: what worker 0 had run */
+    int64_t main_bottom; /* ... and submitted */
+    int main_submits;    /* looks in a row at which it had only submitted */
     bool spare_refused;  /* said so; the progress thread's */
     /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
     _Alignas(BASE_CACHE_LINE) _Atomic int poller;

@@ -4,7 +4,8 @@
 
 #include <signal.h>
 
-#define TICK_FIRST UINT64_C(2000000) /* ns; while something runs */
+#define TICK_FIRST       UINT64_C(2000000) /* ns; while something runs */
+#define SUBMITS_PATIENCE 3                 /* ticks in which main() may submit without running anything */
 #define STRANGER_TICK                                                                                        \
     UINT64_C(100000000) /* ns; while a thread of the user's keeps us from calling the job at rest */
 #define TICK_LAST UINT64_C(10000000) /* ns; when polling in place of workers was not needed for a while */
@@ -15,17 +16,19 @@ static bool all_asleep(struct sched *sched)
     return atomic_load_explicit(&sched->sleepers, memory_order_relaxed) >= workers;
 }
 
-/* Has main() run or submitted anything since the last look? Then it is not away, and takes what waits soon.
- */
+/* Has main() run anything since the last look? Then it is not away, and takes what waits soon. One that only
+ * submits is believed to wait soon for a few ticks. */
 static bool main_moved(struct sched *sched)
 {
     const struct worker *main_worker = sched->workers[0];
-    uint64_t moved =
-        atomic_load_explicit(&((struct worker *)main_worker)->run, memory_order_relaxed) +
-        (uint64_t)atomic_load_explicit(&((struct worker *)main_worker)->deque.bottom, memory_order_relaxed);
-    bool changed = moved != sched->main_moves;
-    sched->main_moves = moved;
-    return changed;
+    uint64_t run = atomic_load_explicit(&((struct worker *)main_worker)->run, memory_order_relaxed);
+    int64_t bottom =
+        atomic_load_explicit(&((struct worker *)main_worker)->deque.bottom, memory_order_relaxed);
+    bool ran = run != sched->main_run, submitted = bottom != sched->main_bottom;
+    sched->main_run = run;
+    sched->main_bottom = bottom;
+    sched->main_submits = submitted && !ran ? sched->main_submits + 1 : 0;
+    return ran || (submitted && sched->main_submits <= SUBMITS_PATIENCE);
 }
 
 /* Work waits, main() computes, and there is no other worker: start one. */

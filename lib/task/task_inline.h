@@ -255,8 +255,9 @@ static inline int context_unhold(struct context *context, struct object *object)
     /* The newest entry of a list without nested scopes goes by itself. */
     uint32_t last = context->held_used - 1;
     if (base_likely(last < context->held_used && context->held[last] == object_handle(object) &&
-                    !context->frames && !context->leaning && !context->held_index &&
-                    (last == 0 || context->held[last - 1] != 0))) {
+                    !context->frames && !context->leaning && !context->held_index)) {
+        while (last > 0 && context->held[last - 1] == 0) /* released before */
+            last--;
         context->held_used = last;
         return RAYMPI_OK;
     }
