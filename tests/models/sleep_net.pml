@@ -4,7 +4,7 @@
  *   sender    lib/net/net_ring.c net_ring_publish(); lib/net/net_shm.h shm_knock(); lib/net/net_shm.c shm_doorbell()
  *   waker     lib/net/net_shm.c shm_wake(), after something was pushed
  *   sleeper   lib/net/net_shm.c shm_sleep(), shm_sleep_wait(); lib/net/net_shm_poll.c shm_ready(), shm_poll()
- * Left out: deadlines, deaths, parcels (ring_blocked.pml).
+ * Left out: deadlines, deaths, parcels.
  *
  * Holds: whatever was sent or pushed is handled. A lost wake-up is an end in which the sleeper stays in its futex.
  *
