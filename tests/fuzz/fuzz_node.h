@@ -68,10 +68,10 @@ static void node_begin(void)
 /* A result may be said to be somebody else's object, which never comes. */
 static void strangers_fail(void)
 {
-    struct object *object, *next;
-    HASH_ITER (hh, node.room->borrowed, object, next)
-        if (!object_ready(object))
-            object_fail(node.room, object, RAYMPI_ERR_LOST, "test", "there is no such object");
+    struct borrowed *borrowed, *next;
+    HASH_ITER (hh, node.room->borrowed, borrowed, next)
+        if (!object_ready(&borrowed->object))
+            object_fail(node.room, &borrowed->object, RAYMPI_ERR_LOST, "test", "there is no such object");
     node_settle(&node);
 }
 
