@@ -25,8 +25,10 @@ static inline struct object *object_by_slot(struct task_room *room, uint64_t han
     uint32_t slot = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
     /* Acquire: the slab's memory is seen as its maker left it. */
     struct object *slab = atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_acquire);
+    if (base_unlikely(!slab))
+        return NULL;
     struct object *object = slab + slot % OBJECT_SLAB;
-    return base_likely(slab && object->count.handle == handle) ? object : NULL;
+    return base_likely(object->count.handle == handle) ? object : NULL;
 }
 
 struct object *object_find_borrowed(struct task_room *room, uint64_t handle);
