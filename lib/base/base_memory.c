@@ -226,8 +226,16 @@ static void *map_huge(size_t bytes)
     return memory + before;
 }
 
+static void *memory_from_heap(size_t bytes)
+{
+    void *memory = aligned_alloc(4096, base_align_up(bytes, 4096));
+    return memory ? memset(memory, 0, bytes) : NULL;
+}
+
 void *base_memory_map(size_t bytes, bool huge)
 {
+    if (BASE_MEMORY_FROM_HEAP)
+        return memory_from_heap(bytes);
     if (huge)
         return map_huge(bytes);
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -236,6 +244,8 @@ void *base_memory_map(size_t bytes, bool huge)
 
 void base_memory_unmap(void *memory, size_t bytes)
 {
-    if (memory)
+    if (BASE_MEMORY_FROM_HEAP)
+        free(memory);
+    else if (memory)
         munmap(memory, bytes);
 }

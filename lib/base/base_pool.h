@@ -52,7 +52,7 @@ void base_pool_drain(struct base_pool *pool, struct base_pool_cache *cache);
 static inline void base_prefetch_write(const void *address)
 {
     __builtin_prefetch(address, 1);
-    __builtin_prefetch((const char *)address + 64, 1);
+    __builtin_prefetch((const void *)((uintptr_t)address + 64), 1);
 }
 
 /* While a record is free, AddressSanitizer is told so. */
@@ -64,11 +64,13 @@ static inline void base_prefetch_write(const void *address)
 #endif
 #endif
 #ifdef BASE_ASAN
+#define BASE_MEMORY_FROM_HEAP 1 /* LeakSanitizer looks for pointers there only */
 void __asan_poison_memory_region(void const volatile *address, size_t size);
 void __asan_unpoison_memory_region(void const volatile *address, size_t size);
 #define base_asan_poison(address, size)   __asan_poison_memory_region(address, size)
 #define base_asan_unpoison(address, size) __asan_unpoison_memory_region(address, size)
 #else
+#define BASE_MEMORY_FROM_HEAP             0
 #define base_asan_poison(address, size)   ((void)(address), (void)(size))
 #define base_asan_unpoison(address, size) ((void)(address), (void)(size))
 #endif
