@@ -154,13 +154,17 @@ void actor_on_new(void *arg, const struct net_message *message)
     if (message->length != sizeof words)
         return;
     memcpy(words, message->data, sizeof words);
-    if (refcount_owner(words[0]) != room->tasks->config.rank || creator_of(words[0]) != message->source) {
+    if (refcount_owner(words[0]) != room->tasks->config.rank || !task_handle_is_actor(words[0]) ||
+        creator_of(words[0]) != message->source) {
         base_log(BASE_LOG_WARN, "actor", "malformed news of an actor from rank %d dropped", message->source);
         return;
     }
-    int tries = 0;
-    while (actor_born(room, words[0], words[1], message->source) != RAYMPI_OK)
+    int tries = 0, status;
+    while ((status = actor_born(room, words[0], words[1], message->source)) == RAYMPI_ERR_MEMORY)
         base_await_memory(&tries, "actor", "another rank's actor");
+    if (status != RAYMPI_OK)
+        base_log(BASE_LOG_WARN, "actor", "news of an actor from rank %d dropped: %s", message->source,
+                 base_detail());
 }
 
 /* ---- mailbox */
