@@ -128,9 +128,7 @@ mpi_programs += %D%/limits/alloc
 mpi_tests += %D%/limits/alloc.test
 mpi_programs += %D%/limits/scale
 mpi_tests += %D%/limits/scale.test
-# Not among the tests before submitting blocks at a bound.
 mpi_tests += %D%/limits/flood.test
-EXTRA_DIST += %D%/limits/flood.test
 
 # Where it runs.
 mpi_programs += %D%/mpi/neighbours
@@ -170,12 +168,10 @@ TESTS += $(sanitizer_tests)
 endif
 
 EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/acceptance.tsv \
-	%D%/run-mpi %D%/check-rooms %D%/acceptance-check %D%/check-install %D%/configure-wishes \
-	%D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
+	%D%/run-mpi %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
+	%D%/configure-wishes %D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
 	%D%/models/sleep_progress.pml %D%/models/pin_free.pml
-	%D%/run-mpi %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install %D%/configure-wishes \
-	%D%/asan.supp %D%/lsan.supp %D%/tsan.supp
 
 # A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
 # its deadline.
