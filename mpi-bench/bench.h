@@ -8,6 +8,13 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+/* A call and no more, whatever the compiler knows about it. */
+#ifdef __clang__
+#define BENCH_NOINLINE __attribute__((noinline))
+#else
+#define BENCH_NOINLINE __attribute__((noinline, noclone))
+#endif
+
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>

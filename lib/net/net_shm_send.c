@@ -176,7 +176,8 @@ static inline bool shm_out_direct(struct shm_net *shm, struct shm_out *out, cons
     void *room = net_ring_reserve(&out->writer, parcel->total);
     if (room == NULL)
         return false;
-    memcpy(room, piece->data, parcel->total);
+    if (parcel->total > 0)
+        memcpy(room, piece->data, parcel->total);
     struct net_ring_record record = {.kind = NET_RING_MESSAGE,
                                      .type = parcel->type,
                                      .epoch = net_epoch(&shm->net),

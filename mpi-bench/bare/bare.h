@@ -15,7 +15,7 @@
 #include "../bench.h"
 
 /* What a user would call; in a library these are calls and no more can be known about their arguments. */
-#define API __attribute__((noinline, noclone))
+#define API BENCH_NOINLINE
 
 #define SLOTS     (1u << 17)
 #define SLOT_BITS 24

@@ -24,8 +24,7 @@ static inline void ours_task(void)
 }
 
 /** A function of its own, by whose name mpi-bench/gate tells what to count. */
-static __attribute__((noinline, noclone)) double ours_repetition(int argc, char **argv,
-                                                                 double (*repetition)(int, char **))
+static BENCH_NOINLINE double ours_repetition(int argc, char **argv, double (*repetition)(int, char **))
 {
     double answer = repetition(argc, argv);
     __asm__ volatile("" : : : "memory"); /* no tail call */
