@@ -190,7 +190,7 @@ static struct task *mailbox_next(struct actor *actor)
 {
     struct task **link = &actor->head, *before = NULL;
     if (!actor->constructed)
-        while (*link && (*link)->name_hash != actor->room->constructor_hash) {
+        while (*link && task_hash(*link) != actor->room->constructor_hash) {
             before = *link;
             link = &(*link)->next;
         }
@@ -346,12 +346,9 @@ static void run_destructor(struct actor *actor)
     if (!task)
         return;
     task->function = destructor;
-    task->name_hash = room->destructor_hash;
-    task->owner = room->tasks->config.rank;
-    task->parent = task_id_root(2, actor->handle >> 32, actor->handle & UINT32_MAX);
-    task->index = 0;
-    task->returns = 0;
-    task->flags = TASK_VOID;
+    task_object(task)->parent = task_id_root(2, actor->handle >> 32, actor->handle & UINT32_MAX);
+    task_object(task)->child = 0;
+    task->flags |= TASK_VOID;
     task->actor = actor->handle;
     task->actor_object = NULL;
     atomic_fetch_add(&task_self->submitted, 1); /* its end is counted like any task's */
@@ -409,9 +406,9 @@ static struct task_function *method_of(struct actor *actor, uint64_t hash)
 static void run_call(struct actor *actor, struct task *task)
 {
     struct actor_room *room = actor->room;
-    bool constructor = task->name_hash == room->constructor_hash;
-    struct task_function *method = method_of(actor, task->name_hash);
-    if (!method && (constructor || task->name_hash == room->ping_hash)) {
+    bool constructor = task_hash(task) == room->constructor_hash;
+    struct task_function *method = method_of(actor, task_hash(task));
+    if (!method && (constructor || task_hash(task) == room->ping_hash)) {
         task_succeed(task);
         if (constructor)
             constructor_ran(actor, &(struct task_outcome){RAYMPI_OK, false, ""});

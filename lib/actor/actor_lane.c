@@ -20,7 +20,7 @@ static void really_send(struct actor_room *room, struct task *task)
     struct task_room *tasks = room->tasks;
     int host = refcount_owner(task->actor);
     const struct value *error = task_failed_argument(task);
-    if (error && task->name_hash == room->constructor_hash)
+    if (error && task_hash(task) == room->constructor_hash)
         constructor_failed(room, task, error);
     if (error)
         task_propagate(task, error);

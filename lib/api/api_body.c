@@ -357,7 +357,9 @@ static int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
         return status;
     struct result *result = result_at(ctx, i);
     if (base_likely(result != NULL)) {
-        result->value = (struct value){.kind = VALUE_INLINE, .type = type, .length = 8};
+        result->value.kind = VALUE_INLINE;
+        result->value.type = type;
+        result->value.length = 8;
         memcpy(result->value.u.bytes, data, 8);
         result->data = result->value.u.bytes;
         result->set = true;

@@ -209,7 +209,7 @@ static bool is_own_result(const struct context *context, uint64_t handle)
 {
     struct task *task = context->run ? context->run->task : NULL;
     for (int i = 0; task && i < task->returns; i++)
-        if (task_returns(task)[i] == handle)
+        if (task_result(task, i) == handle)
             return true;
     return false;
 }

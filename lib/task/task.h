@@ -180,10 +180,44 @@ struct waiter {
     void (*fire)(struct waiter *waiter, struct object *object);
 };
 
-struct task;
+enum task_flags {
+    TASK_VOID = 1,         /* num_returns = NONE: its one ref has no value */
+    TASK_FOREIGN = 2,      /* submitted by another rank */
+    TASK_SENT = 4,         /* the submitter's record while it runs elsewhere */
+    TASK_NEXT_IN_LANE = 8, /* a method call whose arguments are there, behind one whose are not */
+    TASK_SPREAD = 16,      /* goes to the next rank in turn */
+    TASK_ARGS_POOLED = 32, /* its arguments are a record of the pool's */
+    TASK_POOLED = 64,      /* so is its own record: it has no result here */
+};
 
-/** One object as this rank knows it: as its owner (in a type-stable slot) or as a borrower (in a hash). The
- * first two cache lines are all that most small objects touch. */
+/** What a task has besides its identity, which is that of its first result. */
+struct task {
+    union {
+        struct sched_item item;
+        struct task *next; /* lane, mailbox */
+    };
+    struct task_room *room;
+    struct task_function *function;
+    struct arg *args; /* TASK_ARGS_INLINE of them are a record of the pool's */
+    int node;         /* must run there; -1: anywhere */
+    int owner;        /* rank that submitted it and owns the results */
+    _Atomic uint32_t unresolved;
+    uint16_t arg_count;
+    uint8_t returns;
+    uint8_t flags;
+    uint64_t actor; /* a method call: the actor's handle */
+    union {
+        uint64_t name_hash; /* foreign: see task_hash() */
+        int runner;         /* sent: where to */
+    };
+    struct object *actor_object; /* submitter: a hold on it while the call is on its way */
+    void *lane;
+    uint64_t *more; /* handles of the results but the first */
+};
+
+/** One object as this rank knows it: as its owner (in a type-stable slot) or as a borrower (in a hash). While
+ * the first result of a task is on its way, the record is also the task's: that lies where the value will be.
+ * The first two cache lines are all that most small objects touch. */
 struct object {
     _Alignas(BASE_CACHE_LINE) struct refcount count; /* first: handle, holds, names, holders */
     _Atomic uintptr_t waiters;
@@ -211,9 +245,14 @@ struct object {
         } free; /* of a free slot */
     };
     _Atomic(struct task *) producer; /* while its value is on its way; others may look, relaxed */
-    struct value value;
-    struct object *next; /* of those to be woken or destroyed */
-    struct waiter *waking;
+    union {
+        struct {
+            struct value value;
+            struct object *next; /* of those to be woken or destroyed */
+            struct waiter *waking;
+        };
+        struct task task; /* as long as `producer` points here */
+    };
 };
 _Static_assert(sizeof(struct object) == 3 * BASE_CACHE_LINE, "an object is three cache lines");
 _Static_assert(offsetof(struct object, value.u.bytes) + 16 == 2 * BASE_CACHE_LINE,
@@ -284,23 +323,31 @@ struct context {
     struct task_room *room;
     struct task_id parent; /* of the task itself: its id is hash(parent, index), worked out when needed */
     uint64_t index;
-    struct task_id id;
-    bool id_known;
-    uint32_t children;
+    struct task_id id; /* if id_known */
     const char *name;
-    uint64_t *held; /* handles in scope; 0 = let go */
-    uint32_t held_used, held_size;
+    raympi_ctx *run;   /* NULL for main and threads */
+    uint64_t *held;    /* handles in scope; 0 = let go */
+    uintptr_t *views;  /* objects, each with a hold; marked VIEW_LEANS: with the hold that the scope has */
+    uint32_t held_size, view_size;
+    union {
+        struct {
+            uint32_t held_used;
+            uint32_t view_used, view_cursor; /* cursor: where the search for a free place goes on */
+            uint32_t leaning;                /* views that are marked so */
+            uint32_t children;
+            uint32_t frame_used, frame_size;
+            bool id_known;
+            uint32_t *frames;              /* where each nested scope began in held and views: pairs */
+            struct held_index *held_index; /* made when a hint was wrong and there are many */
+            void *lanes;                   /* the actor room's: calls that wait for arguments */
+        };
+        char none[56]; /* all of them: at the beginning there is nothing */
+    };
     uint64_t held_first[8];
-    struct held_index *held_index; /* made when a hint was wrong and there are many */
-    uint32_t *frames;              /* where each nested scope began in held and views: pairs */
-    uint32_t frame_used, frame_size;
-    uintptr_t *views; /* objects, each with a hold; marked VIEW_LEANS: with the hold that the scope has */
-    uint32_t view_used, view_size, view_cursor; /* cursor: where the search for a free place goes on */
-    uint32_t leaning;                           /* views that are marked so */
     uintptr_t view_first[VIEWS_INLINE];
-    raympi_ctx *run; /* NULL for main and threads */
-    void *lanes;     /* the actor room's: calls that wait for arguments */
 };
+_Static_assert(offsetof(struct context, lanes) + sizeof(void *) == offsetof(struct context, none) + 56,
+               "none covers what begins as nothing");
 /** Puts one hold into the scope. MEMORY: the hold is still the caller's. */
 int context_hold(struct context *context, struct object *object);
 /** Takes one hold out of the scope, without dropping it; it keeps its name. RELEASED. */
@@ -360,44 +407,9 @@ struct arg {
 };
 
 #define TASK_ARGS_INLINE    4
-#define TASK_RETURNS_INLINE 2
+#define TASK_RETURNS_INLINE 2 /* results of a running task in its context */
 #define TASK_RETURNS_MAX    64
 #define TASK_ARGS_MAX       16
-
-enum task_flags {
-    TASK_VOID = 1,         /* num_returns = NONE: its one ref has no value */
-    TASK_FOREIGN = 2,      /* submitted by another rank */
-    TASK_SENT = 4,         /* the submitter's record while it runs elsewhere */
-    TASK_NEXT_IN_LANE = 8, /* a method call whose arguments are there, behind one whose are not */
-    TASK_SPREAD = 16,      /* goes to the next rank in turn */
-    TASK_ARGS_POOLED = 32, /* its arguments are a record of the pool's */
-};
-
-/** The first two cache lines are all that a task without arguments touches. */
-struct task {
-    _Alignas(BASE_CACHE_LINE) struct sched_item item;
-    struct task_room *room;
-    struct task_function *function;
-    uint64_t name_hash;
-    int owner;      /* rank that submitted it and owns the results */
-    int node;       /* must run there; -1: anywhere */
-    uint32_t index; /* logical identity */
-    _Atomic uint32_t unresolved;
-    uint16_t attempt;
-    uint16_t arg_count;
-    uint8_t returns;
-    uint8_t flags;
-    struct task_id parent;
-    uint64_t return_handles[TASK_RETURNS_INLINE]; /* or in returns_more */
-    uint64_t *returns_more;
-    struct arg *args;            /* TASK_ARGS_INLINE of them are a record of the pool's */
-    uint64_t actor;              /* a method call: the actor's handle */
-    int runner;                  /* where it was sent */
-    struct object *actor_object; /* submitter: a hold on it while the call is on its way */
-    void *lane;
-    struct task *next; /* lane, mailbox */
-};
-_Static_assert(offsetof(struct task, actor_object) == 2 * BASE_CACHE_LINE, "what few need comes last");
 
 struct task_config {
     int rank, size;
@@ -462,6 +474,8 @@ int task_room_open(struct task_room **room, struct net *net, struct store *store
 void task_room_close(struct task_room *room);
 void task_room_hooks(struct task_room *room, struct sched_hooks *hooks);
 
+/** A task without a result here: one of another rank, or a destructor. NULL: out of memory (detail set). */
+struct task *task_new(struct task_room *room);
 /** Memory for arguments, none of them initialised. MEMORY. */
 int task_args_new(struct task *task, uint32_t count);
 /** The request behind the public calls. */
@@ -542,10 +556,10 @@ int task_report(struct task_room *room);
 /* ---- the running task: what raympi_ctx points to */
 
 struct result {
-    struct value value;
-    void *data;
-    uint64_t alias; /* raympi_return_ref */
     bool set;
+    uint64_t alias; /* raympi_return_ref */
+    void *data;     /* of `value`, if that has a kind */
+    struct value value;
 };
 
 struct raympi_ctx {

@@ -53,7 +53,7 @@ static inline int object_check(struct task_room *room, uint64_t handle, struct o
 
 /* ---- objects */
 
-/** All of a record but its identity. */
+/** All of a record but its identity and its value. */
 static inline void object_init(struct object *object, uint64_t handle, uint64_t holds, const char *label)
 {
     object->count.handle = handle;
@@ -66,18 +66,32 @@ static inline void object_init(struct object *object, uint64_t handle, uint64_t 
     object->attempt = 0;
     object->flags = 0;
     object->label = label;
-    object_set_producer(object, NULL);
-    object->value.kind = VALUE_NONE;
-    object->value.type = 0;
-    object->value.nested = 0;
-    object->value.length = 0;
+}
+
+/** None: nothing of it is there, and nothing is to be let go. */
+static inline void value_init(struct value *value)
+{
+    value->kind = VALUE_NONE;
+    value->type = 0;
+    value->nested = 0;
+    value->length = 0;
+}
+
+/** Takes a value over. */
+static inline void value_move(struct value *to, const struct value *from)
+{
+    /* A number does not touch the record's third cache line. */
+    if (base_likely(from->kind == VALUE_INLINE && from->length <= 16 && from->nested == 0))
+        memcpy(to, from, offsetof(struct value, u) + 16);
+    else
+        *to = *from;
 }
 
 /** When the thread has no free slot; NULL: out of memory (detail set). */
 struct object *object_slots_fetch(struct task_room *room);
-/** A new object owned here, with `holds` holds (those with a name count REFCOUNT_NAMED_HOLD); nobody else
- * knows it yet. NULL: out of memory (detail set). */
-static inline struct object *object_new(struct task_room *room, uint64_t holds, const char *label)
+/** A new object owned here, with `holds` holds (those with a name count REFCOUNT_NAMED_HOLD) and nothing where
+ * its value or task will be; nobody else knows it yet. NULL: out of memory (detail set). */
+static inline struct object *object_new_bare(struct task_room *room, uint64_t holds, const char *label)
 {
     struct task_thread *thread = task_self;
     struct object *object = base_likely(thread && thread->room == room) ? thread->free_objects : NULL;
@@ -91,6 +105,16 @@ static inline struct object *object_new(struct task_room *room, uint64_t holds, 
     uint64_t handle = (uint64_t)room->config.rank << REFCOUNT_SEQUENCE_BITS |
                       object->free.generation << OBJECT_SLOT_BITS | object->child;
     object_init(object, handle, holds, label);
+    return object;
+}
+/** The same, without a task and with no value yet. */
+static inline struct object *object_new(struct task_room *room, uint64_t holds, const char *label)
+{
+    struct object *object = object_new_bare(room, holds, label);
+    if (base_likely(object != NULL)) {
+        object_set_producer(object, NULL);
+        value_init(&object->value);
+    }
     return object;
 }
 
@@ -201,21 +225,13 @@ static inline void object_complete_fresh(struct object *object)
 static inline void context_init(struct context *context, struct task_room *room, const char *name)
 {
     context->room = room;
-    context->id_known = false;
-    context->index = 0;
-    context->children = 0;
     context->name = name;
-    context->held = context->held_first;
-    context->held_used = 0;
-    context->held_size = sizeof context->held_first / sizeof context->held_first[0];
-    context->held_index = NULL;
-    context->frames = NULL;
-    context->frame_used = context->frame_size = 0;
-    context->views = context->view_first;
-    context->view_used = context->view_cursor = context->leaning = 0;
-    context->view_size = VIEWS_INLINE;
     context->run = NULL;
-    context->lanes = NULL;
+    context->held = context->held_first;
+    context->held_size = sizeof context->held_first / sizeof context->held_first[0];
+    context->views = context->view_first;
+    context->view_size = VIEWS_INLINE;
+    memset(&context->none, 0, sizeof context->none);
 }
 void context_let_go(struct context *context);
 /** Lets go of everything. */
@@ -268,6 +284,21 @@ static inline int context_unhold(struct context *context, struct object *object)
 
 /* ---- tasks */
 
+/** The record that a task's own lies in: of its first result, or one of the pool's. Its identity is there. */
+static inline struct object *task_object(const struct task *task)
+{
+    return base_container((struct task *)task, struct object, task);
+}
+static inline uint64_t task_result(const struct task *task, int i)
+{
+    return base_likely(i == 0) ? object_handle(task_object(task)) : task->more[i - 1];
+}
+/** Of its name, as it travels. */
+static inline uint64_t task_hash(const struct task *task)
+{
+    return task->flags & TASK_FOREIGN ? task->name_hash : task->function->hash;
+}
+
 /** The submitter lets go of the actor: before the results of a call are there, so that who has them finds a
  * handle that was released to be released. */
 void task_actor_let_go(struct task *task);
@@ -276,47 +307,29 @@ static inline void task_actor_drop(struct task *task)
     if (base_unlikely(task->actor != 0))
         task_actor_let_go(task);
 }
-void task_args_free(struct task *task);
-static inline uint64_t *task_returns(struct task *task)
-{
-    return base_unlikely(task->returns_more != NULL) ? task->returns_more : task->return_handles;
-}
 void task_item_run(struct sched_item *item);
-/** NULL: out of memory (detail set). */
-static inline struct task *task_new(struct task_room *room)
+/** All but what it is called for. */
+static inline void task_init(struct task *task, struct task_room *room)
 {
-    struct task_thread *thread = task_self;
-    struct task *task = base_pool_take(&room->tasks, thread ? &thread->tasks : NULL);
-    if (base_unlikely(!task)) {
-        base_fail(RAYMPI_ERR_MEMORY, "no memory for another task");
-        return NULL;
-    }
     task->item.run = task_item_run;
     task->room = room;
-    task->function = NULL;
+    task->args = NULL;
     task->node = -1;
-    task->attempt = 0;
+    task->owner = room->config.rank;
+    atomic_store_explicit(&task->unresolved, 0, memory_order_relaxed);
     task->arg_count = 0;
     task->returns = 0;
     task->flags = 0;
-    task->returns_more = NULL;
-    task->args = NULL;
     task->actor = 0;
-    task->runner = -1;
-    return task;
+    task->more = NULL;
 }
-/** Frees a task and its arguments; drops holds of the submitter on arguments that the runner did not accept.
- */
+void task_free_more(struct task *task);
+/** Frees what a task has besides its record, and that too if it is the pool's; drops holds of the submitter on
+ * arguments that the runner did not accept. */
 static inline void task_free(struct task *task)
 {
-    struct task_room *room = task->room;
-    struct task_thread *thread = task_self;
-    if (task->args)
-        task_args_free(task);
-    task_actor_drop(task);
-    if (base_unlikely(task->returns_more != NULL))
-        free(task->returns_more);
-    base_pool_give(&room->tasks, thread ? &thread->tasks : NULL, task);
+    if (base_unlikely(task->args || task->actor || task->more || task->flags & TASK_POOLED))
+        task_free_more(task);
 }
 
 #endif

@@ -33,6 +33,7 @@ static struct object *hash_create(struct task_room *room, uint64_t handle, const
     if (borrowed) {
         memset(borrowed, 0, sizeof *borrowed);
         object_init(&borrowed->object, handle, 1, label);
+        value_init(&borrowed->object.value);
         HASH_ADD(hh, room->borrowed, object.count.handle, sizeof handle, borrowed);
         if (borrowed->hh.tbl)
             return &borrowed->object;

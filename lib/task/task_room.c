@@ -131,7 +131,7 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     room->backlog_mask = config->backlog ? BACKLOG_LOOK - 1 : UINT64_MAX;
     while (room->backlog_mask >= config->backlog / 4 && config->backlog)
         room->backlog_mask /= 2;
-    base_pool_init(&room->tasks, sizeof(struct task));
+    base_pool_init(&room->tasks, sizeof(struct object));
     base_pool_init(&room->args, TASK_ARGS_INLINE * sizeof(struct arg));
     base_spin_init(&room->slab_lock);
     base_spin_init(&room->borrow_lock);
@@ -164,24 +164,20 @@ static void arg_forget(struct arg *arg)
     value_forget(&arg->value);
 }
 
-/* Of the results of a task that never ran only the last one still names it: they lie in any order. */
-static void producer_forget_first(struct object *object)
+/* What an object that was leaked has, or the task that never ran. */
+static void object_forget(struct object *object)
 {
-    struct task *task = object_handle(object) ? object_producer(object) : NULL;
-    if (!task || object_handle(object) != task_returns(task)[task->returns - 1])
-        object->producer = NULL;
-}
-
-static void producer_forget(struct object *object)
-{
-    struct task *task = object->producer;
-    if (!task)
+    refcount_fini(&object->count);
+    if (object_producer(object) != &object->task) {
+        value_forget(&object->value);
         return;
+    }
+    struct task *task = &object->task;
     for (int i = 0; i < task->arg_count; i++)
         arg_forget(&task->args[i]);
     if (!(task->flags & TASK_ARGS_POOLED))
         free(task->args);
-    free(task->returns_more);
+    free(task->more);
 }
 
 /* The scheduler has stopped: nobody else is here any more. */
@@ -205,15 +201,7 @@ void task_room_close(struct task_room *room)
     }
     for (uint32_t i = 0; i < room->slab_used; i++)
         for (uint32_t j = 0; j < OBJECT_SLAB; j++)
-            producer_forget_first(&atomic_load(&room->slabs[i])[j]);
-    for (uint32_t i = 0; i < room->slab_used; i++) {
-        struct object *slab = atomic_load(&room->slabs[i]);
-        for (uint32_t j = 0; j < OBJECT_SLAB; j++) {
-            producer_forget(&slab[j]);
-            refcount_fini(&slab[j].count);
-            value_forget(&slab[j].value);
-        }
-    }
+            object_forget(&atomic_load(&room->slabs[i])[j]);
     for (uint32_t i = 0; i < room->slab_used; i++)
         base_memory_unmap(atomic_load(&room->slabs[i]), OBJECT_SLAB * sizeof(struct object));
     base_pool_fini(&room->tasks);

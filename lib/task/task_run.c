@@ -109,54 +109,57 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
     alias_take(room, object, target);
 }
 
-/* The object takes the value over. */
-static void result_take(struct task_room *room, struct object *object, struct result *result)
-{
-    value_seal(room, &result->value);
-    object->value = result->value;
-    if (base_unlikely(result->value.nested > 0))
-        object->nested_held = 1;
-    result->value.kind = VALUE_NONE;
-}
-
-static inline void return_complete(struct task *task, struct object *object, struct result *result,
+static inline void return_complete(struct task_room *room, struct object *object, struct result *result,
                                    const struct value *error)
 {
-    struct task_room *room = task->room;
     object_set_producer(object, NULL);
-    if (base_unlikely(error != NULL)) {
+    if (base_likely(result && !result->alias)) {
+        value_seal(room, &result->value);
+        value_move(&object->value, &result->value);
+        if (base_unlikely(result->value.nested > 0))
+            object->nested_held = 1;
+        result->value.kind = VALUE_NONE;
+    } else if (error) {
         object->status = value_error_code(error);
+        value_init(&object->value);
         value_error_copy(&object->value, error);
-    } else if (base_unlikely(result && result->alias)) {
+    } else if (result) {
+        value_init(&object->value);
         object_set_alias(room, object, object_find(room, result->alias));
         object_drop(room, object);
         return;
-    } else if (result) {
-        result_take(room, object, result);
+    } else {
+        value_init(&object->value);
     }
     object_complete_drop(room, object);
 }
 
-/* The owner's side of a task's end: every result gets its value, or all get the error. */
+/* The owner's side of a task's end: every result gets its value, or all get the error. The task's record is the
+ * first result's, so that one comes last. */
 void task_complete_returns(struct task *task, struct result *results, const struct value *error)
 {
     struct task_room *room = task->room;
+    struct object *first = base_likely(task->returns > 0) ? task_object(task) : NULL;
+    if (error || task->flags & TASK_VOID)
+        results = NULL;
     task_actor_drop(task);
-    for (int i = 0; i < task->returns; i++) {
-        struct object *object = object_by_slot(room, task_returns(task)[i]);
-        return_complete(task, object, results && !(task->flags & TASK_VOID) ? &results[i] : NULL, error);
-    }
+    for (int i = 1; i < task->returns; i++)
+        return_complete(room, object_by_slot(room, task->more[i - 1]), results ? &results[i] : NULL, error);
+    task_free(task);
+    if (base_likely(first != NULL))
+        return_complete(room, first, results, error);
     task_count_ended(room);
 }
 
 static void end_with_error(struct task *task, struct value *error)
 {
     atomic_fetch_add_explicit(&task->room->failed, 1, memory_order_relaxed);
-    if (task->flags & TASK_FOREIGN)
+    if (task->flags & TASK_FOREIGN) {
         task_send_failed(task, error);
-    else
+        task_free(task);
+    } else {
         task_complete_returns(task, NULL, error);
-    task_free(task);
+    }
     value_drop(NULL, error, false);
 }
 
@@ -179,9 +182,9 @@ void task_propagate(struct task *task, const struct value *cause)
 static inline bool run_init(struct raympi_ctx *run, struct task *task, void *self, void *actor,
                             struct kept_set *kept)
 {
-    context_init(&run->context, task->room, task_name(task));
-    run->context.parent = task->parent;
-    run->context.index = task->index;
+    context_init(&run->context, task->room, task->function ? task->function->full_name : "?");
+    run->context.parent = task_object(task)->parent;
+    run->context.index = task_object(task)->child;
     run->context.run = run;
     run->task = task;
     run->self = self;
@@ -194,13 +197,9 @@ static inline bool run_init(struct raympi_ctx *run, struct task *task, void *sel
     if (base_unlikely(task->returns > TASK_RETURNS_INLINE))
         run->results = malloc(task->returns * sizeof *run->results);
     for (int i = 0; run->results && i < task->returns; i++) {
-        run->results[i].value.kind = VALUE_NONE;
-        run->results[i].value.type = 0;
-        run->results[i].value.nested = 0;
-        run->results[i].value.length = 0;
-        run->results[i].alias = 0;
-        run->results[i].data = NULL;
         run->results[i].set = false;
+        run->results[i].alias = 0;
+        value_init(&run->results[i].value);
     }
     return run->results != NULL;
 }
@@ -212,8 +211,8 @@ static void results_discard(struct raympi_ctx *run)
         struct result *result = &run->results[i];
         if (result->alias)
             object_drop_handle(room, result->alias);
-        const char *data = result->data;
         if (result->value.kind != VALUE_NONE) {
+            const char *data = result->data;
             const raympi_wire_ref *wires =
                 (const raympi_wire_ref *)(data + base_align_up(result->value.length, 8));
             for (uint32_t j = 0; j < result->value.nested; j++)
@@ -271,11 +270,12 @@ static inline void run_end(struct raympi_ctx *run, int status)
         run_failed(run, status);
         return;
     }
-    if (task->flags & TASK_FOREIGN)
+    if (task->flags & TASK_FOREIGN) {
         task_send_done(run);
-    else
+        task_free(task);
+    } else {
         task_complete_returns(task, run->results, NULL);
-    task_free(task);
+    }
 }
 
 void task_succeed(struct task *task)
@@ -331,15 +331,15 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
         task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
         return;
     }
+    uint64_t hash = task->function->full_hash, index = task_object(task)->child;
     thread->context = &ctx.context;
-    show_running(thread, task->function->full_hash);
-    trace_event_at(thread->trace, TRACE_TASK_BEGIN, task->function->full_hash, task->index,
-                   begin_ticks(thread));
+    show_running(thread, hash);
+    trace_event_at(thread->trace, TRACE_TASK_BEGIN, hash, index, begin_ticks(thread));
     thread->in_call = 0; /* the body is the user's */
     int code = task->function->body(&ctx);
     thread->in_call = 1;
     thread->last_end = trace_now(thread->trace);
-    trace_event_at(thread->trace, TRACE_TASK_END, task->function->full_hash, task->index, thread->last_end);
+    trace_event_at(thread->trace, TRACE_TASK_END, hash, index, thread->last_end);
     show_running(thread, 0);
     int status = run_status(&ctx, code);
     if (outcome)

@@ -5,6 +5,20 @@
 
 /* ---- tasks */
 
+struct task *task_new(struct task_room *room)
+{
+    struct task_thread *thread = task_self;
+    struct object *record = base_pool_take(&room->tasks, thread ? &thread->tasks : NULL);
+    if (base_unlikely(!record)) {
+        base_fail(RAYMPI_ERR_MEMORY, "no memory for another task");
+        return NULL;
+    }
+    task_init(&record->task, room);
+    record->task.function = NULL;
+    record->task.flags = TASK_POOLED;
+    return &record->task;
+}
+
 int task_args_new(struct task *task, uint32_t count)
 {
     struct task_thread *thread = task_self;
@@ -41,7 +55,7 @@ void task_actor_let_go(struct task *task)
 }
 
 /* Arguments of which as many are initialised as the task counts. */
-void task_args_free(struct task *task)
+static void args_free(struct task *task)
 {
     struct task_thread *thread = task_self;
     bool submitter = !(task->flags & TASK_FOREIGN);
@@ -51,6 +65,17 @@ void task_args_free(struct task *task)
         base_pool_give(&task->room->args, thread ? &thread->args : NULL, task->args);
     else
         free(task->args);
+}
+
+void task_free_more(struct task *task)
+{
+    struct task_thread *thread = task_self;
+    if (task->args)
+        args_free(task);
+    task_actor_drop(task);
+    free(task->more);
+    if (task->flags & TASK_POOLED)
+        base_pool_give(&task->room->tasks, thread ? &thread->tasks : NULL, task_object(task));
 }
 
 /* ---- arguments */
@@ -275,40 +300,54 @@ raympi_ref task_error_ref(struct task_room *room, int code, const char *task, co
     return (raympi_ref){0};
 }
 
-/* Results that do not fit in the task's record. */
-static int returns_more(struct task *task, int count)
+/* A result: one hold for the producer, one with a name for the caller's scope. */
+static inline struct object *make_return(struct task_room *room, struct task_function *function,
+                                         struct context *context)
 {
-    task->returns_more = malloc((size_t)count * sizeof(uint64_t));
-    return task->returns_more ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for %d results", count);
-}
-
-/* The record of result i: one hold for the producer, one with a name for the caller's scope. */
-static inline struct object *make_return(struct task *task, struct context *context, int i)
-{
-    struct task_room *room = task->room;
-    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD + 1, task->function->full_name);
+    struct object *object = object_new_bare(room, REFCOUNT_NAMED_HOLD + 1, function->full_name);
     if (base_unlikely(!object))
         return NULL;
-    object->parent = task->parent;
-    object->child = task->index;
-    object->result = (uint16_t)i;
-    object_set_producer(object, task);
     if (base_likely(context_hold_named(context, object) == RAYMPI_OK))
         return object;
+    value_init(&object->value);
     object_destroy(room, object);
     return NULL;
 }
 
-static int make_returns(struct task *task, struct context *context, int count)
+/* A task of this rank's, in the record of its first result. */
+static inline struct task *task_make(struct task_room *room, struct task_function *function,
+                                     struct context *context)
 {
-    if (base_unlikely(count > TASK_RETURNS_INLINE) && returns_more(task, count) != RAYMPI_OK)
-        return RAYMPI_ERR_MEMORY;
-    uint64_t *handles = task_returns(task);
-    for (int i = 0; i < count; i++) {
-        struct object *object = make_return(task, context, i);
+    struct object *object = make_return(room, function, context);
+    if (base_unlikely(!object))
+        return NULL;
+    struct task *task = &object->task;
+    object->parent = context_id(context);
+    object->child = context->children++;
+    object_set_producer(object, task);
+    task_init(task, room);
+    task->function = function;
+    task->returns = 1;
+    return task;
+}
+
+/* Results but the first. */
+static int make_more(struct task *task, struct context *context, int count)
+{
+    struct object *first = task_object(task);
+    task->more = malloc((size_t)(count - 1) * sizeof(uint64_t));
+    if (!task->more)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for %d results", count);
+    for (int i = 1; i < count; i++) {
+        struct object *object = make_return(task->room, task->function, context);
         if (base_unlikely(!object))
             return RAYMPI_ERR_MEMORY;
-        handles[i] = object_handle(object);
+        object->parent = first->parent;
+        object->child = first->child;
+        object->result = (uint16_t)i;
+        object_set_producer(object, task);
+        value_init(&object->value);
+        task->more[i - 1] = object_handle(object);
         task->returns++;
     }
     return RAYMPI_OK;
@@ -320,29 +359,17 @@ static void task_set_actor(struct task *task, uint64_t actor, struct object *obj
     task->actor = actor;
     task->actor_object = object;
     task->lane = NULL;
-    task->next = NULL;
-}
-
-/* What every task of this rank's has. */
-static inline void task_fill(struct task *task, struct task_function *function, struct context *context)
-{
-    task->function = function;
-    task->name_hash = function->hash;
-    task->owner = task->room->config.rank;
-    task->parent = context_id(context);
-    task->index = context->children++;
-    atomic_store_explicit(&task->unresolved, 0, memory_order_relaxed);
 }
 
 static int task_prepare(struct task *task, const struct task_request *request, const struct task_plan *plan)
 {
-    struct context *context = task_self->context;
-    task_fill(task, request->function, context);
     task->node = plan->node;
     task->flags = (uint8_t)(plan->is_void * TASK_VOID | plan->spread * TASK_SPREAD);
     if (request->actor)
         task_set_actor(task, request->actor, request->actor_object);
-    int status = make_returns(task, context, plan->num_returns);
+    int status = RAYMPI_OK;
+    if (base_unlikely(plan->num_returns > 1))
+        status = make_more(task, task_self->context, plan->num_returns);
     if (request->count == 0 || base_unlikely(status != RAYMPI_OK))
         return status;
     return task_set_args(task, request->args, request->count);
@@ -352,7 +379,7 @@ static int task_prepare(struct task *task, const struct task_request *request, c
 static void returns_unnamed(struct task *task, int first)
 {
     for (int i = first; i < task->returns; i++) {
-        struct object *object = object_by_slot(task->room, task_returns(task)[i]);
+        struct object *object = object_by_slot(task->room, task_result(task, i));
         if (!object)
             continue; /* can not be: the task holds it */
         object_see(object);
@@ -388,12 +415,12 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu refs for the results of %s, which has %d", count,
                          request->function->full_name, plan->num_returns);
     task_backlog_wait(room, request->actor ? refcount_owner(request->actor) : plan->node);
-    struct task *task = task_new(room);
+    struct task *task = task_make(room, request->function, thread->context);
     if (base_unlikely(!task))
         return RAYMPI_ERR_MEMORY;
     status = task_prepare(task, request, plan);
     for (size_t i = 0; i < count && i < task->returns; i++)
-        refs[i].handle = task_returns(task)[i];
+        refs[i].handle = task_result(task, (int)i);
     if (base_unlikely((int)count < task->returns))
         returns_unnamed(task, (int)count);
     if (base_unlikely(status != RAYMPI_OK))
@@ -412,17 +439,10 @@ int task_submit_plain(struct task_function *function, const raympi_value *args, 
     struct task_thread *thread = task_self;
     struct task_room *room = thread->room;
     task_backlog_wait(room, -1);
-    struct task *task = task_new(room);
+    struct task *task = task_make(room, function, thread->context);
     if (base_unlikely(!task))
         return RAYMPI_ERR_MEMORY;
-    task_fill(task, function, thread->context);
-    struct object *object = make_return(task, thread->context, 0);
-    if (base_unlikely(!object)) {
-        task_free(task);
-        return RAYMPI_ERR_MEMORY;
-    }
-    task->return_handles[0] = ref->handle = object_handle(object);
-    task->returns = 1;
+    ref->handle = object_handle(task_object(task));
     if (count > 0) {
         int status = task_set_args(task, args, count);
         if (base_unlikely(status != RAYMPI_OK))

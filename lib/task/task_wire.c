@@ -60,13 +60,14 @@ _Static_assert(sizeof(struct task_head) == 56, "no bytes without a meaning");
 
 static struct task_head head_of(const struct task *task)
 {
-    return (struct task_head){.name_hash = task->name_hash,
+    const struct object *record = task_object(task);
+    return (struct task_head){.name_hash = task_hash(task),
                               .actor = task->actor,
-                              .parent = task->parent,
+                              .parent = record->parent,
                               .owner = task->owner,
                               .node = task->node,
-                              .index = task->index,
-                              .attempt = task->attempt,
+                              .index = record->child,
+                              .attempt = record->attempt,
                               .flags = task->flags & TASK_VOID,
                               .returns = task->returns,
                               .arg_count = task->arg_count};
@@ -76,7 +77,9 @@ static void write_task(struct task_room *room, struct writer *writer, struct tas
 {
     struct task_head head = head_of(task);
     write_bytes(writer, &head, sizeof head);
-    write_bytes(writer, task_returns(task), task->returns * sizeof(uint64_t));
+    write_u64(writer, task_result(task, 0));
+    if (task->returns > 1)
+        write_bytes(writer, task->more, (task->returns - 1) * sizeof(uint64_t));
     for (int i = 0; i < task->arg_count; i++)
         write_arg(room, writer, task, &task->args[i]);
 }
@@ -100,6 +103,7 @@ static bool read_args(struct task_room *room, struct reader *reader, struct task
 static bool read_task(struct task_room *room, struct reader *reader, struct task *task)
 {
     struct task_head head = {0};
+    struct object *record = task_object(task);
     read_bytes(reader, &head, sizeof head);
     task->owner = head.owner;
     task->node = head.node;
@@ -107,18 +111,20 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
     task->actor = head.actor;
     task->actor_object = NULL;
     task->lane = NULL;
-    task->parent = head.parent;
-    task->index = head.index;
-    task->attempt = head.attempt;
-    task->flags = TASK_FOREIGN | (head.flags & TASK_VOID);
+    record->parent = head.parent;
+    record->child = head.index;
+    record->attempt = head.attempt;
+    task->flags = TASK_POOLED | TASK_FOREIGN | (head.flags & TASK_VOID);
     if (reader->failed || head.owner < 0 || head.owner >= room->config.size || !head.returns ||
         head.returns > TASK_RETURNS_MAX)
         return false;
-    if (head.returns > TASK_RETURNS_INLINE)
-        task->returns_more =
-            base_alloc_sure(head.returns * sizeof(uint64_t), "task", "the results of another rank's task");
     task->returns = head.returns;
-    read_bytes(reader, task_returns(task), head.returns * sizeof(uint64_t));
+    record->count.handle = read_u64(reader);
+    if (head.returns > 1) {
+        size_t bytes = (head.returns - 1u) * sizeof(uint64_t);
+        task->more = base_alloc_sure(bytes, "task", "the results of another rank's task");
+        read_bytes(reader, task->more, bytes);
+    }
     return head.arg_count == 0 ? !reader->failed : read_args(room, reader, task, head.arg_count);
 }
 
@@ -129,7 +135,7 @@ static int send_task(struct task_room *room, struct task *task, int rank)
         struct {
             struct task_head head;
             uint64_t handle;
-        } small = {head_of(task), task->return_handles[0]};
+        } small = {head_of(task), task_result(task, 0)};
         struct net_piece piece = {&small, sizeof small};
         return net_send(room->net, rank, TASK_MESSAGE_TASK, &piece, 1);
     }
@@ -255,10 +261,13 @@ static bool send_small_done(struct task *task, const struct result *result)
     if (task->returns != 1 || task->arg_count != 0 || task->flags & TASK_VOID ||
         value->kind != VALUE_INLINE || value->nested != 0)
         return false;
-    struct done_small done = {.handle = task->return_handles[0],
+    struct done_small done = {.handle = task_result(task, 0),
                               .returns = 1,
                               .value = {VALUE_INLINE, value->type, 0, value->length}};
-    memcpy(done.bytes, value->u.bytes, sizeof done.bytes);
+    if (base_likely(value->length <= 8))
+        memcpy(done.bytes, value->u.bytes, 8);
+    else
+        memcpy(done.bytes, value->u.bytes, sizeof done.bytes);
     struct net_piece piece = {&done, offsetof(struct done_small, bytes) + value->length};
     if (task_tell(task->room, task->owner, TASK_MESSAGE_DONE, &piece, 1) != RAYMPI_OK)
         base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task),
@@ -274,7 +283,7 @@ void task_send_done(struct raympi_ctx *run)
     struct writer writer;
     writer_init(&writer);
     writer.sure = true;
-    write_u64(&writer, task_returns(task)[0]);
+    write_u64(&writer, task_result(task, 0));
     write_all_accepted(&writer, task);
     write_u8(&writer, task->flags & TASK_VOID ? 0 : task->returns);
     for (int i = 0; i < task->returns && !(task->flags & TASK_VOID); i++) {
@@ -294,7 +303,7 @@ void task_send_failed(struct task *task, const struct value *error)
     struct writer writer;
     writer_init(&writer);
     writer.sure = true;
-    write_u64(&writer, task_returns(task)[0]);
+    write_u64(&writer, task_result(task, 0));
     write_all_accepted(&writer, task);
     write_u8(&writer, UINT8_MAX);
     write_value(task->room, &writer, (struct value *)error);
@@ -347,31 +356,67 @@ static struct alias read_alias(struct reader *reader)
     return alias;
 }
 
-static void result_arrived(struct task_room *room, struct object *object, const struct alias *alias,
-                           struct value *value, int runner)
+/* A result as it came. */
+struct arrived {
+    bool read; /* else it can not be told */
+    struct alias alias;
+    struct value value;
+};
+
+static void read_result(struct task_room *room, struct reader *reader, struct arrived *arrived)
+{
+    arrived->alias = read_alias(reader);
+    arrived->read = read_value(room, reader, &arrived->value);
+}
+
+static void result_arrived(struct task_room *room, struct object *object, struct arrived *arrived, int runner)
 {
     object_set_producer(object, NULL);
-    if (alias->handle) {
-        value_drop(room, value, false); /* none, in a message that is whole */
+    value_init(&object->value);
+    if (!arrived->read) {
+        object_fail(room, object, RAYMPI_ERR_MEMORY, object->label, "its result could not be read");
+        object_drop(room, object);
+    } else if (arrived->alias.handle) {
+        const struct alias *alias = &arrived->alias;
+        value_drop(room, &arrived->value, false); /* none, in a message that is whole */
         struct object *target = object_accept(room, alias->handle, alias->id, runner, alias->handle);
         if (target)
             object_set_alias(room, object, target);
         else
             object_fail(room, object, RAYMPI_ERR_LOST, object->label, base_detail());
         object_drop(room, object);
-        return;
+    } else {
+        object->value = arrived->value;
+        if (base_unlikely(object->value.nested > 0))
+            nested_accept(room, object, runner);
+        object_complete_drop(room, object);
     }
-    object->value = *value;
-    if (base_unlikely(value->nested > 0))
-        nested_accept(room, object, runner);
-    object_complete_drop(room, object);
 }
 
+/* The task's record is the first result's, so that one comes last. */
+static void read_values(struct task_room *room, struct reader *reader, struct task *task, int runner)
+{
+    struct object *record = task_object(task);
+    struct arrived first, other;
+    task_actor_drop(task);
+    read_result(room, reader, &first);
+    for (int i = 1; i < task->returns; i++) {
+        struct object *object = object_by_slot(room, task->more[i - 1]);
+        read_result(room, reader, &other);
+        if (!base_defect(DEFECT_LOST_RESULT))
+            result_arrived(room, object, &other, runner);
+    }
+    task_free(task);
+    result_arrived(room, record, &first, runner);
+    task_count_ended(room);
+}
+
+/* Ends the task by what the message says; false: that can not be read. */
 static bool read_results(struct task_room *room, struct reader *reader, struct task *task, int runner)
 {
     uint8_t returns = read_u8(reader);
-    struct value value;
     if (returns == UINT8_MAX) {
+        struct value value;
         if (!read_value(room, reader, &value))
             return false;
         if (value.kind != VALUE_ERROR) {
@@ -385,25 +430,10 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
     }
     if (reader->failed || returns != (task->flags & TASK_VOID ? 0 : task->returns))
         return false;
-    if (task->flags & TASK_VOID) {
+    if (task->flags & TASK_VOID)
         task_complete_returns(task, NULL, NULL);
-        return true;
-    }
-    task_actor_drop(task);
-    for (int i = 0; i < returns; i++) {
-        struct object *object = object_by_slot(room, task_returns(task)[i]);
-        struct alias alias = read_alias(reader);
-        if (!read_value(room, reader, &value)) {
-            object_set_producer(object, NULL);
-            object_fail(room, object, RAYMPI_ERR_MEMORY, task_name(task), "its result could not be read");
-            object_drop(room, object);
-            continue;
-        }
-        if (i > 0 && base_defect(DEFECT_LOST_RESULT))
-            continue;
-        result_arrived(room, object, &alias, &value, runner);
-    }
-    task_count_ended(room);
+    else
+        read_values(room, reader, task, runner);
     return true;
 }
 
@@ -418,7 +448,7 @@ static bool small_done(struct task_room *room, struct task *task, struct object 
         done->value.kind != VALUE_INLINE || done->value.nested != 0 ||
         done->value.length != message->length - head)
         return false;
-    task_actor_drop(task);
+    task_free(task);
     object->value.kind = VALUE_INLINE;
     object->value.type = done->value.type;
     object->value.nested = 0;
@@ -448,14 +478,10 @@ void task_on_done(void *arg, const struct net_message *message)
     }
     atomic_fetch_sub_explicit(&room->inflight[task->runner], !base_defect(DEFECT_LOST_CREDIT),
                               memory_order_relaxed);
-    if (base_likely(small_done(room, task, object, message))) {
-        task_free(task);
+    if (base_likely(small_done(room, task, object, message)))
         return;
-    }
     if (!read_accepted(&reader, task) || !read_results(room, &reader, task, message->source)) {
         task->flags &= (uint8_t)~TASK_SENT;
         task_fail(task, RAYMPI_ERR_MEMORY, "the message about its end could not be read");
-        return;
     }
-    task_free(task);
 }
