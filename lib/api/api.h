@@ -46,6 +46,14 @@ static inline int api_enter(struct task_thread **out)
     *out = thread;
     return RAYMPI_OK;
 }
+/** The same for the short way of a call: false where that is not to be gone. */
+static inline bool api_enter_short(struct task_thread *thread)
+{
+    if (base_unlikely(!thread || thread->in_call))
+        return false;
+    thread->in_call = 1;
+    return true;
+}
 static inline void api_leave(struct task_thread *thread)
 {
     thread->in_call = 0;

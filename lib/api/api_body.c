@@ -349,25 +349,19 @@ int raympi_return_copy(raympi_ctx *ctx, int i, const void *data, size_t len)
     return RAYMPI_OK;
 }
 
-static int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
+/* Writes to the context only, which is the caller's: not a call in which others could come in. */
+static inline int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
 {
-    struct task_thread *thread;
-    int status = api_enter(&thread);
-    if (base_unlikely(status != RAYMPI_OK))
-        return status;
     struct result *result = result_at(ctx, i);
-    if (base_likely(result != NULL)) {
-        result->value.kind = VALUE_INLINE;
-        result->value.type = type;
-        result->value.length = 8;
-        memcpy(result->value.u.bytes, data, 8);
-        result->data = result->value.u.bytes;
-        result->set = true;
-    } else {
-        status = ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
-    }
-    api_leave(thread);
-    return status;
+    if (base_unlikely(!result))
+        return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
+    result->value.kind = VALUE_INLINE;
+    result->value.type = type;
+    result->value.length = 8;
+    memcpy(result->value.u.bytes, data, 8);
+    result->data = result->value.u.bytes;
+    result->set = true;
+    return RAYMPI_OK;
 }
 
 int raympi_return_int(raympi_ctx *ctx, int i, int64_t value)

@@ -38,19 +38,41 @@ static int submit(struct task_thread *thread, const raympi_definition *definitio
     return status == RAYMPI_OK ? task_submit(thread->room, &request, refs, nrefs) : status;
 }
 
-raympi_ref raympi_submit(const raympi_definition *definition, const char *name, const raympi_options *options,
-                         const raympi_value *args, size_t count)
+static __attribute__((noinline)) raympi_ref submit_any(const raympi_definition *definition, const char *name,
+                                                       const raympi_options *options,
+                                                       const raympi_value *args, size_t count)
 {
     struct task_thread *thread;
     raympi_ref ref = {0};
     if (api_enter(&thread) != RAYMPI_OK)
         return ref;
-    struct task_function *known = definition ? definition->internal[0] : NULL;
-    bool plain = known && (const void *)known != (const void *)definition && !options && known->plan.plain;
-    int status = base_likely(plain) ? task_submit_plain(known, args, count, &ref)
-                                    : submit(thread, definition, name, options, args, count, &ref, 1);
+    int status = submit(thread, definition, name, options, args, count, &ref, 1);
     if (base_unlikely(status != RAYMPI_OK))
         ref = error_ref(thread, status, name ? name : "?");
+    api_leave(thread);
+    return ref;
+}
+
+static __attribute__((noinline)) raympi_ref submit_refused(struct task_thread *thread, int status,
+                                                           const char *name)
+{
+    raympi_ref ref = error_ref(thread, status, name);
+    api_leave(thread);
+    return ref;
+}
+
+raympi_ref raympi_submit(const raympi_definition *definition, const char *name, const raympi_options *options,
+                         const raympi_value *args, size_t count)
+{
+    struct task_thread *thread = task_self;
+    struct task_function *known = definition ? definition->internal[0] : NULL;
+    if (base_unlikely(!known || (const void *)known == (const void *)definition || options ||
+                      !known->plan.plain || !api_enter_short(thread)))
+        return submit_any(definition, name, options, args, count);
+    raympi_ref ref;
+    int status = task_submit_plain(thread, known, args, count, &ref);
+    if (base_unlikely(status != RAYMPI_OK))
+        return submit_refused(thread, status, known->name);
     api_leave(thread);
     return ref;
 }

@@ -342,17 +342,29 @@ static int get_copy(struct task_thread *thread, raympi_ref ref, void *data, size
     return status;
 }
 
-/* The commonest case: a small value that the caller's scope holds. False: it is none. */
+static __attribute__((noinline)) int get_copy_any(raympi_ref ref, void *data, size_t len)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
+    status = get_copy(thread, ref, data, len);
+    api_leave(thread);
+    return status;
+}
+
+/* The commonest case: a small value of this rank's that the caller's scope holds. False: it is none. */
 static inline bool copy_small(struct task_thread *thread, raympi_ref ref, void *data, size_t len)
 {
-    struct object *object = object_find(thread->room, ref.handle);
-    if (!object || !data || !context_holds(thread->context, object))
+    struct task_room *room = thread->room;
+    struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
+    if (base_unlikely(!object || !data || !context_holds(thread->context, object)))
         return false;
-    if (!object_ready(object) && !task_run_wanted(thread->room, object) && !task_spin(thread->room, object))
+    if (!object_ready(object) && !task_run_wanted(room, object) && !task_spin(room, object))
         return false;
-    if (object->value.kind != VALUE_INLINE || object->value.length != len)
+    if (base_unlikely(object->value.kind != VALUE_INLINE || object->value.length != len))
         return false;
-    if (len == 8)
+    if (base_likely(len == 8))
         memcpy(data, object->value.u.bytes, 8);
     else
         memcpy(data, object->value.u.bytes, len);
@@ -361,14 +373,12 @@ static inline bool copy_small(struct task_thread *thread, raympi_ref ref, void *
 
 int raympi_get_copy(raympi_ref ref, void *data, size_t len)
 {
-    struct task_thread *thread;
-    int status = api_enter(&thread);
-    if (status != RAYMPI_OK)
-        return status;
-    if (base_unlikely(!copy_small(thread, ref, data, len)))
-        status = get_copy(thread, ref, data, len);
+    struct task_thread *thread = task_self;
+    if (base_unlikely(!api_enter_short(thread)))
+        return get_copy_any(ref, data, len);
+    bool copied = copy_small(thread, ref, data, len);
     api_leave(thread);
-    return status;
+    return base_likely(copied) ? RAYMPI_OK : get_copy_any(ref, data, len);
 }
 
 int raympi_view_end(raympi_view *view)
@@ -568,20 +578,26 @@ int raympi_ref_status(raympi_ref ref)
 
 /* ---- holds and scopes */
 
-static int release(struct task_thread *thread, uint64_t handle)
+static int release_kept(struct task_thread *thread, struct object *object)
 {
     struct context *context = thread->context;
+    int status = context_unhold_anywhere(context, object);
+    if (status == RAYMPI_OK ||
+        (context->run && context->run->kept && kept_remove(context->run->kept, object)) ||
+        kept_remove(&thread->room->kept, object))
+        return RAYMPI_OK;
+    return status;
+}
+
+static int release(struct task_thread *thread, uint64_t handle)
+{
     struct object *object;
     int status = object_check(thread->room, handle, &object);
     if (status != RAYMPI_OK)
         return status;
-    status = context_unhold(context, object);
-    if (base_unlikely(status != RAYMPI_OK)) {
-        bool kept = (context->run && context->run->kept && kept_remove(context->run->kept, object)) ||
-                    kept_remove(&thread->room->kept, object);
-        if (!kept)
-            return status;
-    }
+    if (base_unlikely(!context_unhold_short(thread->context, object)) &&
+        (status = release_kept(thread, object)) != RAYMPI_OK)
+        return status;
     if (base_defect(DEFECT_EARLY_FREE))
         object_drop(thread->room, object);
     object_drop_named(thread->room, object);
@@ -628,9 +644,33 @@ static int with_handle(uint64_t handle, int (*action)(struct task_thread *thread
     return status;
 }
 
-int raympi_ref_release(raympi_ref ref)
+/* The commonest case: an object of this rank's that is ready and that only the caller's scope holds, once.
+ * False: it is none. */
+static inline bool release_simple(struct task_thread *thread, raympi_ref ref)
+{
+    struct task_room *room = thread->room;
+    struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
+    if (base_unlikely(!object || !refcount_is_only(&object->count, OBJECT_READY | REFCOUNT_NAMED_HOLD) ||
+                      !object_is_plain(object) || base_defect(DEFECT_EARLY_FREE) ||
+                      !context_unhold_short(thread->context, object)))
+        return false;
+    object_slot_free(room, object);
+    return true;
+}
+
+static __attribute__((noinline)) int release_any(raympi_ref ref)
 {
     return with_handle(ref.handle, release);
+}
+
+int raympi_ref_release(raympi_ref ref)
+{
+    struct task_thread *thread = task_self;
+    if (base_unlikely(!api_enter_short(thread)))
+        return release_any(ref);
+    bool released = release_simple(thread, ref);
+    api_leave(thread);
+    return base_likely(released) ? RAYMPI_OK : release_any(ref);
 }
 
 int raympi_actor_release(raympi_actor actor)
@@ -645,10 +685,15 @@ int raympi_release_all(const raympi_ref *refs, size_t count)
         return base_fail(RAYMPI_ERR_ARGUMENT, "release of %zu refs: a negative count?", count);
     if (count && !refs)
         return base_fail(RAYMPI_ERR_ARGUMENT, "release of %zu refs in a null array", count);
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status != RAYMPI_OK)
+        return status;
     for (size_t i = 0; i < count; i++) {
-        int status = with_handle(refs[i].handle, release);
+        status = base_likely(release_simple(thread, refs[i])) ? RAYMPI_OK : release(thread, refs[i].handle);
         first = first == RAYMPI_OK ? status : first;
     }
+    api_leave(thread);
     return first;
 }
 

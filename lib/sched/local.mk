@@ -3,6 +3,7 @@ libraympi_sources += \
 	%D%/sched.h \
 	%D%/sched_deque.c \
 	%D%/sched_deque.h \
+	%D%/sched_inline.h \
 	%D%/sched_futex.c \
 	%D%/sched_internal.h \
 	%D%/sched_park.c \

@@ -8,12 +8,16 @@ static struct worker *worker_new(struct sched *sched, int index)
     struct worker *worker = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *worker, BASE_CACHE_LINE));
     if (!worker)
         return NULL;
-    *worker = (struct worker){.sched = sched, .index = index, .next_deadline = UINT64_MAX};
+    *worker = (struct worker){.front = {.sched = sched, .main_inside = &sched->main_inside},
+                              .sched = sched,
+                              .index = index,
+                              .next_deadline = UINT64_MAX};
+    worker->front.alone = index == 0 && sched->config.workers == 1;
     base_spin_init(&worker->parked_lock);
     unsigned most = sched->config.max_fibers;
     /* A task that waits runs what it waits for on its own stack while a whole stack is left of it. */
     worker->fibers = fiber_pool_create(sched->config.stack_bytes + sched->config.stack_bytes / 4, most);
-    if (!worker->fibers || sched_deque_init(&worker->deque) != RAYMPI_OK) {
+    if (!worker->fibers || sched_deque_init(&worker->front.deque) != RAYMPI_OK) {
         fiber_pool_destroy(worker->fibers);
         free(worker);
         return NULL;
@@ -25,7 +29,7 @@ static void worker_delete(struct worker *worker)
 {
     if (!worker)
         return;
-    sched_deque_fini(&worker->deque);
+    sched_deque_fini(&worker->front.deque);
     fiber_pool_destroy(worker->fibers);
     free(worker);
 }
@@ -58,8 +62,8 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
         main_worker->own.stack = NULL;
         main_worker->own.stack_bytes = 0;
     }
-    main_worker->current = &main_worker->own;
-    sched_self = main_worker;
+    worker_on(main_worker, &main_worker->own);
+    sched_self_front = &main_worker->front;
     atomic_store(&sched->board->available, config->workers > 1);
     *out = sched;
     return RAYMPI_OK;
@@ -95,9 +99,9 @@ void sched_stop(struct sched *sched)
 
 void sched_close(struct sched *sched)
 {
-    if (sched->workers && sched->workers[0] && sched_self == sched->workers[0]) {
+    if (sched->workers && sched->workers[0] && worker_self() == sched->workers[0]) {
         fiber_fini_thread(&sched->workers[0]->own);
-        sched_self = NULL;
+        sched_self_front = NULL;
     }
     for (int i = 0; sched->workers && i <= sched->worker_count; i++)
         worker_delete(sched->workers[i]);
@@ -115,19 +119,15 @@ int sched_worker_index(const struct worker *worker)
     return worker->index;
 }
 
-bool sched_is_chained(const struct worker *worker)
-{
-    return worker->chained;
-}
-
 struct worker *sched_worker_self(void)
 {
-    return sched_self;
+    return worker_self();
 }
 
 void sched_worker_assume(struct worker *worker)
 {
-    sched_self = worker;
+    sched_self_front = &worker->front;
+    sched_chained = false;
 }
 
 struct worker *sched_worker(struct sched *sched, int index)
@@ -171,7 +171,7 @@ void sched_counters(const struct sched *sched, struct sched_counters *counters)
     *counters = (struct sched_counters){.polls = atomic_load(&((struct sched *)sched)->polls)};
     for (int i = 0; i <= sched->worker_count; i++)
         if (sched->workers[i]) {
-            counters->run += atomic_load_explicit(&sched->workers[i]->run, memory_order_relaxed);
+            counters->run += atomic_load_explicit(&sched->workers[i]->front.run, memory_order_relaxed);
             counters->stolen += atomic_load_explicit(&sched->workers[i]->stolen, memory_order_relaxed);
             counters->parked += atomic_load_explicit(&sched->workers[i]->parked_count, memory_order_relaxed);
             counters->sleeps += atomic_load_explicit(&sched->workers[i]->sleeps, memory_order_relaxed);

@@ -59,20 +59,10 @@ struct worker *sched_worker(struct sched *sched, int index);
 /** The fiber that the worker runs, for the sim: what to come back to. */
 struct fiber *sched_worker_fiber(const struct worker *worker);
 
-/** Makes an item runnable. From a worker: on its own deque (last in, first out; others steal the oldest).
- * From any other thread: on the rank's queue. Wakes a sleeping worker when there is one. */
-void sched_push(struct sched *sched, struct sched_item *item);
-/** The same, on the rank's first-in-first-out queue whoever calls: work that came from other ranks. */
+/** As sched_push(), on the rank's first-in-first-out queue whoever calls: work that came from other ranks. */
 void sched_push_fifo(struct sched *sched, struct sched_item *item);
 /** For items that may only run on this rank: they are not handed out by sched_take(). */
 void sched_push_pinned(struct sched *sched, struct sched_item *item);
-/** Takes `item` off the calling worker's deque if that has made it runnable last and enough stack is left to
- * run it here and now: who waits for it anyway need not leave the stack. `item` may point to memory that
- * holds something else by now. After true the caller runs it, and then calls sched_newest_ran(before); or it
- * gives it back by sched_newest_return(). */
-bool sched_newest_take(struct sched *sched, const struct sched_item *item, bool *before);
-void sched_newest_ran(struct sched *sched, bool before);
-void sched_newest_return(struct sched *sched, struct sched_item *item, bool before);
 /** Takes up to `most` items away, oldest first, for another rank. Any thread. */
 int sched_take(struct sched *sched, struct sched_item **items, int most);
 /** Ready items that sched_take() could give, roughly. */
@@ -133,8 +123,6 @@ bool sched_in_guard(const struct sched *sched, const void *address);
 /** Most stack that any fiber used, bytes, and most fibers that were blocked at once. */
 size_t sched_stack_high_water(const struct sched *sched);
 unsigned sched_fibers_peak(const struct sched *sched);
-/** Does what runs now on this worker follow directly on another item, without a moment for anything else? */
-bool sched_is_chained(const struct worker *worker);
 /** Bytes of stack left below the caller; SIZE_MAX when unknown. */
 size_t sched_stack_left(void);
 
@@ -143,5 +131,7 @@ struct sched_counters {
     uint64_t run, stolen, parked, sleeps, polls;
 };
 void sched_counters(const struct sched *sched, struct sched_counters *counters);
+
+#include "sched/sched_inline.h"
 
 #endif

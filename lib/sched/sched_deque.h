@@ -38,24 +38,9 @@ static inline bool sched_deque_push(struct sched_deque *deque, struct sched_item
     atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_release);
     return true;
 }
-/** Owner only: is `item` the one that sched_deque_pop() would take, if no thief is faster? */
-static inline bool sched_deque_is_newest(const struct sched_deque *deque, const struct sched_item *item)
+/* Owner only, who has looked: slot `bottom` is the newest. */
+static inline struct sched_item *sched_deque_claim(struct sched_deque *deque, int64_t bottom)
 {
-    /* relaxed: both are the owner's */
-    int64_t bottom = atomic_load_explicit(&((struct sched_deque *)deque)->bottom, memory_order_relaxed);
-    struct sched_deque_array *array =
-        atomic_load_explicit(&((struct sched_deque *)deque)->array, memory_order_relaxed);
-    return bottom > 0 &&
-           atomic_load_explicit(&array->slot[(bottom - 1) & array->mask], memory_order_relaxed) == item;
-}
-/** Owner only; NULL when empty. */
-static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
-{
-    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
-    /* The owner alone adds: when it sees an empty deque, it is empty, and needs no fence to say so. */
-    if (bottom == atomic_load_explicit(&deque->top, memory_order_relaxed))
-        return NULL;
-    bottom--;
     struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_relaxed);
     /* The claim of the last slot (bottom) and the look at the thieves' claims (top) must not pass each other,
      * on either side: both sides have a sequentially consistent order between the two. */
@@ -78,6 +63,27 @@ static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
         item = NULL;
     atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_relaxed);
     return item;
+}
+/** Owner only; NULL when empty. */
+static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
+{
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
+    /* The owner alone adds: when it sees an empty deque, it is empty, and needs no fence to say so. */
+    if (bottom == atomic_load_explicit(&deque->top, memory_order_relaxed))
+        return NULL;
+    return sched_deque_claim(deque, bottom - 1);
+}
+/** Owner only: takes `item` if that is the one that sched_deque_pop() would take, and no thief is faster. */
+static inline bool sched_deque_pop_newest(struct sched_deque *deque, const struct sched_item *item)
+{
+    /* relaxed: both are the owner's */
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
+    struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_relaxed);
+    /* What stands in an empty deque's slot was taken before, and may be runnable elsewhere by now: then top
+     * says so. */
+    return bottom > 0 &&
+           atomic_load_explicit(&array->slot[(bottom - 1) & array->mask], memory_order_relaxed) == item &&
+           sched_deque_claim(deque, bottom - 1) != NULL;
 }
 /** Any thread; NULL when empty or when another thief was faster. */
 struct sched_item *sched_deque_steal(struct sched_deque *deque);

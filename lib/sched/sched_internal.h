@@ -2,7 +2,6 @@
 #define RAYMPI_SCHED_INTERNAL_H
 
 #include "sched/sched.h"
-#include "sched/sched_deque.h"
 
 #include <pthread.h>
 
@@ -10,6 +9,7 @@ enum worker_sleep { WORKER_AWAKE = 0, WORKER_ASLEEP, WORKER_ASLEEP_IN_NET };
 enum parker_state { PARKER_RUNNING = 0, PARKER_PARKED, PARKER_NOTIFIED };
 
 struct worker {
+    struct sched_front front; /* first */
     struct sched *sched;
     int index;
     bool started;
@@ -19,11 +19,8 @@ struct worker {
     struct fiber *finished; /* a loop fiber to be recycled by whoever was switched to */
     struct fiber_pool *fibers;
     struct sched_parker *ready_head, *ready_tail; /* this thread only */
-    unsigned tick;
-    bool chained;           /* the item that runs now followed directly on another one */
     uint64_t next_deadline; /* not later than the first deadline of a timed parker here */
-    _Atomic uint64_t run, stolen, parked_count, sleeps; /* written by this thread only */
-    struct sched_deque deque;
+    _Atomic uint64_t stolen, parked_count, sleeps;                         /* written by this thread only */
     _Alignas(BASE_CACHE_LINE) _Atomic(struct sched_parker *) remote_ready; /* pushed by other threads */
     _Atomic uint32_t asleep;                                               /* enum worker_sleep; futex word */
     struct base_spin parked_lock;
@@ -72,7 +69,12 @@ struct sched {
 #define POLLER_PROGRESS (-2)
 #define POLL_BUDGET     64
 
-extern __thread struct worker *sched_self __attribute__((tls_model("initial-exec")));
+/* The worker that the calling thread is, or NULL. */
+static inline struct worker *worker_self(void)
+{
+    return (struct worker *)sched_self_front;
+}
+_Static_assert(offsetof(struct worker, front) == 0, "a worker is found by its front");
 
 /* sched_park.c */
 /* main() gives its thread to the rank's work, and takes it back. Tells how it was before: a task that runs
@@ -80,7 +82,7 @@ extern __thread struct worker *sched_self __attribute__((tls_model("initial-exec
 static inline bool worker_main_inside(struct worker *worker, bool inside)
 {
     struct sched *sched = worker->sched;
-    if (worker->current != &worker->own || worker->index != 0)
+    if (!worker->front.on_main)
         return false;
     bool before = atomic_load_explicit(&sched->main_inside, memory_order_relaxed);
     atomic_store_explicit(&sched->main_inside, inside, memory_order_relaxed);
@@ -93,6 +95,16 @@ static inline size_t sched_stack_left_of(const struct fiber *fiber)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0), low = (uintptr_t)fiber->stack;
     return fiber->stack && here >= low && here - low < fiber->stack_bytes ? here - low : SIZE_MAX;
+}
+
+/* The stack that the worker is on from here. */
+static inline void worker_on(struct worker *worker, struct fiber *fiber)
+{
+    size_t one = worker->sched->config.stack_bytes;
+    worker->current = fiber;
+    worker->front.on_main = fiber == &worker->own && worker->index == 0;
+    worker->front.nest_low = (uintptr_t)fiber->stack + one;
+    worker->front.nest_span = fiber->stack && fiber->stack_bytes > one ? fiber->stack_bytes - one : 0;
 }
 
 /* sched_queue.c */

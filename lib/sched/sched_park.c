@@ -6,7 +6,7 @@
 
 void sched_parker_init(struct sched *sched, struct sched_parker *parker, struct sched_reason reason)
 {
-    struct worker *self = sched_self;
+    struct worker *self = worker_self();
     parker->sched = sched;
     parker->worker = self && self->sched == sched ? self : NULL;
     parker->fiber = parker->worker ? self->current : NULL;
@@ -75,7 +75,7 @@ static int park_thread(struct sched *sched, struct sched_parker *parker, uint64_
 
 size_t sched_stack_left(void)
 {
-    return sched_self ? sched_stack_left_of(sched_self->current) : SIZE_MAX;
+    return worker_self() ? sched_stack_left_of(worker_self()->current) : SIZE_MAX;
 }
 
 /* No fiber is left: runs one more item on this stack, above the blocked task, while there is room. */
@@ -133,7 +133,7 @@ static int park_fiber(struct worker *worker, struct sched_parker *parker, uint64
     if (park_begin(parker)) {
         bool before = worker_main_inside(worker, true);
         status = park_wait(worker, parker);
-        worker->chained = false;
+        sched_chained = false;
         worker_main_inside(worker, before);
     }
     atomic_fetch_sub_explicit(&board->waiting, !parker->reason.passive, memory_order_relaxed);
@@ -152,7 +152,7 @@ int sched_park(struct sched_parker *parker, uint64_t deadline)
 
 void sched_yield_fiber(struct sched *sched)
 {
-    struct worker *self = sched_self;
+    struct worker *self = worker_self();
     if (!self || self->sched != sched)
         return;
     struct sched_parker parker;

@@ -21,9 +21,9 @@ static bool all_asleep(struct sched *sched)
 static bool main_moved(struct sched *sched)
 {
     const struct worker *main_worker = sched->workers[0];
-    uint64_t run = atomic_load_explicit(&((struct worker *)main_worker)->run, memory_order_relaxed);
+    uint64_t run = atomic_load_explicit(&((struct worker *)main_worker)->front.run, memory_order_relaxed);
     int64_t bottom =
-        atomic_load_explicit(&((struct worker *)main_worker)->deque.bottom, memory_order_relaxed);
+        atomic_load_explicit(&((struct worker *)main_worker)->front.deque.bottom, memory_order_relaxed);
     bool ran = run != sched->main_run, submitted = bottom != sched->main_bottom;
     sched->main_run = run;
     sched->main_bottom = bottom;
@@ -37,7 +37,7 @@ static void spare_check(struct sched *sched)
     if (main_moved(sched))
         return;
     bool waits = !queue_empty(&sched->inject) || !queue_empty(&sched->pinned) ||
-                 sched_deque_size(&sched->workers[0]->deque) > 0;
+                 sched_deque_size(&sched->workers[0]->front.deque) > 0;
     if (sched->worker_count > 1 || !waits || atomic_load_explicit(&sched->main_inside, memory_order_relaxed))
         return;
     if (atomic_load_explicit(&sched->spare_running, memory_order_relaxed)) {
@@ -65,7 +65,7 @@ static uint64_t movement(const struct sched *sched)
     uint64_t sum = 0;
     for (int i = 0; i <= sched->worker_count; i++)
         if (sched->workers[i])
-            sum += atomic_load_explicit(&sched->workers[i]->run, memory_order_relaxed) +
+            sum += atomic_load_explicit(&sched->workers[i]->front.run, memory_order_relaxed) +
                    atomic_load_explicit(&sched->workers[i]->parked_count, memory_order_relaxed);
     const struct net_board *board = sched->board;
     return sum + atomic_load_explicit(&((struct net_board *)board)->received, memory_order_relaxed);
@@ -184,10 +184,10 @@ static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
     struct sched *sched = worker->sched;
-    sched_self = worker;
+    sched_self_front = &worker->front;
     base_log_rank(net_rank(sched->net));
     fiber_init_thread(&worker->own);
-    worker->current = &worker->own;
+    worker_on(worker, &worker->own);
     if (sched->config.hooks.thread_begin)
         sched->config.hooks.thread_begin(sched->config.hooks.arg, worker);
     struct fiber *loop;

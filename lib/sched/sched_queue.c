@@ -43,14 +43,15 @@ static void pushed(struct sched *sched, const struct worker *self)
 
 static struct worker *self_of(struct sched *sched)
 {
-    struct worker *self = sched_self;
+    struct worker *self = worker_self();
     return self && self->sched == sched ? self : NULL;
 }
 
-void sched_push(struct sched *sched, struct sched_item *item)
+/* The long way of sched_push(). */
+void sched_push_from(struct sched *sched, struct sched_item *item)
 {
     struct worker *self = self_of(sched);
-    if (!self || !sched_deque_push(&self->deque, item))
+    if (!self || !sched_deque_push(&self->front.deque, item))
         queue_push(&sched->inject, item);
     pushed(sched, self);
 }
@@ -73,7 +74,7 @@ int sched_take(struct sched *sched, struct sched_item **items, int most)
     for (int i = 0; i <= sched->worker_count && taken < most; i++) {
         struct worker *worker = sched->workers[i];
         struct sched_item *item;
-        while (worker && taken < most && (item = sched_deque_steal(&worker->deque)))
+        while (worker && taken < most && (item = sched_deque_steal(&worker->front.deque)))
             items[taken++] = item;
     }
     struct sched_item *item;
@@ -87,6 +88,6 @@ uint32_t sched_queued(const struct sched *sched)
     int64_t queued = atomic_load_explicit(&((struct sched *)sched)->inject.count, memory_order_relaxed);
     for (int i = 0; i <= sched->worker_count; i++)
         if (sched->workers[i])
-            queued += sched_deque_size(&sched->workers[i]->deque);
+            queued += sched_deque_size(&sched->workers[i]->front.deque);
     return (uint32_t)queued;
 }

@@ -3,18 +3,17 @@
 
 #include <sched.h>
 
-__thread struct worker *sched_self __attribute__((tls_model("initial-exec")));
+__thread struct sched_front *sched_self_front __attribute__((tls_model("initial-exec")));
+__thread bool sched_chained __attribute__((tls_model("initial-exec")));
 
-#define FAIR_TICKS  64 /* items after which queues other than one's own, timers and messages come first */
 #define YIELD_SPINS 4  /* looks before sleep when the host is oversubscribed */
 #define SPIN_CLOCK  16 /* looks between two looks at the clock */
-#define POLL_EVERY  16 /* items between two looks at the rings */
 
 /* Continues on fiber `to`; returns when somebody switches back to the fiber that called. */
 void worker_switch(struct worker *worker, struct fiber *to)
 {
     struct fiber *from = worker->current;
-    worker->current = to;
+    worker_on(worker, to);
     fiber_switch(from, to);
     /* Back, perhaps from a loop fiber that had nothing left on its stack. */
     if (worker->finished) {
@@ -77,7 +76,7 @@ void parker_wake(struct sched_parker *parker)
         sched_futex_wake(&parker->state, 1);
         return;
     }
-    if (worker == sched_self) {
+    if (worker == worker_self()) {
         ready_append(worker, parker);
         return;
     }
@@ -151,7 +150,7 @@ static struct sched_item *steal_within(struct worker *worker)
     struct sched *sched = worker->sched;
     for (int i = 1; i <= sched->worker_count; i++) {
         struct worker *victim = sched->workers[(worker->index + i) % (sched->worker_count + 1)];
-        struct sched_item *item = victim ? sched_deque_steal(&victim->deque) : NULL;
+        struct sched_item *item = victim ? sched_deque_steal(&victim->front.deque) : NULL;
         if (item) {
             worker_count(&worker->stolen);
             return item;
@@ -167,43 +166,18 @@ static struct sched_item *shared_next(struct sched *sched)
 }
 
 /* Something that a worker which only takes from its own queue would never come to. */
-static bool others_wait(const struct worker *worker)
+bool sched_others_wait(const struct sched_front *front)
 {
+    const struct worker *worker = (const struct worker *)front;
     const struct sched *sched = worker->sched;
     return worker->ready_head || worker->next_deadline != UINT64_MAX || !queue_empty(&sched->pinned) ||
            !queue_empty(&sched->inject) ||
            atomic_load_explicit(&((struct worker *)worker)->remote_ready, memory_order_relaxed) != NULL;
 }
 
-bool sched_newest_take(struct sched *sched, const struct sched_item *item, bool *before)
+void sched_poll_now(struct sched *sched)
 {
-    struct worker *self = sched_self;
-    if (!self || !sched_deque_is_newest(&self->deque, item) || self->sched != sched)
-        return false;
-    size_t left = sched_stack_left_of(self->current);
-    if (base_unlikely(left == SIZE_MAX || left < sched->config.stack_bytes ||
-                      (self->tick % FAIR_TICKS == 0 && others_wait(self))) ||
-        base_unlikely(!sched_deque_pop(&self->deque)))
-        return false;
-    *before = worker_main_inside(self, true);
-    self->chained = false;
-    worker_count(&self->run);
-    return true;
-}
-
-void sched_newest_ran(struct sched *sched, bool before)
-{
-    struct worker *self = sched_self;
-    self->chained = false;
-    worker_main_inside(self, before);
-    if (base_unlikely(++self->tick % POLL_EVERY == 0))
-        sched_poll(sched, self->index, POLL_BUDGET);
-}
-
-void sched_newest_return(struct sched *sched, struct sched_item *item, bool before)
-{
-    worker_main_inside(sched_self, before);
-    sched_push(sched, item);
+    sched_poll(sched, worker_self()->index, POLL_BUDGET);
 }
 
 struct sched_item *worker_next(struct worker *worker)
@@ -211,22 +185,22 @@ struct sched_item *worker_next(struct worker *worker)
     struct sched *sched = worker->sched;
     if (!may_take(worker))
         return NULL;
-    unsigned tick = ++worker->tick;
-    if (tick % POLL_EVERY == 0)
+    unsigned tick = ++worker->front.tick;
+    if (tick % SCHED_POLL_EVERY == 0)
         sched_poll(sched, worker->index, POLL_BUDGET);
     struct sched_item *item = NULL;
-    if (tick % FAIR_TICKS == 0) {
+    if (tick % SCHED_FAIR_TICKS == 0) {
         sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));
         item = shared_next(sched);
     }
     if (!item)
-        item = sched_deque_pop(&worker->deque);
+        item = sched_deque_pop(&worker->front.deque);
     if (!item)
         item = shared_next(sched);
     if (!item && sched_poll(sched, worker->index, POLL_BUDGET)) {
         item = shared_next(sched);
         if (!item)
-            item = sched_deque_pop(&worker->deque);
+            item = sched_deque_pop(&worker->front.deque);
     }
     if (!item &&
         (sched->worker_count > 1 || atomic_load_explicit(&sched->spare_running, memory_order_relaxed)))
@@ -248,7 +222,7 @@ static bool worker_has_work(void *arg)
     if (!queue_empty(&sched->inject) || !queue_empty(&sched->pinned))
         return true;
     for (int i = 0; i <= sched->worker_count; i++)
-        if (sched->workers[i] && sched_deque_size(&sched->workers[i]->deque) > 0)
+        if (sched->workers[i] && sched_deque_size(&sched->workers[i]->front.deque) > 0)
             return true;
     return false;
 }
@@ -371,7 +345,7 @@ static void worker_ask(struct worker *worker)
 
 void worker_run(struct worker *worker, struct sched_item *item)
 {
-    worker_count(&worker->run);
+    worker_count(&worker->front.run);
     item->run(item);
 }
 
@@ -401,7 +375,7 @@ static bool spin_on(const struct sched *sched, struct spin *spin)
 
 bool sched_spin(struct sched *sched, bool (*done)(void *arg), void *arg)
 {
-    struct worker *self = sched_self;
+    struct worker *self = worker_self();
     struct spin spin = {0, 0};
     bool found = false;
     if (!self || self->sched != sched || sched->config.cooperative)
@@ -453,7 +427,7 @@ void worker_loop(void *arg)
     for (;;) {
         struct sched_parker *ready = worker_ready(worker);
         if (ready) {
-            worker->chained = false;
+            sched_chained = false;
             worker->finished = worker->current;
             worker_switch(worker, ready->fiber);
         }
@@ -466,6 +440,6 @@ void worker_loop(void *arg)
             worker_run(worker, item);
         else
             worker_idle(worker);
-        worker->chained = item != NULL;
+        sched_chained = item != NULL;
     }
 }

@@ -223,7 +223,7 @@ struct object {
     _Atomic uintptr_t waiters;
     int status;                   /* once ready: OK or the error's code */
     _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
-    uint32_t child;               /* logical identity: parent and index; of a free slot: its number */
+    uint32_t child;               /* logical identity: parent and index */
     uint16_t result;
     uint16_t attempt;
     union {
@@ -240,9 +240,9 @@ struct object {
     union {
         struct task_id parent;
         struct {
-            uint64_t generation;
+            uint64_t handle; /* the one to come */
             struct object *next;
-        } free; /* of a free slot */
+        } free; /* of a free slot, of which the rest is as a new object has it: see object_slot_free() */
     };
     _Atomic(struct task *) producer; /* while its value is on its way; others may look, relaxed */
     union {
@@ -325,9 +325,9 @@ struct context {
     uint64_t index;
     struct task_id id; /* if id_known */
     const char *name;
-    raympi_ctx *run;   /* NULL for main and threads */
-    uint64_t *held;    /* handles in scope; 0 = let go */
-    uintptr_t *views;  /* objects, each with a hold; marked VIEW_LEANS: with the hold that the scope has */
+    raympi_ctx *run;  /* NULL for main and threads */
+    uint64_t *held;   /* handles in scope; 0 = let go */
+    uintptr_t *views; /* objects, each with a hold; marked VIEW_LEANS: with the hold that the scope has */
     uint32_t held_size, view_size;
     union {
         struct {
@@ -336,17 +336,19 @@ struct context {
             uint32_t leaning;                /* views that are marked so */
             uint32_t children;
             uint32_t frame_used, frame_size;
+            uint32_t held_floor; /* where the innermost scope began in held */
             bool id_known;
+            bool grown;                    /* has memory besides this record */
             uint32_t *frames;              /* where each nested scope began in held and views: pairs */
             struct held_index *held_index; /* made when a hint was wrong and there are many */
             void *lanes;                   /* the actor room's: calls that wait for arguments */
         };
-        char none[56]; /* all of them: at the beginning there is nothing */
+        char none[64]; /* all of them: at the beginning there is nothing */
     };
     uint64_t held_first[8];
     uintptr_t view_first[VIEWS_INLINE];
 };
-_Static_assert(offsetof(struct context, lanes) + sizeof(void *) == offsetof(struct context, none) + 56,
+_Static_assert(offsetof(struct context, lanes) + sizeof(void *) == offsetof(struct context, none) + 64,
                "none covers what begins as nothing");
 /** Puts one hold into the scope. MEMORY: the hold is still the caller's. */
 int context_hold(struct context *context, struct object *object);
@@ -490,9 +492,6 @@ struct task_request {
 };
 /** Submits; gives the refs of its results (in the current scope). On error every ref holds it. */
 int task_submit(struct task_room *room, const struct task_request *request, raympi_ref *refs, size_t count);
-/** The same for a task whose definition's plan is plain, called without options. */
-int task_submit_plain(struct task_function *function, const raympi_value *args, size_t count,
-                      raympi_ref *ref);
 /** A ref that holds an error of this caller. */
 raympi_ref task_error_ref(struct task_room *room, int code, const char *task, const char *message);
 

@@ -57,7 +57,8 @@ void context_let_go(struct context *context)
     context->views = context->view_first;
     context->view_size = VIEWS_INLINE;
     context->frames = NULL;
-    context->frame_used = context->frame_size = 0;
+    context->frame_used = context->frame_size = context->held_floor = 0;
+    context->grown = false;
 }
 
 int context_scope_begin(struct context *context)
@@ -69,7 +70,9 @@ int context_scope_begin(struct context *context)
             return base_fail(RAYMPI_ERR_MEMORY, "no memory for another scope");
         context->frames = frames;
         context->frame_size = size;
+        context->grown = true;
     }
+    context->held_floor = context->held_used;
     context->frames[context->frame_used++] = context->held_used;
     context->frames[context->frame_used++] = context->view_used;
     return RAYMPI_OK;
@@ -82,6 +85,7 @@ int context_scope_end(struct context *context)
                          context->name);
     views_drop_from(context, context->frames[--context->frame_used]);
     held_drop_from(context, context->frames[--context->frame_used]);
+    context->held_floor = context->frame_used ? context->frames[context->frame_used - 2] : 0;
     return RAYMPI_OK;
 }
 
@@ -110,6 +114,7 @@ static int views_grow(struct context *context)
         memcpy(views, context->view_first, sizeof context->view_first);
     context->views = views;
     context->view_size = size;
+    context->grown = true;
     return RAYMPI_OK;
 }
 

@@ -49,6 +49,7 @@ static bool index_make(struct context *context)
     if (!index)
         return false;
     context->held_index = index;
+    context->grown = true;
     index->mask = size - 1;
     index->size = context->held_size;
     index->entries = malloc(context->held_size * sizeof *index->entries);
@@ -108,17 +109,12 @@ static uint32_t index_find(struct context *context, uint64_t handle)
     return slot->newest ? slot->newest - 1 : UINT32_MAX;
 }
 
-static uint32_t scope_first(const struct context *context)
-{
-    return context->frame_used ? context->frames[context->frame_used - 2] : 0;
-}
-
 /* Position of a hold on the object, or UINT32_MAX; of several the newest one, or another of the innermost
  * scope: a hint that leads out of that (others may have set it) is not followed. */
 static uint32_t held_find(struct context *context, const struct object *object, uint64_t handle)
 {
     uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
-    if (at >= scope_first(context) && at < context->held_used && context->held[at] == handle)
+    if (at >= context->held_floor && at < context->held_used && context->held[at] == handle)
         return at;
     uint32_t looks = context->held_used < HELD_LOOKS ? context->held_used : HELD_LOOKS;
     for (at = context->held_used; at > context->held_used - looks;)
@@ -137,7 +133,7 @@ static uint32_t held_find(struct context *context, const struct object *object, 
 /* Closes the gaps of released refs; only in the innermost scope, whose beginning stays where it is. */
 static void held_compact(struct context *context)
 {
-    uint32_t kept = scope_first(context);
+    uint32_t kept = context->held_floor;
     for (uint32_t i = kept; i < context->held_used; i++)
         if (context->held[i]) {
             uint64_t handle = context->held[i];
@@ -169,6 +165,7 @@ static int held_grow(struct context *context)
         memcpy(held, context->held_first, context->held_used * sizeof *held);
     context->held = held;
     context->held_size = size;
+    context->grown = true;
     return RAYMPI_OK;
 }
 
@@ -189,7 +186,7 @@ int context_hold(struct context *context, struct object *object)
 static inline void held_clear(struct context *context, uint32_t at)
 {
     context->held[at] = 0;
-    uint32_t used = context->held_used, first = scope_first(context);
+    uint32_t used = context->held_used, first = context->held_floor;
     while (used > first && context->held[used - 1] == 0)
         used--;
     context->held_used = used;

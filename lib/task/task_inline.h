@@ -6,9 +6,10 @@
 /* ---- from handles to records */
 
 /* A handle is rank (20 bits), actor flag, generation (19 bits), slot (24 bits). */
-#define OBJECT_GENERATION_LAST ((UINT64_C(1) << 19) - 1)
-#define OBJECT_NO_HANDLE       UINT64_MAX
-#define OBJECT_SLOTS_BATCH     64 /* slots that a thread and the room change at a time */
+#define OBJECT_GENERATION  (UINT64_C(1) << OBJECT_SLOT_BITS)
+#define OBJECT_GENERATIONS (((UINT64_C(1) << 19) - 1) << OBJECT_SLOT_BITS)
+#define OBJECT_NO_HANDLE   UINT64_MAX
+#define OBJECT_SLOTS_BATCH 64 /* slots that a thread and the room change at a time */
 
 /** Is this rank the owner, so that the record is in a slot? */
 static inline bool object_owned(const struct task_room *room, uint64_t handle)
@@ -53,21 +54,6 @@ static inline int object_check(struct task_room *room, uint64_t handle, struct o
 
 /* ---- objects */
 
-/** All of a record but its identity and its value. */
-static inline void object_init(struct object *object, uint64_t handle, uint64_t holds, const char *label)
-{
-    object->count.handle = handle;
-    atomic_store_explicit(&object->count.count, holds, memory_order_relaxed);
-    object->count.holder_count = object->count.holder_capacity = 0;
-    object->count.holders = NULL;
-    atomic_store_explicit(&object->waiters, 0, memory_order_relaxed);
-    object->status = RAYMPI_OK;
-    object->result = 0;
-    object->attempt = 0;
-    object->flags = 0;
-    object->label = label;
-}
-
 /** None: nothing of it is there, and nothing is to be let go. */
 static inline void value_init(struct value *value)
 {
@@ -89,8 +75,8 @@ static inline void value_move(struct value *to, const struct value *from)
 
 /** When the thread has no free slot; NULL: out of memory (detail set). */
 struct object *object_slots_fetch(struct task_room *room);
-/** A new object owned here, with `holds` holds (those with a name count REFCOUNT_NAMED_HOLD) and nothing where
- * its value or task will be; nobody else knows it yet. NULL: out of memory (detail set). */
+/** A new object owned here, with `holds` holds (those with a name count REFCOUNT_NAMED_HOLD) and nothing
+ * where its value or task will be; nobody else knows it yet. NULL: out of memory (detail set). */
 static inline struct object *object_new_bare(struct task_room *room, uint64_t holds, const char *label)
 {
     struct task_thread *thread = task_self;
@@ -102,9 +88,9 @@ static inline struct object *object_new_bare(struct task_room *room, uint64_t ho
     } else if (!(object = object_slots_fetch(room))) {
         return NULL;
     }
-    uint64_t handle = (uint64_t)room->config.rank << REFCOUNT_SEQUENCE_BITS |
-                      object->free.generation << OBJECT_SLOT_BITS | object->child;
-    object_init(object, handle, holds, label);
+    object->count.handle = object->free.handle;
+    atomic_store_explicit(&object->count.count, holds, memory_order_relaxed);
+    object->label = label;
     return object;
 }
 /** The same, without a task and with no value yet. */
@@ -120,16 +106,17 @@ static inline struct object *object_new(struct task_room *room, uint64_t holds, 
 
 /** When the thread has many free slots, or takes no part in the room. */
 void object_slots_surplus(struct task_room *room, struct object *object);
-/** The slot of an object that is over. */
+/** The slot of an object that is over and has no holders, waiters, status or flags any more: what a new
+ * object begins with need not be written then. */
 static inline void object_slot_free(struct task_room *room, struct object *object)
 {
     uint64_t handle = object->count.handle;
-    uint64_t generation = handle >> OBJECT_SLOT_BITS & OBJECT_GENERATION_LAST;
     object->count.handle = 0;
-    if (base_unlikely(generation == OBJECT_GENERATION_LAST))
+    object->result = 0;
+    object->attempt = 0;
+    if (base_unlikely((handle & OBJECT_GENERATIONS) == OBJECT_GENERATIONS))
         return; /* the slot has had all the handles that there are for it */
-    object->child = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
-    object->free.generation = generation + 1;
+    object->free.handle = handle + OBJECT_GENERATION;
     struct task_thread *thread = task_self;
     if (base_unlikely(!thread || thread->room != room)) {
         object_slots_surplus(room, object);
@@ -142,13 +129,25 @@ static inline void object_slot_free(struct task_room *room, struct object *objec
 }
 
 void object_destroy_more(struct task_room *room, struct object *object);
+/** Is it nothing but a record, as most are? */
+static inline bool object_is_plain(const struct object *object)
+{
+    return object->value.kind <= VALUE_INLINE && object->flags == 0 && object->status == RAYMPI_OK &&
+           !object->count.holders;
+}
+/** The last hold is gone of an object owned here. */
+static inline void object_destroy_owned(struct task_room *room, struct object *object)
+{
+    if (base_likely(object_is_plain(object)))
+        object_slot_free(room, object);
+    else
+        object_destroy_more(room, object);
+}
 /** The last hold is gone, and the record is in no table that others look into with a hold. */
 static inline void object_destroy(struct task_room *room, struct object *object)
 {
-    /* Most are nothing but a record. */
-    if (base_likely(object_owned(room, object_handle(object)) && object->value.kind <= VALUE_INLINE &&
-                    object->flags == 0 && object->status == RAYMPI_OK && !object->count.holders))
-        object_slot_free(room, object);
+    if (base_likely(object_owned(room, object_handle(object))))
+        object_destroy_owned(room, object);
     else
         object_destroy_more(room, object);
 }
@@ -159,7 +158,7 @@ static inline void object_drop(struct task_room *room, struct object *object)
 {
     uint64_t handle = object_handle(object);
     if (refcount_is_last(&object->count) && object_owned(room, handle)) {
-        object_destroy(room, object);
+        object_destroy_owned(room, object);
         return;
     }
     int dropped = refcount_drop(&object->count);
@@ -171,8 +170,8 @@ static inline void object_drop(struct task_room *room, struct object *object)
 static inline void object_drop_named(struct task_room *room, struct object *object)
 {
     uint64_t handle = object_handle(object);
-    if (refcount_is_last(&object->count) && object_owned(room, handle)) {
-        object_destroy(room, object);
+    if (base_likely(refcount_is_last(&object->count) && object_owned(room, handle))) {
+        object_destroy_owned(room, object);
         return;
     }
     int dropped = refcount_drop_named(&object->count);
@@ -238,10 +237,8 @@ void context_let_go(struct context *context);
 static inline void context_fini(struct context *context)
 {
     /* The lanes are others' to change. */
-    bool something = __atomic_load_n(&context->lanes, __ATOMIC_RELAXED) != NULL || context->view_used > 0 ||
-                     context->held_used > 0 || context->held != context->held_first || context->held_index ||
-                     context->frames || context->views != context->view_first;
-    if (base_unlikely(something))
+    if (base_unlikely(context->held_used || context->view_used || context->grown ||
+                      __atomic_load_n(&context->lanes, __ATOMIC_RELAXED) != NULL))
         context_let_go(context);
 }
 struct task_id context_id_make(struct context *context);
@@ -268,18 +265,26 @@ static inline bool context_holds(const struct context *context, const struct obj
     uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
     return at < context->held_used && context->held[at] == object_handle(object);
 }
+/** Takes a hold out of the innermost scope where the object's hint leads to it; false: it does not. */
+static inline bool context_unhold_short(struct context *context, struct object *object)
+{
+    uint32_t at = atomic_load_explicit(&object->scope_index, memory_order_relaxed);
+    uint32_t used = context->held_used;
+    if (base_unlikely(at >= used || at < context->held_floor || context->held[at] != object_handle(object) ||
+                      context->leaning || context->held_index))
+        return false;
+    context->held[at] = 0;
+    if (at + 1 < used)
+        return true;
+    while (at > context->held_floor && context->held[at - 1] == 0) /* released before */
+        at--;
+    context->held_used = at;
+    return true;
+}
 static inline int context_unhold(struct context *context, struct object *object)
 {
-    /* The newest entry of a list without nested scopes goes by itself. */
-    uint32_t last = context->held_used - 1;
-    if (base_likely(last < context->held_used && context->held[last] == object_handle(object) &&
-                    !context->frames && !context->leaning && !context->held_index)) {
-        while (last > 0 && context->held[last - 1] == 0) /* released before */
-            last--;
-        context->held_used = last;
-        return RAYMPI_OK;
-    }
-    return context_unhold_anywhere(context, object);
+    return base_likely(context_unhold_short(context, object)) ? RAYMPI_OK
+                                                              : context_unhold_anywhere(context, object);
 }
 
 /* ---- tasks */
@@ -324,12 +329,80 @@ static inline void task_init(struct task *task, struct task_room *room)
     task->more = NULL;
 }
 void task_free_more(struct task *task);
-/** Frees what a task has besides its record, and that too if it is the pool's; drops holds of the submitter on
- * arguments that the runner did not accept. */
+/** Frees what a task has besides its record, and that too if it is the pool's; drops holds of the submitter
+ * on arguments that the runner did not accept. */
 static inline void task_free(struct task *task)
 {
     if (base_unlikely(task->args || task->actor || task->more || task->flags & TASK_POOLED))
         task_free_more(task);
+}
+
+/* ---- submitting */
+
+/** A count that one thread writes and others read. */
+static inline void task_count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+void task_backlog_look(struct task_room *room);
+/** Slows a submitter down, when it is time to look, whose tasks the job can not keep up with. */
+static inline void task_backlog_check(struct task_room *room, struct task_thread *thread)
+{
+    uint64_t submitted = atomic_load_explicit(&thread->submitted, memory_order_relaxed);
+    if (base_unlikely((submitted & room->backlog_mask) == room->backlog_mask))
+        task_backlog_look(room);
+}
+
+/** The record of a result: one hold for the producer, one with a name for the caller's scope. NULL: out of
+ * memory (detail set). */
+static inline struct object *task_return_new(struct task_room *room, struct task_function *function,
+                                             struct context *context)
+{
+    struct object *object = object_new_bare(room, REFCOUNT_NAMED_HOLD + 1, function->full_name);
+    if (base_unlikely(!object))
+        return NULL;
+    if (base_likely(context_hold_named(context, object) == RAYMPI_OK))
+        return object;
+    value_init(&object->value);
+    object_destroy(room, object);
+    return NULL;
+}
+
+/** A task of this rank's with one result, in the record of that. NULL: out of memory (detail set). */
+static inline struct task *task_make(struct task_room *room, struct task_function *function,
+                                     struct context *context)
+{
+    struct object *object = task_return_new(room, function, context);
+    if (base_unlikely(!object))
+        return NULL;
+    struct task *task = &object->task;
+    object->parent = context_id(context);
+    object->child = context->children++;
+    object_set_producer(object, task);
+    task_init(task, room);
+    task->function = function;
+    task->returns = 1;
+    return task;
+}
+
+int task_submit_args(struct task *task, const raympi_value *args, size_t count);
+/** task_submit() for a task without options whose definition's plan is plain. */
+static inline int task_submit_plain(struct task_thread *thread, struct task_function *function,
+                                    const raympi_value *args, size_t count, raympi_ref *ref)
+{
+    struct task_room *room = thread->room;
+    task_backlog_check(room, thread);
+    struct task *task = task_make(room, function, thread->context);
+    if (base_unlikely(!task))
+        return RAYMPI_ERR_MEMORY;
+    ref->handle = object_handle(task_object(task));
+    if (base_unlikely(count > 0 || room->config.size > 1 || !function->body))
+        return task_submit_args(task, args, count);
+    task_count(&thread->submitted);
+    sched_push(room->sched, &task->item);
+    return RAYMPI_OK;
 }
 
 #endif

@@ -128,27 +128,17 @@ void task_count_ended(struct task_room *room);
 void task_complete_returns(struct task *task, struct result *results, const struct value *error);
 void object_set_alias(struct task_room *room, struct object *object, struct object *target);
 
-/** A count that one thread writes and others read. */
-static inline void task_count(_Atomic uint64_t *counter)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
-
 /* task_steal.c */
 void task_on_steal(void *arg, const struct net_message *message);
 void task_on_no_work(void *arg, const struct net_message *message);
 void task_idle(void *arg);
 /** Slows a submitter down whose tasks the job, or rank `there` (-1: none by name), can not keep up with. */
-void task_backlog_look(struct task_room *room);
 void task_credit_wait(struct task_room *room, int there);
 static inline void task_backlog_wait(struct task_room *room, int there)
 {
     if (there >= 0)
         task_credit_wait(room, there);
-    uint64_t submitted = atomic_load_explicit(&task_self->submitted, memory_order_relaxed);
-    if (base_unlikely((submitted & room->backlog_mask) == room->backlog_mask))
-        task_backlog_look(room);
+    task_backlog_check(room, task_self);
 }
 int task_choose(struct task_room *room, const struct task *task);
 

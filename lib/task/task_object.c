@@ -27,7 +27,8 @@ static uint32_t slots_carve(struct task_room *room, struct object **list)
     struct object *objects = atomic_load_explicit(&room->slabs[slab], memory_order_relaxed);
     /* From the end: so they are taken in the order of their addresses, which prefetchers like. */
     for (uint32_t slot = first + count; slot-- > first;) {
-        objects[slot].child = slab * OBJECT_SLAB + slot;
+        objects[slot].free.handle =
+            (uint64_t)room->config.rank << REFCOUNT_SEQUENCE_BITS | (slab * OBJECT_SLAB + slot);
         objects[slot].free.next = *list;
         *list = &objects[slot];
     }
@@ -161,6 +162,13 @@ static void unsealed_end(struct task_room *room, struct object *object)
     object_fail(room, object, RAYMPI_ERR_RELEASED, object->label, "it was released before it was sealed");
 }
 
+static void slot_clear_free(struct task_room *room, struct object *object)
+{
+    object->status = RAYMPI_OK;
+    object->flags = 0;
+    object_slot_free(room, object);
+}
+
 static void destroy_one(struct task_room *room, struct object *object)
 {
     uint64_t handle = object_handle(object);
@@ -176,7 +184,7 @@ static void destroy_one(struct task_room *room, struct object *object)
     if (task_handle_is_actor(handle) || !owner)
         free(base_container(object, struct borrowed, object));
     else
-        object_slot_free(room, object);
+        slot_clear_free(room, object);
     if (task_handle_is_actor(handle) && owner)
         room->actor.handle_free(room->actor.arg, handle);
 }

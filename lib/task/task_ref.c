@@ -32,8 +32,9 @@ static struct object *hash_create(struct task_room *room, uint64_t handle, const
     struct borrowed *borrowed = aligned_alloc(BASE_CACHE_LINE, sizeof *borrowed);
     if (borrowed) {
         memset(borrowed, 0, sizeof *borrowed);
-        object_init(&borrowed->object, handle, 1, label);
-        value_init(&borrowed->object.value);
+        borrowed->object.count.handle = handle;
+        atomic_init(&borrowed->object.count.count, 1);
+        borrowed->object.label = label;
         HASH_ADD(hh, room->borrowed, object.count.handle, sizeof handle, borrowed);
         if (borrowed->hh.tbl)
             return &borrowed->object;

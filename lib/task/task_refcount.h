@@ -191,6 +191,12 @@ static inline bool refcount_is_last(const struct refcount *record)
     return (uint32_t)atomic_load_explicit(&((struct refcount *)record)->count, memory_order_acquire) == 1;
 }
 
+/* The same where all of the word is known: holds, names and marks. */
+static inline bool refcount_is_only(const struct refcount *record, uint64_t word)
+{
+    return atomic_load_explicit(&((struct refcount *)record)->count, memory_order_acquire) == word;
+}
+
 /*
  * [locked] Decides what a count of 0 means. An accept may have raised the count since, or another thread may
  * have been here first: then the verdict is KEEP. `record` is NULL if the table has none any more.

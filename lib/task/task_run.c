@@ -134,8 +134,8 @@ static inline void return_complete(struct task_room *room, struct object *object
     object_complete_drop(room, object);
 }
 
-/* The owner's side of a task's end: every result gets its value, or all get the error. The task's record is the
- * first result's, so that one comes last. */
+/* The owner's side of a task's end: every result gets its value, or all get the error. The task's record is
+ * the first result's, so that one comes last. */
 void task_complete_returns(struct task *task, struct result *results, const struct value *error)
 {
     struct task_room *room = task->room;
@@ -179,6 +179,13 @@ void task_propagate(struct task *task, const struct value *cause)
 
 /* ---- the body */
 
+static inline void result_init(struct result *result)
+{
+    result->set = false;
+    result->alias = 0;
+    value_init(&result->value);
+}
+
 static inline bool run_init(struct raympi_ctx *run, struct task *task, void *self, void *actor,
                             struct kept_set *kept)
 {
@@ -194,13 +201,13 @@ static inline bool run_init(struct raympi_ctx *run, struct task *task, void *sel
     run->message[0] = 0;
     run->exit_actor = false;
     run->results = run->results_inline;
-    if (base_unlikely(task->returns > TASK_RETURNS_INLINE))
+    result_init(&run->results_inline[0]);
+    if (base_likely(task->returns <= 1))
+        return true;
+    if (task->returns > TASK_RETURNS_INLINE)
         run->results = malloc(task->returns * sizeof *run->results);
-    for (int i = 0; run->results && i < task->returns; i++) {
-        run->results[i].set = false;
-        run->results[i].alias = 0;
-        value_init(&run->results[i].value);
-    }
+    for (int i = 0; run->results && i < task->returns; i++)
+        result_init(&run->results[i]);
     return run->results != NULL;
 }
 
@@ -223,22 +230,24 @@ static void results_discard(struct raympi_ctx *run)
 }
 
 /* The first result that the body has forgotten, -1: none. A method may return nothing: an empty result. */
-static int result_missing(const struct raympi_ctx *run)
+static inline int result_missing(const struct raympi_ctx *run, const struct task *task)
 {
-    if (run->task->flags & TASK_VOID || run->task->actor)
+    if (base_likely(task->returns == 1 && run->results_inline[0].set))
         return -1;
-    for (int i = 0; i < run->task->returns; i++)
+    if (task->flags & TASK_VOID || task->actor)
+        return -1;
+    for (int i = 0; i < task->returns; i++)
         if (base_unlikely(!run->results[i].set))
             return i;
     return -1;
 }
 
 /* What the task has to answer for: its own code, a call in its body that failed, or a result it forgot. */
-static inline int run_status(struct raympi_ctx *run, int code)
+static inline int run_status(struct raympi_ctx *run, const struct task *task, int code)
 {
     if (base_unlikely(code != RAYMPI_OK || run->failed != RAYMPI_OK))
         return code != RAYMPI_OK ? code : run->failed;
-    int missing = result_missing(run);
+    int missing = result_missing(run, task);
     if (base_likely(missing < 0))
         return RAYMPI_OK;
     snprintf(run->message, sizeof run->message,
@@ -263,14 +272,21 @@ static void run_failed(struct raympi_ctx *run, int status)
     end_with_error(run->task, &error);
 }
 
-static inline void run_end(struct raympi_ctx *run, int status)
+/* Has the task one result, and nothing else to let go? */
+static inline bool is_simple(const struct task *task)
 {
-    struct task *task = run->task;
+    return task->returns == 1 && task->flags == 0 && task->args == NULL && task->actor == 0;
+}
+
+static inline void run_end(struct raympi_ctx *run, struct task *task, int status)
+{
     if (base_unlikely(status != RAYMPI_OK)) {
         run_failed(run, status);
-        return;
-    }
-    if (task->flags & TASK_FOREIGN) {
+    } else if (base_likely(is_simple(task))) {
+        struct task_room *room = task->room;
+        return_complete(room, task_object(task), run->results, NULL);
+        task_count_ended(room);
+    } else if (task->flags & TASK_FOREIGN) {
         task_send_done(run);
         task_free(task);
     } else {
@@ -285,7 +301,7 @@ void task_succeed(struct task *task)
         task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
         return;
     }
-    run_end(&run, RAYMPI_OK);
+    run_end(&run, task, RAYMPI_OK);
     context_fini(&run.context);
     if (run.results != run.results_inline)
         free(run.results);
@@ -305,9 +321,9 @@ void task_resumed(struct task_thread *thread, struct context *context)
 }
 
 /* A task that follows directly on another one begins when that has ended: one look at the clock less. */
-static uint64_t begin_ticks(const struct task_thread *thread)
+static inline uint64_t begin_ticks(const struct task_thread *thread)
 {
-    return thread->worker && sched_is_chained(thread->worker) ? thread->last_end : trace_now(thread->trace);
+    return sched_chained ? thread->last_end : trace_now(thread->trace);
 }
 
 /* Inlined twice: for tasks, where most of the arguments are known, and for methods. */
@@ -315,6 +331,7 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
                                                       struct kept_set *kept, struct task_outcome *outcome)
 {
     struct task_thread *thread = task_self;
+    struct trace_thread *trace = thread->trace;
     struct context *outer = thread->context;
     if (outcome)
         *outcome->text = 0;
@@ -334,17 +351,17 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
     uint64_t hash = task->function->full_hash, index = task_object(task)->child;
     thread->context = &ctx.context;
     show_running(thread, hash);
-    trace_event_at(thread->trace, TRACE_TASK_BEGIN, hash, index, begin_ticks(thread));
+    trace_event_at(trace, TRACE_TASK_BEGIN, hash, index, begin_ticks(thread));
     thread->in_call = 0; /* the body is the user's */
     int code = task->function->body(&ctx);
     thread->in_call = 1;
-    thread->last_end = trace_now(thread->trace);
-    trace_event_at(thread->trace, TRACE_TASK_END, hash, index, thread->last_end);
+    thread->last_end = trace_now(trace);
+    trace_event_at(trace, TRACE_TASK_END, hash, index, thread->last_end);
     show_running(thread, 0);
-    int status = run_status(&ctx, code);
+    int status = run_status(&ctx, task, code);
     if (outcome)
         outcome_fill(outcome, &ctx, status);
-    run_end(&ctx, status);
+    run_end(&ctx, task, status);
     context_fini(&ctx.context);
     if (base_unlikely(ctx.results != ctx.results_inline))
         free(ctx.results);

@@ -300,37 +300,6 @@ raympi_ref task_error_ref(struct task_room *room, int code, const char *task, co
     return (raympi_ref){0};
 }
 
-/* A result: one hold for the producer, one with a name for the caller's scope. */
-static inline struct object *make_return(struct task_room *room, struct task_function *function,
-                                         struct context *context)
-{
-    struct object *object = object_new_bare(room, REFCOUNT_NAMED_HOLD + 1, function->full_name);
-    if (base_unlikely(!object))
-        return NULL;
-    if (base_likely(context_hold_named(context, object) == RAYMPI_OK))
-        return object;
-    value_init(&object->value);
-    object_destroy(room, object);
-    return NULL;
-}
-
-/* A task of this rank's, in the record of its first result. */
-static inline struct task *task_make(struct task_room *room, struct task_function *function,
-                                     struct context *context)
-{
-    struct object *object = make_return(room, function, context);
-    if (base_unlikely(!object))
-        return NULL;
-    struct task *task = &object->task;
-    object->parent = context_id(context);
-    object->child = context->children++;
-    object_set_producer(object, task);
-    task_init(task, room);
-    task->function = function;
-    task->returns = 1;
-    return task;
-}
-
 /* Results but the first. */
 static int make_more(struct task *task, struct context *context, int count)
 {
@@ -339,7 +308,7 @@ static int make_more(struct task *task, struct context *context, int count)
     if (!task->more)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for %d results", count);
     for (int i = 1; i < count; i++) {
-        struct object *object = make_return(task->room, task->function, context);
+        struct object *object = task_return_new(task->room, task->function, context);
         if (base_unlikely(!object))
             return RAYMPI_ERR_MEMORY;
         object->parent = first->parent;
@@ -433,25 +402,12 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     return RAYMPI_OK;
 }
 
-/* The same for a task without options and with one result, which most are. */
-int task_submit_plain(struct task_function *function, const raympi_value *args, size_t count, raympi_ref *ref)
+int task_submit_args(struct task *task, const raympi_value *args, size_t count)
 {
-    struct task_thread *thread = task_self;
-    struct task_room *room = thread->room;
-    task_backlog_wait(room, -1);
-    struct task *task = task_make(room, function, thread->context);
-    if (base_unlikely(!task))
-        return RAYMPI_ERR_MEMORY;
-    ref->handle = object_handle(task_object(task));
-    if (count > 0) {
-        int status = task_set_args(task, args, count);
-        if (base_unlikely(status != RAYMPI_OK))
-            return submit_failed(task, status, 1);
-    }
-    task_count(&thread->submitted);
-    if (count > 0)
-        task_depend(task);
-    else
-        task_dispatch(task);
+    int status = count > 0 ? task_set_args(task, args, count) : RAYMPI_OK;
+    if (base_unlikely(status != RAYMPI_OK))
+        return submit_failed(task, status, 1);
+    task_count(&task_self->submitted);
+    task_depend(task);
     return RAYMPI_OK;
 }

@@ -50,9 +50,9 @@ bool task_run_wanted(struct task_room *room, struct object *object)
         return true;
     }
     struct task_thread *thread = task_self;
-    struct context *context = thread->context;
     task_item_run(&task->item);
-    task_resumed(thread, context);
+    if (thread->context->run) /* a task that waits is the one to be shown again */
+        task_resumed(thread, thread->context);
     sched_newest_ran(room->sched, before);
     return object_ready(object);
 }

@@ -261,9 +261,8 @@ static bool send_small_done(struct task *task, const struct result *result)
     if (task->returns != 1 || task->arg_count != 0 || task->flags & TASK_VOID ||
         value->kind != VALUE_INLINE || value->nested != 0)
         return false;
-    struct done_small done = {.handle = task_result(task, 0),
-                              .returns = 1,
-                              .value = {VALUE_INLINE, value->type, 0, value->length}};
+    struct done_small done = {
+        .handle = task_result(task, 0), .returns = 1, .value = {VALUE_INLINE, value->type, 0, value->length}};
     if (base_likely(value->length <= 8))
         memcpy(done.bytes, value->u.bytes, 8);
     else

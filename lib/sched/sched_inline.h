@@ -1,0 +1,82 @@
+/* The short ways of the scheduler, inline: making something runnable, and running at once what is waited for.
+ * Included by sched.h only. */
+#ifndef RAYMPI_SCHED_INLINE_H
+#define RAYMPI_SCHED_INLINE_H
+
+#include "sched/sched_deque.h"
+
+#define SCHED_FAIR_TICKS                                                                                     \
+    64 /* items after which queues other than one's own, timers and messages come first */
+#define SCHED_POLL_EVERY 16 /* items between two looks at the rings */
+
+/** What the rooms above may look at of a worker, which begins with it. All but the deque's top is its own
+ * thread's.
+ */
+struct sched_front {
+    struct sched *sched;
+    _Atomic int *main_inside; /* main is blocked in raympi: worker 0 works */
+    bool on_main;             /* it is on main()'s own stack */
+    bool alone;               /* there is no other who could sleep */
+    unsigned tick;
+    uintptr_t nest_low, nest_span; /* where on its stack there is room for one more item */
+    _Atomic uint64_t run;          /* items */
+    struct sched_deque deque;
+};
+extern __thread struct sched_front *sched_self_front __attribute__((tls_model("initial-exec")));
+
+/** Does what runs now on this thread follow directly on another item, without a moment for anything else? */
+extern __thread bool sched_chained __attribute__((tls_model("initial-exec")));
+
+void sched_push_from(struct sched *sched, struct sched_item *item);
+/** Makes an item runnable. From a worker: on its own deque (last in, first out; others steal the oldest).
+ * From any other thread: on the rank's queue. Wakes a sleeping worker when there is one. */
+static inline void sched_push(struct sched *sched, struct sched_item *item)
+{
+    struct sched_front *self = sched_self_front;
+    if (base_unlikely(!self || !self->alone || self->sched != sched || !sched_deque_push(&self->deque, item)))
+        sched_push_from(sched, item);
+}
+
+bool sched_others_wait(const struct sched_front *front);
+/** Takes `item` off the calling worker's deque if that has made it runnable last and enough stack is left to
+ * run it here and now: who waits for it anyway need not leave the stack. `item` may point to memory that
+ * holds something else by now. After true the caller runs it, and then calls sched_newest_ran(before); or it
+ * gives it back by sched_newest_return(). */
+static inline bool sched_newest_take(struct sched *sched, const struct sched_item *item, bool *before)
+{
+    struct sched_front *self = sched_self_front;
+    /* Not where the caller has switched to a stack of his own. */
+    if (!self || self->sched != sched ||
+        base_unlikely((uintptr_t)__builtin_frame_address(0) - self->nest_low >= self->nest_span) ||
+        base_unlikely(self->tick % SCHED_FAIR_TICKS == 0 && sched_others_wait(self)) ||
+        !sched_deque_pop_newest(&self->deque, item))
+        return false;
+    *before = !self->on_main || atomic_load_explicit(self->main_inside, memory_order_relaxed);
+    if (!*before)
+        atomic_store_explicit(self->main_inside, true, memory_order_relaxed);
+    sched_chained = false;
+    /* One thread writes it: a load and a store are enough. */
+    atomic_store_explicit(&self->run, atomic_load_explicit(&self->run, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    return true;
+}
+
+void sched_poll_now(struct sched *sched);
+static inline void sched_newest_ran(struct sched *sched, bool before)
+{
+    struct sched_front *self = sched_self_front;
+    sched_chained = false;
+    if (!before)
+        atomic_store_explicit(self->main_inside, false, memory_order_relaxed);
+    if (base_unlikely(++self->tick % SCHED_POLL_EVERY == 0))
+        sched_poll_now(sched);
+}
+
+static inline void sched_newest_return(struct sched *sched, struct sched_item *item, bool before)
+{
+    if (!before)
+        atomic_store_explicit(sched_self_front->main_inside, false, memory_order_relaxed);
+    sched_push(sched, item);
+}
+
+#endif
