@@ -66,11 +66,17 @@ raympi_ref raympi_submit(const raympi_definition *definition, const char *name, 
 {
     struct task_thread *thread = task_self;
     struct task_function *known = definition ? definition->internal[0] : NULL;
-    if (base_unlikely(!known || (const void *)known == (const void *)definition || options ||
-                      !known->plan.plain || !api_enter_short(thread)))
-        return submit_any(definition, name, options, args, count);
     raympi_ref ref;
-    int status = task_submit_plain(thread, known, args, count, &ref);
+    int status;
+    if (base_unlikely(!known || (const void *)known == (const void *)definition || options ||
+                      !(known->plan.plain || known->plan.there) || !api_enter_short(thread)))
+        return submit_any(definition, name, options, args, count);
+    if (known->plan.plain) {
+        status = task_submit_plain(thread, known, args, count, &ref);
+    } else if (!task_submit_there(thread, known, args, count, &ref, &status)) {
+        api_leave(thread);
+        return submit_any(definition, name, options, args, count);
+    }
     if (base_unlikely(status != RAYMPI_OK))
         return submit_refused(thread, status, known->name);
     api_leave(thread);

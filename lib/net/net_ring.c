@@ -1,31 +1,6 @@
 /* Single-producer single-consumer ring: see net_ring.h. */
 #include "net/net_ring.h"
 
-#define RING_MAGIC UINT64_C(0xa5)
-
-/** What precedes the payload. Mark, from the low bits: size 16, type 16, attempt 16, kind 8, magic 8. */
-struct ring_header {
-    _Atomic uint64_t mark;
-    uint32_t epoch;
-    uint32_t total;
-};
-_Static_assert(sizeof(struct ring_header) == 16, "payload follows the header at a multiple of 8");
-
-static uint64_t ring_mark(enum net_ring_kind kind, uint32_t size, uint16_t type, uint16_t attempt)
-{
-    return RING_MAGIC << 56 | (uint64_t)kind << 48 | (uint64_t)attempt << 32 | (uint64_t)type << 16 | size;
-}
-
-static struct ring_header *ring_header(struct net_ring *ring, uint32_t index)
-{
-    return (struct ring_header *)(void *)(ring->data + index);
-}
-
-static uint32_t ring_bytes(uint32_t size)
-{
-    return (uint32_t)base_align_up(sizeof(struct ring_header) + size, 8);
-}
-
 void net_ring_writer_init(struct net_ring_writer *writer, void *memory, uint32_t bytes)
 {
     *writer = (struct net_ring_writer){.ring = memory, .capacity = bytes - (uint32_t)sizeof(struct net_ring)};
@@ -38,7 +13,7 @@ void net_ring_reader_init(struct net_ring_reader *reader, void *memory, uint32_t
 
 uint32_t net_ring_record_max(uint32_t capacity)
 {
-    return capacity / 4 / 8 * 8 - (uint32_t)sizeof(struct ring_header);
+    return capacity / 4 / 8 * 8 - (uint32_t)sizeof(struct net_ring_header);
 }
 
 /** Looks for `need` bytes, with the cursor last seen first: the consumer's line is only touched when that is
@@ -54,7 +29,7 @@ static bool ring_has_room(struct net_ring_writer *writer, uint64_t need)
 
 void *net_ring_reserve(struct net_ring_writer *writer, uint32_t size)
 {
-    uint32_t bytes = ring_bytes(size);
+    uint32_t bytes = net_ring_bytes(size);
     uint32_t left = writer->capacity - writer->index;
     uint32_t skip = bytes > left ? left : 0;
     uint64_t need = skip + bytes + sizeof(uint64_t); /* and the mark after it, which is set to zero */
@@ -67,27 +42,27 @@ void *net_ring_reserve(struct net_ring_writer *writer, uint32_t size)
             return NULL;
     }
     writer->start = skip > 0 ? 0 : writer->index;
-    return writer->ring->data + writer->start + sizeof(struct ring_header);
+    return writer->ring->data + writer->start + sizeof(struct net_ring_header);
 }
 
 void net_ring_publish(struct net_ring_writer *writer, const struct net_ring_record *record)
 {
-    uint32_t bytes = ring_bytes(record->size);
+    uint32_t bytes = net_ring_bytes(record->size);
     uint32_t next = writer->start + bytes == writer->capacity ? 0 : writer->start + bytes;
-    struct ring_header *header = ring_header(writer->ring, writer->start);
-    uint64_t mark = ring_mark(record->kind, record->size, record->type, record->attempt);
+    struct net_ring_header *header = net_ring_header_at(writer->ring, writer->start);
+    uint64_t mark = net_ring_mark(record->kind, record->size, record->type, record->attempt);
     header->epoch = record->epoch;
     header->total = record->total;
-    atomic_store_explicit(&ring_header(writer->ring, next)->mark, 0, memory_order_relaxed);
+    atomic_store_explicit(&net_ring_header_at(writer->ring, next)->mark, 0, memory_order_relaxed);
     /* Release: payload, header and the zero of the next mark are there before this mark is. */
     if (base_likely(writer->start == writer->index)) {
         atomic_store_explicit(&header->mark, mark, memory_order_release);
         writer->put += bytes;
     } else {
-        struct ring_header *here = ring_header(writer->ring, writer->index);
+        struct net_ring_header *here = net_ring_header_at(writer->ring, writer->index);
         atomic_store_explicit(&header->mark, mark, memory_order_relaxed);
         /* Release: the consumer, sent to the beginning by this mark, finds the record there complete. */
-        atomic_store_explicit(&here->mark, ring_mark(NET_RING_SKIP, 0, 0, 0), memory_order_release);
+        atomic_store_explicit(&here->mark, net_ring_mark(NET_RING_SKIP, 0, 0, 0), memory_order_release);
         writer->put += writer->capacity - writer->index + bytes;
     }
     writer->index = next;
@@ -96,12 +71,12 @@ void net_ring_publish(struct net_ring_writer *writer, const struct net_ring_reco
 static enum net_ring_state ring_decode(const struct net_ring_reader *reader, uint64_t mark,
                                        struct net_ring_record *record)
 {
-    const struct ring_header *header = ring_header(reader->ring, reader->index);
+    const struct net_ring_header *header = net_ring_header_at(reader->ring, reader->index);
     record->kind = (enum net_ring_kind)(mark >> 48 & 0xff);
     record->size = (uint32_t)(mark & 0xffff);
-    if (mark >> 56 != RING_MAGIC || record->kind < NET_RING_MESSAGE || record->kind > NET_RING_NEXT ||
+    if (mark >> 56 != NET_RING_MAGIC || record->kind < NET_RING_MESSAGE || record->kind > NET_RING_NEXT ||
         record->size > net_ring_record_max(reader->capacity) ||
-        ring_bytes(record->size) > reader->capacity - reader->index)
+        net_ring_bytes(record->size) > reader->capacity - reader->index)
         return NET_RING_CORRUPT;
     record->type = (uint16_t)(mark >> 16);
     record->attempt = (uint16_t)(mark >> 32);
@@ -115,27 +90,22 @@ enum net_ring_state net_ring_peek(struct net_ring_reader *reader, struct net_rin
 {
     /* Acquire: what was written before the mark was published is seen after it. */
     uint64_t mark =
-        atomic_load_explicit(&ring_header(reader->ring, reader->index)->mark, memory_order_acquire);
+        atomic_load_explicit(&net_ring_header_at(reader->ring, reader->index)->mark, memory_order_acquire);
     if (mark == 0)
         return NET_RING_EMPTY;
-    if (base_unlikely(mark == ring_mark(NET_RING_SKIP, 0, 0, 0))) {
+    if (base_unlikely(mark == net_ring_mark(NET_RING_SKIP, 0, 0, 0))) {
         if (reader->index == 0)
             return NET_RING_CORRUPT;
         reader->taken += reader->capacity - reader->index;
         reader->index = 0;
         /* Visible by the acquire above: it was written before the skip mark. */
-        mark = atomic_load_explicit(&ring_header(reader->ring, 0)->mark, memory_order_acquire);
+        mark = atomic_load_explicit(&net_ring_header_at(reader->ring, 0)->mark, memory_order_acquire);
     }
     return ring_decode(reader, mark, record);
 }
 
-bool net_ring_consume(struct net_ring_reader *reader, const struct net_ring_record *record)
+bool net_ring_tell(struct net_ring_reader *reader)
 {
-    uint32_t bytes = ring_bytes(record->size);
-    reader->index = reader->index + bytes == reader->capacity ? 0 : reader->index + bytes;
-    reader->taken += bytes;
-    if (reader->taken - reader->told < reader->capacity / 4)
-        return false;
     reader->told = reader->taken;
     /* Release: our reads of the records are done before the producer may write over them. */
     atomic_store_explicit(&reader->ring->taken, reader->taken, memory_order_release);

@@ -13,6 +13,8 @@
 
 #include "base/base.h"
 
+#include <string.h>
+
 enum net_ring_kind {
     NET_RING_MESSAGE = 1, /* a whole message */
     NET_RING_FIRST,       /* first part of a long one */
@@ -26,6 +28,33 @@ struct net_ring {
     _Alignas(BASE_CACHE_LINE) _Atomic uint32_t blocked; /* the producer waits for room */
     _Alignas(BASE_CACHE_LINE) char data[];
 };
+
+#define NET_RING_MAGIC UINT64_C(0xa5)
+
+/** What precedes the payload. Mark, from the low bits: size 16, type 16, attempt 16, kind 8, magic 8. */
+struct net_ring_header {
+    _Atomic uint64_t mark;
+    uint32_t epoch;
+    uint32_t total;
+};
+_Static_assert(sizeof(struct net_ring_header) == 16, "payload follows the header at a multiple of 8");
+
+static inline uint64_t net_ring_mark(enum net_ring_kind kind, uint32_t size, uint16_t type, uint16_t attempt)
+{
+    return NET_RING_MAGIC << 56 | (uint64_t)kind << 48 | (uint64_t)attempt << 32 | (uint64_t)type << 16 |
+           size;
+}
+
+static inline struct net_ring_header *net_ring_header_at(struct net_ring *ring, uint32_t index)
+{
+    return (struct net_ring_header *)(void *)(ring->data + index);
+}
+
+/** Of a record with so much payload. */
+static inline uint32_t net_ring_bytes(uint32_t size)
+{
+    return (uint32_t)base_align_up(sizeof(struct net_ring_header) + size, 8);
+}
 
 struct net_ring_writer {
     struct net_ring *ring;
@@ -77,7 +106,60 @@ static inline bool net_ring_ready(const struct net_ring_reader *reader)
     const _Atomic uint64_t *mark = (const _Atomic uint64_t *)(void *)(reader->ring->data + reader->index);
     return atomic_load_explicit((_Atomic uint64_t *)mark, memory_order_relaxed) != 0;
 }
+/** Tells the producer how far the consumer is; true when it was blocked and should be woken. */
+bool net_ring_tell(struct net_ring_reader *reader);
+static inline bool net_ring_gone(struct net_ring_reader *reader, uint32_t bytes)
+{
+    uint32_t next = reader->index + bytes;
+    reader->index = next == reader->capacity ? 0 : next;
+    reader->taken += bytes;
+    return base_unlikely(reader->taken - reader->told >= reader->capacity / 4) && net_ring_tell(reader);
+}
 /** Gives the record back; true when the producer was blocked and should be woken. */
-bool net_ring_consume(struct net_ring_reader *reader, const struct net_ring_record *record);
+static inline bool net_ring_consume(struct net_ring_reader *reader, const struct net_ring_record *record)
+{
+    return net_ring_gone(reader, net_ring_bytes(record->size));
+}
+
+/* ---- the commonest record: a whole message that neither waits nor goes round the end of the ring */
+
+/** Writes and publishes it; false: it is none, or there is no room. At most record_max bytes. */
+static inline bool net_ring_put_short(struct net_ring_writer *writer, uint16_t type, uint32_t epoch,
+                                      const void *data, uint32_t size)
+{
+    uint32_t bytes = net_ring_bytes(size), next = writer->index + bytes;
+    if (base_unlikely(next >= writer->capacity ||
+                      writer->capacity - (writer->put - writer->taken) < bytes + sizeof(uint64_t)))
+        return false;
+    struct net_ring_header *header = net_ring_header_at(writer->ring, writer->index);
+    header->epoch = epoch;
+    header->total = size;
+    if (base_likely(size > 0))
+        memcpy(header + 1, data, size);
+    atomic_store_explicit(&net_ring_header_at(writer->ring, next)->mark, 0, memory_order_relaxed);
+    writer->put += bytes;
+    writer->index = next;
+    /* Release: as in net_ring_publish(). */
+    atomic_store_explicit(&header->mark, net_ring_mark(NET_RING_MESSAGE, size, type, 0),
+                          memory_order_release);
+    return true;
+}
+
+/** The next record, if it is such a one and well-formed; NULL: it is not, see net_ring_peek(). After it was
+ * used: net_ring_gone() with `bytes`. */
+static inline const struct net_ring_header *net_ring_peek_short(const struct net_ring_reader *reader,
+                                                                uint64_t *mark, uint32_t *bytes)
+{
+    const struct net_ring_header *header = net_ring_header_at(reader->ring, reader->index);
+    /* Acquire: what was written before the mark was published is seen after it. */
+    *mark = atomic_load_explicit(&((struct net_ring_header *)header)->mark, memory_order_acquire);
+    uint32_t size = (uint32_t)(*mark & 0xffff);
+    *bytes = net_ring_bytes(size);
+    if (base_unlikely(*mark >> 32 != (NET_RING_MAGIC << 24 | NET_RING_MESSAGE << 16) ||
+                      header->total != size || *bytes > reader->capacity / 4 ||
+                      *bytes > reader->capacity - reader->index))
+        return NULL;
+    return header;
+}
 
 #endif

@@ -54,6 +54,7 @@ struct shm_out {
     _Alignas(BASE_CACHE_LINE) struct base_spin lock;
     struct net_ring_writer writer; /* ring NULL until first used */
     uint32_t record_max;
+    uint32_t short_end; /* shorter messages go straight into the ring, if that has room; 0: none do */
     struct shm_parcel *first, **last;
     struct shm_block *blocks, *block_last; /* oldest first */
     _Atomic int open;                      /* the ring is there */

@@ -140,6 +140,23 @@ static int shm_in_take(struct shm_net *shm, int source, int budget, int records)
     struct shm_in *in = &shm->in[source];
     int delivered = 0;
     while (!in->closed && delivered < budget && records-- > 0) {
+        uint64_t mark;
+        uint32_t bytes;
+        const struct net_ring_header *header = net_ring_peek_short(&in->reader, &mark, &bytes);
+        if (base_likely(header != NULL && in->whole == NULL)) {
+            struct net_message message = {.type = (uint16_t)(mark >> 16),
+                                          .epoch = header->epoch,
+                                          .source = source,
+                                          .data = header + 1,
+                                          .length = header->total};
+            net_deliver(&shm->net, &message);
+            delivered++;
+            if (base_unlikely(net_ring_gone(&in->reader, bytes)))
+                shm_knock(shm, source);
+            continue;
+        }
+        if (mark == 0)
+            break;
         struct net_ring_record record;
         enum net_ring_state state = net_ring_peek(&in->reader, &record);
         if (state == NET_RING_EMPTY)

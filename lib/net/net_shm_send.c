@@ -167,24 +167,10 @@ int shm_reach(struct net *net, int peer)
                               "no memory in /dev/shm for messages to rank %d: free some", peer);
 }
 
-/** A short message while nothing waits: straight into the ring. */
-static inline bool shm_out_direct(struct shm_net *shm, struct shm_out *out, const struct shm_parcel *parcel)
+/** After what decides about it has changed: nothing may overtake a parcel, or go to a rank that is gone. */
+static void shm_out_judge(struct shm_out *out)
 {
-    const struct net_piece *piece = parcel->cursor.piece;
-    if (out->first != NULL || parcel->total > out->record_max || parcel->total != piece->length)
-        return false;
-    void *room = net_ring_reserve(&out->writer, parcel->total);
-    if (room == NULL)
-        return false;
-    if (parcel->total > 0)
-        memcpy(room, piece->data, parcel->total);
-    struct net_ring_record record = {.kind = NET_RING_MESSAGE,
-                                     .type = parcel->type,
-                                     .epoch = net_epoch(&shm->net),
-                                     .size = parcel->total,
-                                     .total = parcel->total};
-    net_ring_publish(&out->writer, &record);
-    return true;
+    out->short_end = out->writer.ring == NULL || out->first != NULL || out->gone ? 0 : out->record_max + 1;
 }
 
 static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struct shm_parcel *parcel)
@@ -199,12 +185,13 @@ static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struc
      */
     _Atomic uint64_t *sent = &shm->net.boards[shm->net.rank].sent;
     atomic_fetch_add_explicit(sent, 1, memory_order_relaxed);
-    if (base_likely(opened) &&
-        (shm_out_direct(shm, out, parcel) || (out->first == NULL && shm_parcel_write(shm, out, parcel))))
+    shm_out_judge(out);
+    if (base_likely(opened) && out->first == NULL && shm_parcel_write(shm, out, parcel))
         return RAYMPI_OK;
     int status = shm_out_queue(shm, out, parcel);
     if (status == RAYMPI_OK && !opened)
         shm_out_unopened(shm, out, peer);
+    shm_out_judge(out);
     /* The receiver drops the parts it has when the next message begins. */
     if (status != RAYMPI_OK)
         atomic_fetch_sub_explicit(sent, 1, memory_order_relaxed);
@@ -230,19 +217,43 @@ static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_pi
     return RAYMPI_OK;
 }
 
+/** A short message while nothing waits: straight into the ring. */
+static inline bool shm_out_short(struct shm_net *shm, struct shm_out *out, uint16_t type,
+                                 const struct net_piece *piece, size_t length)
+{
+    if (base_unlikely(length >= out->short_end || piece->length != length))
+        return false;
+    /* Counted before the message becomes visible, see shm_out_put(). */
+    _Atomic uint64_t *sent = &shm->net.boards[shm->net.rank].sent;
+    atomic_fetch_add_explicit(sent, 1, memory_order_relaxed);
+    if (base_likely(
+            net_ring_put_short(&out->writer, type, net_epoch(&shm->net), piece->data, (uint32_t)length)))
+        return true;
+    atomic_fetch_sub_explicit(sent, 1, memory_order_relaxed);
+    return false;
+}
+
+static __attribute__((noinline)) int shm_out_long(struct shm_net *shm, struct shm_out *out, int peer,
+                                                  uint16_t type, const struct net_piece *pieces,
+                                                  size_t length)
+{
+    struct shm_parcel parcel = {.cursor = {.piece = pieces}, .type = type, .total = (uint32_t)length};
+    return shm_out_put(shm, out, peer, &parcel);
+}
+
 int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
              size_t length)
 {
     struct shm_net *shm = shm_of(net);
     struct shm_out *out = &shm->out[peer];
-    int status;
+    int status = RAYMPI_OK;
     (void)count;
     if (base_unlikely(peer == net->rank)) {
         status = shm_send_self(shm, type, pieces, length);
     } else {
-        struct shm_parcel parcel = {.cursor = {.piece = pieces}, .type = type, .total = (uint32_t)length};
         base_spin_lock(&out->lock);
-        status = shm_out_put(shm, out, peer, &parcel);
+        if (base_unlikely(!shm_out_short(shm, out, type, pieces, length)))
+            status = shm_out_long(shm, out, peer, type, pieces, length);
         if (base_likely(status == RAYMPI_OK)) /* under the lock: a load and a store do */
             atomic_store_explicit(&out->bytes,
                                   atomic_load_explicit(&out->bytes, memory_order_relaxed) + length,
@@ -290,6 +301,7 @@ static bool shm_out_flush(struct shm_net *shm, struct shm_out *out, int peer)
     uint64_t before = out->writer.put;
     while (out->first != NULL && shm_parcel_write(shm, out, out->first))
         shm_parcel_pop(shm, out);
+    shm_out_judge(out);
     return out->writer.put != before;
 }
 
@@ -322,5 +334,6 @@ void shm_out_drop(struct shm_net *shm, int peer, bool gone)
     if (out->unopened)
         atomic_fetch_sub(&shm->unopened, 1);
     out->unopened = false;
+    shm_out_judge(out);
     base_spin_unlock(&out->lock);
 }

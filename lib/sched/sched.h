@@ -105,6 +105,8 @@ void sched_unpark(struct sched_parker *parker);
  * this worker, gives up: true when done. For waits that end soon, before the detour of a park. Not from
  * handlers. */
 bool sched_spin(struct sched *sched, bool (*done)(void *arg), void *arg);
+/** The same, whatever else there is to do: for a caller that would only add to it. */
+bool sched_help(struct sched *sched, bool (*done)(void *arg), void *arg);
 /** Lets other items and messages go first. */
 void sched_yield_fiber(struct sched *sched);
 /** Calls visit for everything that is parked now (under the lists' locks: it must not block). */

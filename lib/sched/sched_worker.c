@@ -373,7 +373,7 @@ static bool spin_on(const struct sched *sched, struct spin *spin)
     return now < spin->end;
 }
 
-bool sched_spin(struct sched *sched, bool (*done)(void *arg), void *arg)
+static bool spin_until(struct sched *sched, bool (*done)(void *arg), void *arg, bool with_work)
 {
     struct worker *self = worker_self();
     struct spin spin = {0, 0};
@@ -381,7 +381,7 @@ bool sched_spin(struct sched *sched, bool (*done)(void *arg), void *arg)
     if (!self || self->sched != sched || sched->config.cooperative)
         return false;
     bool before = worker_main_inside(self, true);
-    while (!worker_has_work(self)) {
+    while (with_work || !worker_has_work(self)) {
         sched_poll(sched, self->index, POLL_BUDGET);
         found = done(arg);
         if (found || !spin_on(sched, &spin))
@@ -389,6 +389,16 @@ bool sched_spin(struct sched *sched, bool (*done)(void *arg), void *arg)
     }
     worker_main_inside(self, before);
     return found;
+}
+
+bool sched_spin(struct sched *sched, bool (*done)(void *arg), void *arg)
+{
+    return spin_until(sched, done, arg, false);
+}
+
+bool sched_help(struct sched *sched, bool (*done)(void *arg), void *arg)
+{
+    return spin_until(sched, done, arg, true);
 }
 
 /* Looks around for a while, then sleeps. Asks the rooms above for work only when nothing has come for a

@@ -63,6 +63,8 @@ struct task_plan {
     int node;        /* must run there, if on_node; else -1 */
     bool on_node;
     bool plain;   /* a task with one result that may run anywhere */
+    bool there;   /* one with one result that runs on `node` */
+    bool checked; /* then: that has been looked at, and can be; atomic */
     bool spread;  /* round robin over the ranks that have it */
     bool is_void; /* num_returns = NONE: the one ref tells the end only */
 };
@@ -492,6 +494,10 @@ struct task_request {
 };
 /** Submits; gives the refs of its results (in the current scope). On error every ref holds it. */
 int task_submit(struct task_room *room, const struct task_request *request, raympi_ref *refs, size_t count);
+/** The same for a task without options whose definition's plan is `there`. Nothing has happened, and false,
+ * where that has to be looked at first. */
+bool task_submit_there(struct task_thread *thread, struct task_function *function, const raympi_value *args,
+                       size_t count, raympi_ref *ref, int *status);
 /** A ref that holds an error of this caller. */
 raympi_ref task_error_ref(struct task_room *room, int code, const char *task, const char *message);
 

@@ -115,6 +115,7 @@ static int add_definition(raympi_definition *definition)
     function->is_class = definition->body == NULL;
     task_plan_init(&function->plan, &definition->options);
     function->plan.plain = function->plan.plain && !function->is_class;
+    function->plan.there = function->plan.there && !function->is_class;
     definition->internal[0] = function;
     return RAYMPI_OK;
 }

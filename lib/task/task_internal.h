@@ -124,7 +124,23 @@ void task_send_failed(struct task *task, const struct value *error);
 /* task_run.c */
 void task_dispatch(struct task *task);
 /** A task of this rank's has ended. */
-void task_count_ended(struct task_room *room);
+static inline void task_count_ended(struct task_room *room)
+{
+    struct task_thread *thread = task_self;
+    if (base_likely(thread != NULL))
+        task_count(&thread->ended);
+    else
+        __atomic_fetch_add(&room->ended_threads_ended, 1, __ATOMIC_RELAXED);
+}
+/** One was given to another rank; for the statistics. */
+static inline void task_count_sent(struct task_room *room)
+{
+    struct task_thread *thread = task_self;
+    if (base_likely(thread != NULL))
+        trace_count(thread->trace, TRACE_COUNT_SENT, 1);
+    else
+        atomic_fetch_add_explicit(&room->sent_away, 1, memory_order_relaxed);
+}
 void task_complete_returns(struct task *task, struct result *results, const struct value *error);
 void object_set_alias(struct task_room *room, struct object *object, struct object *target);
 
@@ -132,8 +148,17 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
 void task_on_steal(void *arg, const struct net_message *message);
 void task_on_no_work(void *arg, const struct net_message *message);
 void task_idle(void *arg);
-/** Slows a submitter down whose tasks the job, or rank `there` (-1: none by name), can not keep up with. */
-void task_credit_wait(struct task_room *room, int there);
+/** Slows a submitter down that asks rank `there` by name for more than that can keep up with. */
+void task_credit_look(struct task_room *room, int there);
+#define TASK_CREDITS                                                                                         \
+    16384 /* tasks of ours that another rank may have at once, where it is asked for by name */
+static inline void task_credit_wait(struct task_room *room, int there)
+{
+    if (there != room->config.rank &&
+        base_unlikely(atomic_load_explicit(&room->inflight[there], memory_order_relaxed) >= TASK_CREDITS ||
+                      net_pending(room->net, there) > 0))
+        task_credit_look(room, there);
+}
 static inline void task_backlog_wait(struct task_room *room, int there)
 {
     if (there >= 0)

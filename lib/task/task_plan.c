@@ -131,7 +131,9 @@ void task_plan_init(struct task_plan *plan, const raympi_options *definition)
     if (plan->status != RAYMPI_OK)
         return;
     plan_apply(plan, definition);
-    plan->plain = plan->num_returns == 1 && !plan->is_void && !plan->on_node && !plan->spread;
+    bool single = plan->num_returns == 1 && !plan->is_void && !plan->spread;
+    plan->plain = single && !plan->on_node;
+    plan->there = single && plan->on_node;
 }
 
 /* The node that is asked for by name. */
@@ -177,5 +179,7 @@ int task_plan_make(struct task_plan *plan, const struct task_room *room, const s
     }
     if (status == RAYMPI_OK && plan->on_node)
         status = node_check(room, request->function, plan->node);
+    if (status == RAYMPI_OK && !options)
+        __atomic_store_n(&request->function->plan.checked, true, __ATOMIC_RELAXED);
     return status;
 }

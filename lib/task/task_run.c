@@ -37,15 +37,6 @@ void task_dispatch(struct task *task)
 
 /* ---- results */
 
-void task_count_ended(struct task_room *room)
-{
-    struct task_thread *thread = task_self;
-    if (base_likely(thread != NULL))
-        task_count(&thread->ended);
-    else
-        __atomic_fetch_add(&room->ended_threads_ended, 1, __ATOMIC_RELAXED);
-}
-
 struct alias_waiter {
     struct waiter waiter;
     struct task_room *room;

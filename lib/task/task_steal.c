@@ -1,9 +1,9 @@
 /* Where a task goes, and how idle ranks get work. */
 #include "task/task_internal.h"
 
-#define LOCAL_SHORT   2     /* tasks per worker that wait here before others are considered */
-#define CANDIDATES    8     /* ranks that are considered then */
-#define CREDITS       16384 /* tasks of ours that another rank may have at once, where it is asked for by name */
+#define LOCAL_SHORT   2  /* tasks per worker that wait here before others are considered */
+#define CANDIDATES    8  /* ranks that are considered then */
+#define FULL_REST     16 /* submissions that do not wait for room in the ring after one that did in vain */
 #define SLOW_LOOK     UINT64_C(200000)     /* ns between two looks of a submitter that is slowed down */
 #define SLOW_PATIENCE UINT64_C(1000000000) /* ns without the end of a task */
 #define STEAL_MOST    32                   /* tasks given away at once */
@@ -119,12 +119,29 @@ void task_backlog_look(struct task_room *room)
         slow_down(room, left_of_all, 0, most - most / 4, "room in the backlog");
 }
 
-/* At most CREDITS tasks are on their way to a rank that was asked for by name, or wait there: their ends need
- * no credit, so they always come back. */
-void task_credit_wait(struct task_room *room, int there)
+struct room_there {
+    struct net *net;
+    int rank;
+};
+
+static bool ring_has_room(void *arg)
 {
-    if (there != room->config.rank && base_unlikely(left_there(room, there) >= CREDITS))
-        slow_down(room, left_there, there, CREDITS, "credit");
+    struct room_there *there = arg;
+    return net_pending(there->net, there->rank) == 0;
+}
+
+/* At most TASK_CREDITS tasks are on their way to a rank that was asked for by name, or wait there: their ends
+ * need no credit, so they always come back. What the ring to it can not take would be copied twice: while its
+ * end is read quickly, waiting for room takes less time. */
+void task_credit_look(struct task_room *room, int there)
+{
+    static __thread unsigned rest __attribute__((tls_model("initial-exec")));
+    if (left_there(room, there) >= TASK_CREDITS)
+        slow_down(room, left_there, there, TASK_CREDITS, "credit");
+    if (rest > 0)
+        rest--;
+    else if (!sched_help(room->sched, ring_has_room, &(struct room_there){room->net, there}))
+        rest = FULL_REST;
 }
 
 void task_idle(void *arg)

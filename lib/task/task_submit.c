@@ -411,3 +411,31 @@ int task_submit_args(struct task *task, const raympi_value *args, size_t count)
     task_depend(task);
     return RAYMPI_OK;
 }
+
+bool task_submit_there(struct task_thread *thread, struct task_function *function, const raympi_value *args,
+                       size_t count, raympi_ref *ref, int *status)
+{
+    struct task_room *room = thread->room;
+    const struct task_plan *plan = &function->plan;
+    if (base_unlikely(!__atomic_load_n(&plan->checked, __ATOMIC_RELAXED)))
+        return false;
+    task_credit_wait(room, plan->node);
+    task_backlog_check(room, thread);
+    struct task *task = task_make(room, function, thread->context);
+    *status = RAYMPI_ERR_MEMORY;
+    if (base_unlikely(!task))
+        return true;
+    ref->handle = object_handle(task_object(task));
+    task->node = plan->node;
+    if (count > 0) {
+        *status = task_submit_args(task, args, count);
+        return true;
+    }
+    task_count(&thread->submitted);
+    *status = RAYMPI_OK;
+    if (plan->node != room->config.rank)
+        task_send(room, task, plan->node);
+    else
+        sched_push_pinned(room->sched, &task->item);
+    return true;
+}

@@ -100,26 +100,34 @@ static bool read_args(struct task_room *room, struct reader *reader, struct task
     return true;
 }
 
+/* False: it says what can not be. */
+static inline bool head_take(struct task_room *room, const struct task_head *head, struct task *task)
+{
+    struct object *record = task_object(task);
+    task->owner = head->owner;
+    task->node = head->node;
+    task->name_hash = head->name_hash;
+    task->actor = head->actor;
+    task->actor_object = NULL;
+    task->lane = NULL;
+    record->parent = head->parent;
+    record->child = head->index;
+    record->attempt = head->attempt;
+    task->flags = TASK_POOLED | TASK_FOREIGN | (head->flags & TASK_VOID);
+    if ((unsigned)head->owner >= (unsigned)room->config.size || !head->returns ||
+        head->returns > TASK_RETURNS_MAX)
+        return false;
+    task->returns = head->returns;
+    return true;
+}
+
 static bool read_task(struct task_room *room, struct reader *reader, struct task *task)
 {
     struct task_head head = {0};
-    struct object *record = task_object(task);
     read_bytes(reader, &head, sizeof head);
-    task->owner = head.owner;
-    task->node = head.node;
-    task->name_hash = head.name_hash;
-    task->actor = head.actor;
-    task->actor_object = NULL;
-    task->lane = NULL;
-    record->parent = head.parent;
-    record->child = head.index;
-    record->attempt = head.attempt;
-    task->flags = TASK_POOLED | TASK_FOREIGN | (head.flags & TASK_VOID);
-    if (reader->failed || head.owner < 0 || head.owner >= room->config.size || !head.returns ||
-        head.returns > TASK_RETURNS_MAX)
+    if (!head_take(room, &head, task) || reader->failed)
         return false;
-    task->returns = head.returns;
-    record->count.handle = read_u64(reader);
+    task_object(task)->count.handle = read_u64(reader);
     if (head.returns > 1) {
         size_t bytes = (head.returns - 1u) * sizeof(uint64_t);
         task->more = base_alloc_sure(bytes, "task", "the results of another rank's task");
@@ -128,14 +136,17 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
     return head.arg_count == 0 ? !reader->failed : read_args(room, reader, task, head.arg_count);
 }
 
-/* The message of a task; the same bytes in a shorter way for one without arguments and with one result. */
+/* The commonest task as it lies in a message: no arguments, one result. */
+struct task_small {
+    struct task_head head;
+    uint64_t handle;
+};
+
+/* The message of a task. */
 static int send_task(struct task_room *room, struct task *task, int rank)
 {
     if (base_likely(task->arg_count == 0 && task->returns == 1)) {
-        struct {
-            struct task_head head;
-            uint64_t handle;
-        } small = {head_of(task), task_result(task, 0)};
+        struct task_small small = {head_of(task), task_result(task, 0)};
         struct net_piece piece = {&small, sizeof small};
         return net_send(room->net, rank, TASK_MESSAGE_TASK, &piece, 1);
     }
@@ -160,7 +171,7 @@ void task_send(struct task_room *room, struct task *task, int rank)
         task->runner = rank;
         atomic_fetch_add_explicit(&room->inflight[rank], 1, memory_order_relaxed);
     }
-    atomic_fetch_add_explicit(&room->sent_away, 1, memory_order_relaxed);
+    task_count_sent(room);
     int status = send_task(room, task, rank);
     if (status == RAYMPI_OK) {
         if (!own)
@@ -173,15 +184,27 @@ void task_send(struct task_room *room, struct task *task, int rank)
     task_fail(task, status, base_detail());
 }
 
+/* False: it is malformed. */
+static inline bool task_arrives(struct task_room *room, const struct net_message *message, struct task *task)
+{
+    const struct task_small *small = message->data;
+    if (base_likely(message->length == sizeof *small && small->head.arg_count == 0 &&
+                    small->head.returns == 1)) {
+        task_object(task)->count.handle = small->handle;
+        return head_take(room, &small->head, task);
+    }
+    struct reader reader = {message->data, (const char *)message->data + message->length, false};
+    return read_task(room, &reader, task);
+}
+
 void task_on_task(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
-    struct reader reader = {message->data, (const char *)message->data + message->length, false};
     struct task *task;
     int tries = 0;
     while (!(task = task_new(room)))
         base_await_memory(&tries, "task", "a task from another rank");
-    if (!read_task(room, &reader, task)) {
+    if (base_unlikely(!task_arrives(room, message, task))) {
         base_log(BASE_LOG_ERROR, "task", "a task from rank %d could not be read: malformed", message->source);
         task_free(task);
         return;
@@ -436,17 +459,29 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
     return true;
 }
 
+/* The task whose end is told, of this rank's; NULL: it can not be. */
+static inline struct task *task_told(struct task_room *room, uint64_t handle)
+{
+    struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
+    struct task *task = object ? object_producer(object) : NULL;
+    return base_likely(task && task->flags & TASK_SENT) ? task : NULL;
+}
+
 /* False: it is not of that kind, and nothing has happened. */
-static bool small_done(struct task_room *room, struct task *task, struct object *object,
-                       const struct net_message *message)
+static inline bool small_done(struct task_room *room, const struct net_message *message)
 {
     const struct done_small *done = message->data;
     size_t head = offsetof(struct done_small, bytes);
-    if (message->length < head || message->length > sizeof *done || task->returns != 1 ||
-        done->returns != 1 || task->flags & TASK_VOID || done->accepted != 0 || done->alias != 0 ||
-        done->value.kind != VALUE_INLINE || done->value.nested != 0 ||
-        done->value.length != message->length - head)
+    if (base_unlikely(message->length < head || message->length > sizeof *done || done->returns != 1 ||
+                      done->accepted != 0 || done->alias != 0 || done->value.kind != VALUE_INLINE ||
+                      done->value.nested != 0 || done->value.length != message->length - head))
         return false;
+    struct task *task = task_told(room, done->handle);
+    if (base_unlikely(!task || task->returns != 1 || task->flags & TASK_VOID))
+        return false;
+    struct object *object = task_object(task);
+    atomic_fetch_sub_explicit(&room->inflight[task->runner], !base_defect(DEFECT_LOST_CREDIT),
+                              memory_order_relaxed);
     task_free(task);
     object->value.kind = VALUE_INLINE;
     object->value.type = done->value.type;
@@ -465,20 +500,18 @@ static bool small_done(struct task_room *room, struct task *task, struct object 
 void task_on_done(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
+    if (base_likely(small_done(room, message)))
+        return;
     struct reader reader = {message->data, (const char *)message->data + message->length, false};
     uint64_t handle = read_u64(&reader);
-    struct object *object =
-        reader.failed || refcount_owner(handle) != room->config.rank ? NULL : object_by_slot(room, handle);
-    struct task *task = object ? object_producer(object) : NULL;
-    if (!task || !(task->flags & TASK_SENT)) {
+    struct task *task = reader.failed ? NULL : task_told(room, handle);
+    if (!task) {
         base_log(BASE_LOG_WARN, "task", "rank %d tells the end of a task (%#llx) that does not run there",
                  message->source, (unsigned long long)handle);
         return;
     }
     atomic_fetch_sub_explicit(&room->inflight[task->runner], !base_defect(DEFECT_LOST_CREDIT),
                               memory_order_relaxed);
-    if (base_likely(small_done(room, task, object, message)))
-        return;
     if (!read_accepted(&reader, task) || !read_results(room, &reader, task, message->source)) {
         task->flags &= (uint8_t)~TASK_SENT;
         task_fail(task, RAYMPI_ERR_MEMORY, "the message about its end could not be read");
