@@ -174,13 +174,17 @@ void net_deliver(struct net *net, const struct net_message *message)
         handler(net->handler_args[message->type], message);
     else
         net_malformed(net, message->source, "nobody handles its type");
+}
+
+void net_delivered(struct net *net, int messages, uint64_t bytes)
+{
     /* Only the poller writes these two, so a load and a store do. A message that nobody handles is received
      * all the same: it is no longer on its way. */
     _Atomic uint64_t *received = &net->boards[net->rank].received;
-    atomic_store_explicit(received, atomic_load_explicit(received, memory_order_relaxed) + 1,
+    atomic_store_explicit(received, atomic_load_explicit(received, memory_order_relaxed) + (uint64_t)messages,
                           memory_order_relaxed);
-    uint64_t bytes = atomic_load_explicit(&net->bytes_received, memory_order_relaxed);
-    atomic_store_explicit(&net->bytes_received, bytes + message->length, memory_order_relaxed);
+    uint64_t before = atomic_load_explicit(&net->bytes_received, memory_order_relaxed);
+    atomic_store_explicit(&net->bytes_received, before + bytes, memory_order_relaxed);
 }
 
 void net_died(struct net *net, int rank)
@@ -212,7 +216,7 @@ void net_cursor_copy(struct net_cursor *cursor, void *to, size_t length)
 void net_counters(const struct net *net, struct net_counters *counters)
 {
     const struct net_board *board = &net->boards[net->rank];
-    counters->sent = atomic_load_explicit(&board->sent, memory_order_relaxed);
+    counters->sent = net->operations->sent(net);
     counters->received = atomic_load_explicit(&board->received, memory_order_relaxed);
     counters->bytes_sent = net->operations->bytes_sent(net);
     counters->bytes_received = atomic_load_explicit(&net->bytes_received, memory_order_relaxed);

@@ -44,7 +44,7 @@ struct net_board {
     _Atomic uint32_t finalizing; /* main is in raympi_finalize and all its tasks have ended */
     _Atomic uint32_t idle_epoch; /* bumped whenever idle is withdrawn */
     _Alignas(BASE_CACHE_LINE) _Atomic uint64_t
-        sent;                  /* messages given to transports, counted before they are visible */
+        sent;                  /* messages given to transports, as of when this rank came to rest last */
     _Atomic uint64_t received; /* messages whose handler has returned */
     _Alignas(BASE_CACHE_LINE) _Atomic uint64_t
         task[4];              /* name hash of what the first 4 workers run, 0 = nothing */

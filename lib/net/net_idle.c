@@ -55,6 +55,8 @@ enum net_rest net_idle_publish(struct net *net)
     if (net->idle)
         return NET_REST_NO;
     net->idle = true;
+    /* Nobody sends while a rank is at rest, so this count is whole. */
+    atomic_store(&net->boards[net->rank].sent, net->operations->sent(net));
     /* seq_cst: the counters and what the caller wrote to its board are visible before "idle" is. */
     atomic_store(&net->boards[net->rank].idle, 1);
     uint32_t idle = atomic_fetch_add(&net->rest->idle, 1) + 1;

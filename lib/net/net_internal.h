@@ -18,7 +18,8 @@ struct net_operations {
     void (*wake_all)(struct net *net);
     uint64_t (*now)(const struct net *net);
     int (*dead_peer)(struct net *net);
-    void (*leave)(struct net *net); /* may be NULL */
+    void (*leave)(struct net *net);          /* may be NULL */
+    uint64_t (*sent)(const struct net *net); /* messages, all told to the board before a rest */
     uint64_t (*bytes_sent)(const struct net *net);
     void (*close)(struct net *net);
 };
@@ -52,8 +53,10 @@ int net_setup(struct net *net, const struct net_operations *operations, int rank
               struct net_board *boards, struct net_rest_words *rest);
 void net_teardown(struct net *net);
 
-/** Runs the handler of a message and counts it. */
+/** Runs the handler of a message. */
 void net_deliver(struct net *net, const struct net_message *message);
+/** Counts messages that were delivered, before the poll ends. */
+void net_delivered(struct net *net, int messages, uint64_t bytes);
 /** Counts a malformed message of `source`; one log line per source. */
 void net_malformed(struct net *net, int source, const char *what);
 /** Tells the death of a peer to whom it concerns. */

@@ -145,6 +145,7 @@ static const struct net_operations shm_operations = {
     .now = shm_now,
     .dead_peer = shm_dead_peer,
     .leave = shm_leave,
+    .sent = shm_sent,
     .bytes_sent = shm_bytes_sent,
     .close = shm_close,
 };

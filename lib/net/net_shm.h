@@ -59,7 +59,7 @@ struct shm_out {
     struct shm_block *blocks, *block_last; /* oldest first */
     _Atomic int open;                      /* the ring is there */
     _Atomic size_t waiting;                /* bytes in parcels */
-    _Atomic uint64_t bytes;                /* sent so far */
+    _Atomic uint64_t messages, bytes;      /* sent so far */
     bool gone;                             /* the peer died */
     bool unopened;                         /* parcels wait because there was no memory for the ring */
     uint64_t retry;                        /* then: when to try again */
@@ -108,6 +108,7 @@ struct shm_net {
     pthread_mutex_t self_lock;
     struct shm_self *self_first, **self_last;
     _Atomic int self_count;
+    _Atomic uint64_t self_messages; /* so far */
 };
 
 static inline struct shm_net *shm_of(const struct net *net)
@@ -139,6 +140,7 @@ static inline void shm_knock(struct shm_net *shm, int rank)
 int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
              size_t length);
 size_t shm_pending(struct net *net, int peer);
+uint64_t shm_sent(const struct net *net);
 uint64_t shm_bytes_sent(const struct net *net);
 int shm_reach(struct net *net, int peer);
 /** Moves parcels into rings; true when any moved. */

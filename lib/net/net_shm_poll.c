@@ -115,6 +115,7 @@ static bool shm_record_take(struct shm_net *shm, int source, const struct net_ri
         message.data = whole;
         message.length = record->total;
         net_deliver(&shm->net, &message);
+        net_delivered(&shm->net, 1, message.length);
         free(whole);
         return true;
     }
@@ -131,6 +132,7 @@ static bool shm_record_take(struct shm_net *shm, int source, const struct net_ri
         return false;
     }
     net_deliver(&shm->net, &message);
+    net_delivered(&shm->net, 1, message.length);
     return true;
 }
 
@@ -138,7 +140,8 @@ static bool shm_record_take(struct shm_net *shm, int source, const struct net_ri
 static int shm_in_take(struct shm_net *shm, int source, int budget, int records)
 {
     struct shm_in *in = &shm->in[source];
-    int delivered = 0;
+    int delivered = 0, few = 0;
+    uint64_t length = 0;
     while (!in->closed && delivered < budget && records-- > 0) {
         uint64_t mark;
         uint32_t bytes;
@@ -151,6 +154,8 @@ static int shm_in_take(struct shm_net *shm, int source, int budget, int records)
                                           .length = header->total};
             net_deliver(&shm->net, &message);
             delivered++;
+            few++;
+            length += message.length;
             if (base_unlikely(net_ring_gone(&in->reader, bytes)))
                 shm_knock(shm, source);
             continue;
@@ -169,6 +174,8 @@ static int shm_in_take(struct shm_net *shm, int source, int budget, int records)
         if (base_unlikely(net_ring_consume(&in->reader, &record)))
             shm_knock(shm, source);
     }
+    if (few > 0)
+        net_delivered(&shm->net, few, length);
     return delivered;
 }
 
@@ -223,6 +230,7 @@ static int shm_poll_self(struct shm_net *shm, int budget)
                                       .data = self->data,
                                       .length = self->length};
         net_deliver(&shm->net, &message);
+        net_delivered(&shm->net, 1, message.length);
         free(self);
         delivered++;
     }

@@ -181,10 +181,6 @@ static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struc
     /* Without memory for the ring (/dev/shm is full just now) the message waits: many of them are replies
      * that somebody depends on. */
     bool opened = base_likely(out->writer.ring != NULL) || shm_out_reopen(shm, out, peer);
-    /* Counted before the message becomes visible (publishing is a release): sent is never less than received.
-     */
-    _Atomic uint64_t *sent = &shm->net.boards[shm->net.rank].sent;
-    atomic_fetch_add_explicit(sent, 1, memory_order_relaxed);
     shm_out_judge(out);
     if (base_likely(opened) && out->first == NULL && shm_parcel_write(shm, out, parcel))
         return RAYMPI_OK;
@@ -192,10 +188,7 @@ static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struc
     if (status == RAYMPI_OK && !opened)
         shm_out_unopened(shm, out, peer);
     shm_out_judge(out);
-    /* The receiver drops the parts it has when the next message begins. */
-    if (status != RAYMPI_OK)
-        atomic_fetch_sub_explicit(sent, 1, memory_order_relaxed);
-    return status;
+    return status; /* MEMORY: the receiver drops the parts it has when the next message begins */
 }
 
 static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_piece *pieces, size_t length)
@@ -208,8 +201,8 @@ static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_pi
     message->length = length;
     struct net_cursor cursor = {.piece = pieces};
     net_cursor_copy(&cursor, message->data, length);
-    atomic_fetch_add_explicit(&shm->net.boards[shm->net.rank].sent, 1, memory_order_relaxed);
     pthread_mutex_lock(&shm->self_lock);
+    atomic_fetch_add_explicit(&shm->self_messages, 1, memory_order_relaxed);
     *shm->self_last = message;
     shm->self_last = &message->next;
     atomic_fetch_add_explicit(&shm->self_count, 1, memory_order_relaxed);
@@ -221,16 +214,17 @@ static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_pi
 static inline bool shm_out_short(struct shm_net *shm, struct shm_out *out, uint16_t type,
                                  const struct net_piece *piece, size_t length)
 {
-    if (base_unlikely(length >= out->short_end || piece->length != length))
-        return false;
-    /* Counted before the message becomes visible, see shm_out_put(). */
-    _Atomic uint64_t *sent = &shm->net.boards[shm->net.rank].sent;
-    atomic_fetch_add_explicit(sent, 1, memory_order_relaxed);
-    if (base_likely(
-            net_ring_put_short(&out->writer, type, net_epoch(&shm->net), piece->data, (uint32_t)length)))
-        return true;
-    atomic_fetch_sub_explicit(sent, 1, memory_order_relaxed);
-    return false;
+    return base_likely(length < out->short_end && piece->length == length) &&
+           net_ring_put_short(&out->writer, type, net_epoch(&shm->net), piece->data, (uint32_t)length);
+}
+
+/** Under the lock: a load and a store do. */
+static inline void shm_out_count(struct shm_out *out, size_t length)
+{
+    uint64_t messages = atomic_load_explicit(&out->messages, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&out->bytes, memory_order_relaxed);
+    atomic_store_explicit(&out->messages, messages + 1, memory_order_relaxed);
+    atomic_store_explicit(&out->bytes, bytes + length, memory_order_relaxed);
 }
 
 static __attribute__((noinline)) int shm_out_long(struct shm_net *shm, struct shm_out *out, int peer,
@@ -254,10 +248,8 @@ int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
         base_spin_lock(&out->lock);
         if (base_unlikely(!shm_out_short(shm, out, type, pieces, length)))
             status = shm_out_long(shm, out, peer, type, pieces, length);
-        if (base_likely(status == RAYMPI_OK)) /* under the lock: a load and a store do */
-            atomic_store_explicit(&out->bytes,
-                                  atomic_load_explicit(&out->bytes, memory_order_relaxed) + length,
-                                  memory_order_relaxed);
+        if (base_likely(status == RAYMPI_OK))
+            shm_out_count(out, length);
         base_spin_unlock(&out->lock);
     }
     shm_knock(shm, peer);
@@ -266,6 +258,14 @@ int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
     if (base_unlikely(atomic_load_explicit(&out->waiting, memory_order_relaxed) > 0))
         shm_knock(shm, net->rank);
     return status;
+}
+
+uint64_t shm_sent(const struct net *net)
+{
+    uint64_t sum = atomic_load_explicit(&shm_of(net)->self_messages, memory_order_relaxed);
+    for (int peer = 0; peer < net->size; peer++)
+        sum += atomic_load_explicit(&shm_of(net)->out[peer].messages, memory_order_relaxed);
+    return sum;
 }
 
 uint64_t shm_bytes_sent(const struct net *net)

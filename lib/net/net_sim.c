@@ -39,9 +39,9 @@ struct sim_node {
     bool wake;
     bool slept; /* is resumed from a sleep, which takes the wakes so far */
     struct sim_queue inbox;
-    size_t *pending;        /* bytes on their way to each peer */
-    _Atomic uint64_t bytes; /* sent so far */
-    bool *told;             /* deaths it was told of */
+    size_t *pending;              /* bytes on their way to each peer */
+    _Atomic uint64_t sent, bytes; /* sent so far */
+    bool *told;                   /* deaths it was told of */
 };
 
 struct net_sim {
@@ -176,7 +176,7 @@ static int sim_send(struct net *net, int peer, uint16_t type, const struct net_p
     message->length = length;
     struct net_cursor cursor = {.piece = pieces};
     net_cursor_copy(&cursor, message->data, length);
-    atomic_fetch_add_explicit(&net->boards[net->rank].sent, 1, memory_order_relaxed);
+    net_count(&node->sent, 1);
     net_count(&node->bytes, length);
     node->pending[peer] += length;
     int pair = net->rank * sim->size + peer;
@@ -216,6 +216,7 @@ static int sim_poll(struct net *net, int budget)
                                    .data = message->data,
                                    .length = message->length};
         net_deliver(net, &view);
+        net_delivered(net, 1, view.length);
         free(message);
         delivered++;
     }
@@ -287,6 +288,11 @@ static uint64_t sim_bytes_sent(const struct net *net)
     return atomic_load_explicit(&sim_of(net)->nodes[net->rank].bytes, memory_order_relaxed);
 }
 
+static uint64_t sim_sent(const struct net *net)
+{
+    return atomic_load_explicit(&sim_of(net)->nodes[net->rank].sent, memory_order_relaxed);
+}
+
 static const struct net_operations sim_operations = {
     .send = sim_send,
     .pending = sim_pending,
@@ -296,6 +302,7 @@ static const struct net_operations sim_operations = {
     .wake_all = sim_wake_all,
     .now = sim_now,
     .dead_peer = sim_dead_peer,
+    .sent = sim_sent,
     .bytes_sent = sim_bytes_sent,
     .close = sim_close,
 };

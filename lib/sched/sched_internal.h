@@ -110,6 +110,10 @@ static inline void worker_on(struct worker *worker, struct fiber *fiber)
 /* sched_queue.c */
 void queue_push(struct sched_queue *queue, struct sched_item *item);
 struct sched_item *queue_pop(struct sched_queue *queue);
+/* Around a poll: what its handlers make runnable for this rank only. Polls do not nest; the answer of the one
+ * is for the other. */
+struct sched *arrivals_begin(struct sched *sched);
+void arrivals_end(struct sched *sched, struct sched *outer);
 static inline bool queue_empty(const struct sched_queue *queue)
 {
     return atomic_load_explicit(&((struct sched_queue *)queue)->count, memory_order_relaxed) == 0;

@@ -1,17 +1,30 @@
 /* Making things runnable, and taking them away. */
 #include "sched/sched_internal.h"
 
+/* Under the lock: counts are written by its holder only, and read by anybody. */
+static void queue_count(struct sched_queue *queue, int change)
+{
+    uint32_t count = atomic_load_explicit(&queue->count, memory_order_relaxed);
+    atomic_store_explicit(&queue->count, count + (uint32_t)change, memory_order_relaxed);
+}
+
+static void queue_append(struct sched_queue *queue, struct sched_item *first, struct sched_item *last,
+                         int count)
+{
+    base_spin_lock(&queue->lock);
+    if (queue->tail)
+        queue->tail->next = first;
+    else
+        queue->head = first;
+    queue->tail = last;
+    queue_count(queue, count);
+    base_spin_unlock(&queue->lock);
+}
+
 void queue_push(struct sched_queue *queue, struct sched_item *item)
 {
     item->next = NULL;
-    base_spin_lock(&queue->lock);
-    if (queue->tail)
-        queue->tail->next = item;
-    else
-        queue->head = item;
-    queue->tail = item;
-    atomic_fetch_add_explicit(&queue->count, 1, memory_order_relaxed);
-    base_spin_unlock(&queue->lock);
+    queue_append(queue, item, item, 1);
 }
 
 struct sched_item *queue_pop(struct sched_queue *queue)
@@ -24,7 +37,7 @@ struct sched_item *queue_pop(struct sched_queue *queue)
         queue->head = item->next;
         if (!queue->head)
             queue->tail = NULL;
-        atomic_fetch_sub_explicit(&queue->count, 1, memory_order_relaxed);
+        queue_count(queue, -1);
     }
     base_spin_unlock(&queue->lock);
     return item;
@@ -62,10 +75,46 @@ void sched_push_fifo(struct sched *sched, struct sched_item *item)
     pushed(sched, self_of(sched));
 }
 
+/* What a poll brings goes into the queue as a whole when that ends. */
+static __thread struct arrivals {
+    struct sched *sched; /* whose poll this thread is in; NULL: none */
+    struct sched_item *first, *last;
+    int count;
+} arrivals __attribute__((tls_model("initial-exec")));
+
 void sched_push_pinned(struct sched *sched, struct sched_item *item)
 {
-    queue_push(&sched->pinned, item);
-    pushed(sched, self_of(sched));
+    if (arrivals.sched != sched) {
+        queue_push(&sched->pinned, item);
+        pushed(sched, self_of(sched));
+        return;
+    }
+    item->next = NULL;
+    if (arrivals.count++ > 0)
+        arrivals.last->next = item;
+    else
+        arrivals.first = item;
+    arrivals.last = item;
+}
+
+struct sched *arrivals_begin(struct sched *sched)
+{
+    struct sched *outer = arrivals.sched;
+    arrivals.sched = sched;
+    return outer;
+}
+
+void arrivals_end(struct sched *sched, struct sched *outer)
+{
+    int count = arrivals.count;
+    arrivals.sched = outer;
+    if (count == 0)
+        return;
+    arrivals.count = 0;
+    queue_append(&sched->pinned, arrivals.first, arrivals.last, count);
+    do
+        pushed(sched, self_of(sched));
+    while (--count > 0 && atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0);
 }
 
 int sched_take(struct sched *sched, struct sched_item **items, int most)

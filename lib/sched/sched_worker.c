@@ -129,7 +129,9 @@ bool sched_poll(struct sched *sched, int who, int budget)
         return false;
     if (base_unlikely(who == POLLER_PROGRESS))
         net_look(sched->net);
+    struct sched *outer = arrivals_begin(sched);
     int delivered = net_poll(sched->net, budget);
+    arrivals_end(sched, outer);
     if (sched->config.hooks.polled)
         sched->config.hooks.polled(sched->config.hooks.arg);
     worker_count(&sched->polls); /* the poller's */

@@ -438,6 +438,12 @@ struct task_actor_hooks {
     void (*end)(void *arg);         /* the job ends: destructors */
 };
 
+/** Tasks sent to one rank; numbers that go round. */
+struct task_flight {
+    _Atomic uint32_t sent;
+    _Atomic uint32_t ended; /* written by the poller only */
+};
+
 #define OBJECT_SLOT_BITS 24
 #define OBJECT_SLAB      32768 /* objects: three huge pages */
 #define OBJECT_SLABS     512
@@ -459,7 +465,7 @@ struct task_room {
     struct base_spin thread_lock;
     struct task_thread *threads;
     uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
-    _Atomic uint32_t *inflight; /* tasks sent to each rank that have not ended */
+    struct task_flight *flights; /* to each rank */
     struct kept_set kept;
     _Atomic int stealing;                       /* a STEAL is on its way */
     _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */

@@ -339,6 +339,14 @@ static inline void task_free(struct task *task)
 
 /* ---- submitting */
 
+/** Tasks sent to that rank that have not ended. */
+static inline uint32_t task_inflight(const struct task_room *room, int rank)
+{
+    uint32_t ended = atomic_load_explicit(&room->flights[rank].ended, memory_order_relaxed);
+    uint32_t left = atomic_load_explicit(&room->flights[rank].sent, memory_order_relaxed) - ended;
+    return (int32_t)left > 0 ? left : 0; /* the two are not of one moment */
+}
+
 /** A count that one thread writes and others read. */
 static inline void task_count(_Atomic uint64_t *counter)
 {

@@ -155,8 +155,7 @@ void task_credit_look(struct task_room *room, int there);
 static inline void task_credit_wait(struct task_room *room, int there)
 {
     if (there != room->config.rank &&
-        base_unlikely(atomic_load_explicit(&room->inflight[there], memory_order_relaxed) >= TASK_CREDITS ||
-                      net_pending(room->net, there) > 0))
+        base_unlikely(task_inflight(room, there) >= TASK_CREDITS || net_pending(room->net, there) > 0))
         task_credit_look(room, there);
 }
 static inline void task_backlog_wait(struct task_room *room, int there)

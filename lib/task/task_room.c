@@ -138,8 +138,8 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     base_spin_init(&room->thread_lock);
     base_spin_init(&room->finalize_lock);
     base_spin_init(&room->kept.lock);
-    room->inflight = calloc((size_t)config->size, sizeof *room->inflight);
-    if (!room->inflight) {
+    room->flights = calloc((size_t)config->size, sizeof *room->flights);
+    if (!room->flights) {
         free(room);
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the tasks");
     }
@@ -206,6 +206,6 @@ void task_room_close(struct task_room *room)
         base_memory_unmap(atomic_load(&room->slabs[i]), OBJECT_SLAB * sizeof(struct object));
     base_pool_fini(&room->tasks);
     base_pool_fini(&room->args);
-    free(room->inflight);
+    free(room->flights);
     free(room);
 }

@@ -20,7 +20,7 @@ static struct place_node look_at(struct task_room *room, int rank, const struct 
     uint32_t load = atomic_load_explicit(&board->queued, memory_order_relaxed);
     for (int i = 0; i < 4; i++)
         load += atomic_load_explicit(&board->task[i], memory_order_relaxed) != 0;
-    uint32_t sent = atomic_load_explicit(&room->inflight[rank], memory_order_relaxed);
+    uint32_t sent = task_inflight(room, rank);
     bool self = rank == room->config.rank;
     return (struct place_node){
         .load = sent > load ? sent : load,
@@ -102,7 +102,7 @@ static void slow_down(struct task_room *room, uint64_t (*left)(struct task_room 
 
 static uint64_t left_there(struct task_room *room, int rank)
 {
-    return atomic_load_explicit(&room->inflight[rank], memory_order_relaxed);
+    return task_inflight(room, rank);
 }
 
 static uint64_t left_of_all(struct task_room *room, int rank)

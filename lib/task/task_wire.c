@@ -169,7 +169,7 @@ void task_send(struct task_room *room, struct task *task, int rank)
     if (own) {
         task->flags |= TASK_SENT;
         task->runner = rank;
-        atomic_fetch_add_explicit(&room->inflight[rank], 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&room->flights[rank].sent, 1, memory_order_relaxed);
     }
     task_count_sent(room);
     int status = send_task(room, task, rank);
@@ -179,7 +179,7 @@ void task_send(struct task_room *room, struct task *task, int rank)
         return;
     }
     if (own)
-        atomic_fetch_sub_explicit(&room->inflight[rank], 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&room->flights[rank].sent, 1, memory_order_relaxed);
     task->flags &= (uint8_t)~TASK_SENT;
     task_fail(task, status, base_detail());
 }
@@ -467,6 +467,14 @@ static inline struct task *task_told(struct task_room *room, uint64_t handle)
     return base_likely(task && task->flags & TASK_SENT) ? task : NULL;
 }
 
+/* The poller's: a load and a store do. */
+static inline void flight_ended(struct task_room *room, int runner)
+{
+    _Atomic uint32_t *ended = &room->flights[runner].ended;
+    uint32_t count = atomic_load_explicit(ended, memory_order_relaxed);
+    atomic_store_explicit(ended, count + !base_defect(DEFECT_LOST_CREDIT), memory_order_relaxed);
+}
+
 /* False: it is not of that kind, and nothing has happened. */
 static inline bool small_done(struct task_room *room, const struct net_message *message)
 {
@@ -480,8 +488,7 @@ static inline bool small_done(struct task_room *room, const struct net_message *
     if (base_unlikely(!task || task->returns != 1 || task->flags & TASK_VOID))
         return false;
     struct object *object = task_object(task);
-    atomic_fetch_sub_explicit(&room->inflight[task->runner], !base_defect(DEFECT_LOST_CREDIT),
-                              memory_order_relaxed);
+    flight_ended(room, task->runner);
     task_free(task);
     object->value.kind = VALUE_INLINE;
     object->value.type = done->value.type;
@@ -510,8 +517,7 @@ void task_on_done(void *arg, const struct net_message *message)
                  message->source, (unsigned long long)handle);
         return;
     }
-    atomic_fetch_sub_explicit(&room->inflight[task->runner], !base_defect(DEFECT_LOST_CREDIT),
-                              memory_order_relaxed);
+    flight_ended(room, task->runner);
     if (!read_accepted(&reader, task) || !read_results(room, &reader, task, message->source)) {
         task->flags &= (uint8_t)~TASK_SENT;
         task_fail(task, RAYMPI_ERR_MEMORY, "the message about its end could not be read");

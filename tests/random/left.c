@@ -69,7 +69,7 @@ bool nothing_left(int own, char *text, size_t size)
     unsigned inflight = 0, parked = 0;
     int boxes = atomic_load(&box_objects);
     for (int rank = 0; rank < room->config.size; rank++)
-        inflight += atomic_load(&room->inflight[rank]);
+        inflight += task_inflight(room, rank);
     uint64_t tasks = tasks_left(room);
     unsigned borrowed = borrowed_left(room), kept = kept_left(room), actors = actors_left(node->actors);
     unsigned counted = atomic_load(&net_board(node->net, room->config.rank)->actors);

@@ -256,7 +256,7 @@ static void broken_ends_do_no_harm(void)
     node_receive(&node, task_on_done, bytes, length);
     pending_release();
     broken_each(bytes, length, try_done);
-    CU_ASSERT_EQUAL(atomic_load(&node.room->inflight[1]), 0);
+    CU_ASSERT_EQUAL(task_inflight(node.room, 1), 0);
     node_close(&node);
 }
 
