@@ -5,6 +5,7 @@
 
 #include <ck_pr.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct base_spin {
@@ -27,6 +28,13 @@ static inline void base_spin_lock(struct base_spin *spin)
     /* Acquire: what the last holder did is seen. */
     if (__builtin_expect(atomic_exchange_explicit(&spin->held, 1, memory_order_acquire) != 0, 0))
         base_spin_wait(spin);
+}
+
+/* False: somebody else has it. */
+static inline bool base_spin_try(struct base_spin *spin)
+{
+    return atomic_load_explicit(&spin->held, memory_order_relaxed) == 0 &&
+           atomic_exchange_explicit(&spin->held, 1, memory_order_acquire) == 0;
 }
 
 static inline void base_spin_unlock(struct base_spin *spin)

@@ -5,6 +5,8 @@ libraympi_sources += \
 	%D%/base_crash.c \
 	%D%/base_defect.c \
 	%D%/base_defect.h \
+	%D%/base_fence.c \
+	%D%/base_fence.h \
 	%D%/base_fiber.c \
 	%D%/base_fiber.h \
 	%D%/base_fiber_internal.h \

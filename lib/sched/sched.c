@@ -39,6 +39,7 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
     struct sched *sched = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *sched, BASE_CACHE_LINE));
     if (!sched)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the scheduler");
+    base_fences_open();
     *sched = (struct sched){.net = net, .config = *config, .worker_count = config->workers, .active = 1};
     sched->board = net_board(net, net_rank(net));
     atomic_init(&sched->poller, POLLER_NONE);

@@ -4,62 +4,121 @@
 
 #define DEQUE_FIRST 256
 
-static struct sched_deque_array *array_new(int64_t slots, struct sched_deque_array *older)
-{
-    struct sched_deque_array *array = malloc(sizeof *array + (size_t)slots * sizeof array->slot[0]);
-    if (!array)
-        return NULL;
-    array->mask = slots - 1;
-    array->older = older;
-    return array;
-}
-
 int sched_deque_init(struct sched_deque *deque)
 {
-    struct sched_deque_array *array = array_new(DEQUE_FIRST, NULL);
-    if (!array)
+    deque->slot = malloc(DEQUE_FIRST * sizeof deque->slot[0]);
+    if (!deque->slot)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a worker's queue");
-    atomic_init(&deque->array, array);
-    atomic_init(&deque->top, 0);
+    deque->mask = DEQUE_FIRST - 1;
+    deque->room_until = DEQUE_FIRST;
+    base_spin_init(&deque->lock);
     atomic_init(&deque->bottom, 0);
+    atomic_init(&deque->split, 0);
+    atomic_init(&deque->top, 0);
     return RAYMPI_OK;
 }
 
 void sched_deque_fini(struct sched_deque *deque)
 {
-    struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_relaxed);
-    while (array) {
-        struct sched_deque_array *older = array->older;
-        free(array);
-        array = older;
-    }
+    free(deque->slot);
 }
 
-struct sched_deque_array *sched_deque_grow(struct sched_deque *deque, int64_t top, int64_t bottom)
+/* Under the lock: twice the slots. */
+static bool enlarge(struct sched_deque *deque, int64_t top, int64_t bottom)
 {
-    struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_relaxed);
-    struct sched_deque_array *larger = array_new(2 * (array->mask + 1), array);
+    int64_t slots = 2 * (deque->mask + 1);
+    _Atomic(struct sched_item *) *larger = malloc((size_t)slots * sizeof larger[0]);
     if (!larger)
-        return NULL;
-    for (int64_t i = top; i < bottom; i++) {
-        struct sched_item *item = atomic_load_explicit(&array->slot[i & array->mask], memory_order_relaxed);
-        atomic_store_explicit(&larger->slot[i & larger->mask], item, memory_order_relaxed);
-    }
-    /* Release: a thief that sees the new array sees its contents. */
-    atomic_store_explicit(&deque->array, larger, memory_order_release);
-    return larger;
+        return false;
+    for (int64_t i = top; i < bottom; i++)
+        atomic_init(&larger[i & (slots - 1)],
+                    atomic_load_explicit(&deque->slot[i & deque->mask], memory_order_relaxed));
+    free(deque->slot);
+    deque->slot = larger;
+    deque->mask = slots - 1;
+    return true;
 }
 
-struct sched_item *sched_deque_steal(struct sched_deque *deque)
+bool sched_deque_grow(struct sched_deque *deque)
 {
-    int64_t top = atomic_load_explicit(&deque->top, memory_order_seq_cst);
-    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_seq_cst);
-    if (top >= bottom)
-        return NULL;
-    struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_acquire);
-    struct sched_item *item = atomic_load_explicit(&array->slot[top & array->mask], memory_order_relaxed);
-    if (!atomic_compare_exchange_strong_explicit(&deque->top, &top, top + 1, memory_order_seq_cst,
-                                                 memory_order_relaxed))
-        return NULL;
+    base_spin_lock(&deque->lock); /* thieves read the array under it, so the old one can go */
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
+    int64_t top = atomic_load_explicit(&deque->top, memory_order_relaxed);
+    bool room = bottom - top <= deque->mask || enlarge(deque, top, bottom);
+    if (room)
+        deque->room_until = top + deque->mask + 1;
+    base_spin_unlock(&deque->lock);
+    return room;
+}
+
+void sched_deque_publish_half(struct sched_deque *deque)
+{
+    if (!base_spin_try(&deque->lock))
+        return; /* a thief is at it, and takes what it needs */
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
+    int64_t split = atomic_load_explicit(&deque->split, memory_order_relaxed);
+    if (bottom > split)
+        atomic_store_explicit(&deque->split, split + (bottom - split + 1) / 2, memory_order_relaxed);
+    base_spin_unlock(&deque->lock);
+}
+
+struct sched_item *sched_deque_pop_public(struct sched_deque *deque)
+{
+    struct sched_item *item = NULL;
+    base_spin_lock(&deque->lock);
+    /* The claim was one too far, or a thief has moved split meanwhile: what is below it is taken back. */
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed) + 1;
+    int64_t split = atomic_load_explicit(&deque->split, memory_order_relaxed);
+    int64_t top = atomic_load_explicit(&deque->top, memory_order_relaxed);
+    if (bottom <= split && split > top) {
+        split = top + (split - top) / 2;
+        atomic_store_explicit(&deque->split, split, memory_order_relaxed);
+    }
+    if (bottom > split) {
+        bottom--;
+        item = atomic_load_explicit(&deque->slot[bottom & deque->mask], memory_order_relaxed);
+    }
+    atomic_store_explicit(&deque->bottom, bottom, memory_order_relaxed);
+    base_spin_unlock(&deque->lock);
     return item;
+}
+
+/* Under the lock: makes the older half of the owner's public. The new split. */
+static int64_t split_move(struct sched_deque *deque, int64_t split, enum sched_thief thief)
+{
+    /* Acquire: the slots up to bottom, and what the items point to. */
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_acquire);
+    if (bottom <= split)
+        return split;
+    int64_t wanted = split + (bottom - split + 1) / 2;
+    atomic_store_explicit(&deque->split, wanted, memory_order_relaxed);
+    /* From here on the owner sees the new split when it claims; what it has claimed before, we see. */
+    if (thief != SCHED_THIEF_OWNER)
+        base_fence_heavy();
+    bottom = atomic_load_explicit(&deque->bottom, memory_order_acquire);
+    if (bottom < wanted) {
+        wanted = bottom > split ? bottom : split;
+        atomic_store_explicit(&deque->split, wanted, memory_order_relaxed);
+    }
+    return wanted;
+}
+
+int sched_deque_steal(struct sched_deque *deque, struct sched_item **items, int most, enum sched_thief thief)
+{
+    int count = 0;
+    bool patient = thief == SCHED_THIEF_PATIENT;
+    int64_t top = atomic_load_explicit(&deque->top, memory_order_relaxed);
+    if (top >= (patient ? atomic_load_explicit(&deque->split, memory_order_relaxed)
+                        : atomic_load_explicit(&deque->bottom, memory_order_relaxed)) ||
+        !base_spin_try(&deque->lock))
+        return 0;
+    top = atomic_load_explicit(&deque->top, memory_order_relaxed);
+    int64_t split = atomic_load_explicit(&deque->split, memory_order_relaxed);
+    if (split == top && !patient)
+        split = split_move(deque, split, thief);
+    for (int64_t half = (split - top + 1) / 2; count < most && count < half; count++)
+        items[count] = atomic_load_explicit(&deque->slot[(top + count) & deque->mask], memory_order_relaxed);
+    atomic_store_explicit(&deque->top, top + count, memory_order_relaxed);
+    base_spin_unlock(&deque->lock);
+    return count;
 }

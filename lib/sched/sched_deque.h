@@ -1,74 +1,78 @@
-/* A work-stealing deque: the owner pushes and pops at the bottom, thieves take from the top.
- * Chase and Lev, "Dynamic circular work-stealing deque" (SPAA 2005), with the C11 orders of Lê, Pop, Cohen
- * and Zappa Nardelli, "Correct and efficient work-stealing for weak memory models" (PPoPP 2013). */
+/* A work-stealing deque in two halves. The owner pushes and pops at the bottom, without atomic operations;
+ * thieves take the oldest, several at a time, under a lock, from the public half below `split`. The owner
+ * shows thieves half of what it has when they have less than it keeps, and takes half of theirs back when it
+ * has nothing left. An owner that is away can not show more: so a thief may move `split` itself, by a fence
+ * that costs the owner nothing and the thief some microseconds. After van Dijk and van de Pol, "Lace:
+ * non-blocking split deque for work-stealing" (Euro-Par 2014), with a lock and an uneven fence instead of its
+ * flags. */
 #ifndef RAYMPI_SCHED_DEQUE_H
 #define RAYMPI_SCHED_DEQUE_H
 
 #include "base/base.h"
+#include "base/base_fence.h"
 
 struct sched_item;
 
-struct sched_deque_array {
-    int64_t mask;
-    struct sched_deque_array *older; /* thieves may still read it: freed with the deque */
-    _Atomic(struct sched_item *) slot[];
-};
+#define SCHED_DEQUE_AHEAD 2 /* items */
 
 struct sched_deque {
-    _Alignas(BASE_CACHE_LINE) _Atomic int64_t bottom;
-    _Atomic(struct sched_deque_array *) array;
-    _Alignas(BASE_CACHE_LINE) _Atomic int64_t top;
+    _Alignas(BASE_CACHE_LINE) _Atomic int64_t bottom; /* written by the owner */
+    int64_t mask;                                     /* slots - 1; this and slot: changed under the lock */
+    _Atomic(struct sched_item *) *slot;
+    int64_t room_until;                              /* the owner's: bottom may grow up to here unseen */
+    _Alignas(BASE_CACHE_LINE) _Atomic int64_t split; /* by the owner, and by thieves; under the lock */
+    _Alignas(BASE_CACHE_LINE) struct base_spin lock;
+    _Atomic int64_t top; /* by thieves, under the lock */
 };
 
 int sched_deque_init(struct sched_deque *deque);
 void sched_deque_fini(struct sched_deque *deque);
-/** For sched_deque_push(): an array of twice the size; NULL: out of memory. */
-struct sched_deque_array *sched_deque_grow(struct sched_deque *deque, int64_t top, int64_t bottom);
+
+/** For sched_deque_push(): there seems to be no room; false: out of memory for more. */
+bool sched_deque_grow(struct sched_deque *deque);
 /** Owner only. False when memory for a larger array is out: the item was not taken. */
 static inline bool sched_deque_push(struct sched_deque *deque, struct sched_item *item)
 {
     int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
-    /* Acquire: slots that a thief has emptied are free to be written again. */
-    int64_t top = atomic_load_explicit(&deque->top, memory_order_acquire);
-    struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_relaxed);
-    if (base_unlikely(bottom - top > array->mask) && !(array = sched_deque_grow(deque, top, bottom)))
+    if (base_unlikely(bottom == deque->room_until) && !sched_deque_grow(deque))
         return false;
-    atomic_store_explicit(&array->slot[bottom & array->mask], item, memory_order_relaxed);
+    atomic_store_explicit(&deque->slot[bottom & deque->mask], item, memory_order_relaxed);
     /* Release: a thief that sees the new bottom sees the slot and what the item points to. */
     atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_release);
     return true;
 }
-/* Owner only, who has looked: slot `bottom` is the newest. */
+void sched_deque_publish_half(struct sched_deque *deque);
+/** Owner only: shows thieves more when they have less than the owner. */
+static inline void sched_deque_publish(struct sched_deque *deque)
+{
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
+    int64_t split = atomic_load_explicit(&deque->split, memory_order_relaxed);
+    if (base_unlikely(bottom - split > split - atomic_load_explicit(&deque->top, memory_order_relaxed)))
+        sched_deque_publish_half(deque);
+}
+
+/** For sched_deque_pop(): the owner has nothing of its own any more. */
+struct sched_item *sched_deque_pop_public(struct sched_deque *deque);
+/* Owner only, which has looked: the newest is in slot `bottom`. */
 static inline struct sched_item *sched_deque_claim(struct sched_deque *deque, int64_t bottom)
 {
-    struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_relaxed);
-    /* The claim of the last slot (bottom) and the look at the thieves' claims (top) must not pass each other,
-     * on either side: both sides have a sequentially consistent order between the two. */
-    atomic_store_explicit(&deque->bottom, bottom, memory_order_seq_cst);
-    int64_t top = atomic_load_explicit(&deque->top, memory_order_seq_cst);
-    if (top > bottom) {
-        atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_relaxed);
-        return NULL;
-    }
-    struct sched_item *item = atomic_load_explicit(&array->slot[bottom & array->mask], memory_order_relaxed);
-    if (top < bottom) {
-        /* The one that is next: to be run, so to be written to. */
-        base_prefetch_write(
-            atomic_load_explicit(&array->slot[(bottom - 1) & array->mask], memory_order_relaxed));
-        return item;
-    }
-    /* The last one: race the thieves for it. */
-    if (!atomic_compare_exchange_strong_explicit(&deque->top, &top, top + 1, memory_order_seq_cst,
-                                                 memory_order_relaxed))
-        item = NULL;
-    atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_relaxed);
-    return item;
+    atomic_store_explicit(&deque->bottom, bottom, memory_order_relaxed);
+    /* The claim before the look at split; a thief that moves split looks at bottom after a heavy fence. */
+    base_fence_light();
+    if (base_unlikely(bottom < atomic_load_explicit(&deque->split, memory_order_relaxed)))
+        return sched_deque_pop_public(deque);
+    /* One whose turn comes soon: to be run, so to be written to; what it is part of begins before it. */
+    const char *soon = (const char *)atomic_load_explicit(
+        &deque->slot[(bottom - SCHED_DEQUE_AHEAD) & deque->mask], memory_order_relaxed);
+    base_prefetch_write((const void *)((uintptr_t)soon - 64));
+    __builtin_prefetch((const void *)((uintptr_t)soon + 64), 1);
+    return atomic_load_explicit(&deque->slot[bottom & deque->mask], memory_order_relaxed);
 }
 /** Owner only; NULL when empty. */
 static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
 {
     int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
-    /* The owner alone adds: when it sees an empty deque, it is empty, and needs no fence to say so. */
+    /* The owner alone adds: when it sees an empty deque, it is empty. */
     if (bottom == atomic_load_explicit(&deque->top, memory_order_relaxed))
         return NULL;
     return sched_deque_claim(deque, bottom - 1);
@@ -76,17 +80,23 @@ static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
 /** Owner only: takes `item` if that is the one that sched_deque_pop() would take, and no thief is faster. */
 static inline bool sched_deque_pop_newest(struct sched_deque *deque, const struct sched_item *item)
 {
-    /* relaxed: both are the owner's */
     int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
-    struct sched_deque_array *array = atomic_load_explicit(&deque->array, memory_order_relaxed);
-    /* What stands in an empty deque's slot was taken before, and may be runnable elsewhere by now: then top
-     * says so. */
+    /* What stands in an empty deque's slot was taken before, and may be runnable elsewhere by now. */
     return bottom > 0 &&
-           atomic_load_explicit(&array->slot[(bottom - 1) & array->mask], memory_order_relaxed) == item &&
+           atomic_load_explicit(&deque->slot[(bottom - 1) & deque->mask], memory_order_relaxed) == item &&
+           bottom != atomic_load_explicit(&deque->top, memory_order_relaxed) &&
            sched_deque_claim(deque, bottom - 1) != NULL;
 }
-/** Any thread; NULL when empty or when another thief was faster. */
-struct sched_item *sched_deque_steal(struct sched_deque *deque);
+
+enum sched_thief {
+    SCHED_THIEF_PATIENT, /* takes what is public only */
+    SCHED_THIEF,
+    SCHED_THIEF_OWNER, /* for somebody else: has no need of a fence */
+};
+/** Up to `most` of the oldest, at most half of what is public then; 0: none, or somebody else is at it. Any
+ * thread.
+ */
+int sched_deque_steal(struct sched_deque *deque, struct sched_item **items, int most, enum sched_thief thief);
 /** Roughly how many. */
 static inline int64_t sched_deque_size(const struct sched_deque *deque)
 {

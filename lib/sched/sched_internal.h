@@ -19,6 +19,7 @@ struct worker {
     struct fiber *finished; /* a loop fiber to be recycled by whoever was switched to */
     struct fiber_pool *fibers;
     struct sched_parker *ready_head, *ready_tail; /* this thread only */
+    unsigned looks;                               /* at colleagues' work, in vain */
     uint64_t next_deadline; /* not later than the first deadline of a timed parker here */
     _Atomic uint64_t stolen, parked_count, sleeps;                         /* written by this thread only */
     _Alignas(BASE_CACHE_LINE) _Atomic(struct sched_parker *) remote_ready; /* pushed by other threads */

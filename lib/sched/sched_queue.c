@@ -66,6 +66,8 @@ void sched_push_from(struct sched *sched, struct sched_item *item)
     struct worker *self = self_of(sched);
     if (!self || !sched_deque_push(&self->front.deque, item))
         queue_push(&sched->inject, item);
+    else
+        sched_deque_publish(&self->front.deque);
     pushed(sched, self);
 }
 
@@ -120,11 +122,15 @@ void arrivals_end(struct sched *sched, struct sched *outer)
 int sched_take(struct sched *sched, struct sched_item **items, int most)
 {
     int taken = 0;
+    const struct worker *self = self_of(sched);
     for (int i = 0; i <= sched->worker_count && taken < most; i++) {
         struct worker *worker = sched->workers[i];
-        struct sched_item *item;
-        while (worker && taken < most && (item = sched_deque_steal(&worker->front.deque)))
-            items[taken++] = item;
+        enum sched_thief thief = worker == self ? SCHED_THIEF_OWNER : SCHED_THIEF;
+        int got = 1;
+        while (worker && got > 0 && taken < most) {
+            got = sched_deque_steal(&worker->front.deque, items + taken, most - taken, thief);
+            taken += got;
+        }
     }
     struct sched_item *item;
     while (taken < most && (item = queue_pop(&sched->inject)))

@@ -147,16 +147,36 @@ static bool may_take(const struct worker *worker)
            !atomic_load_explicit(&((struct sched *)sched)->main_inside, memory_order_relaxed);
 }
 
+#define STEAL_BATCH 32
+#define STEAL_LOOKS 8 /* looks at work of which nothing is public before it is made so */
+
+/* From one colleague: the oldest item, and more onto our own deque. */
+static struct sched_item *steal_from(struct worker *worker, struct worker *victim)
+{
+    struct sched_item *items[STEAL_BATCH];
+    /* The spare must not keep what main() could run as soon as it is back. */
+    int most = worker->index < worker->sched->worker_count ? STEAL_BATCH : 1;
+    int count = sched_deque_steal(&victim->front.deque, items, most, SCHED_THIEF_PATIENT);
+    if (count == 0 && sched_deque_size(&victim->front.deque) > 0 && ++worker->looks % STEAL_LOOKS == 0)
+        count = sched_deque_steal(&victim->front.deque, items, most, SCHED_THIEF);
+    for (int i = count - 1; i > 0; i--) /* so that they are run in their order */
+        sched_push(worker->sched, items[i]);
+    if (count == 0)
+        return NULL;
+    atomic_store_explicit(&worker->stolen,
+                          atomic_load_explicit(&worker->stolen, memory_order_relaxed) + (uint64_t)count,
+                          memory_order_relaxed);
+    return items[0];
+}
+
 static struct sched_item *steal_within(struct worker *worker)
 {
     struct sched *sched = worker->sched;
     for (int i = 1; i <= sched->worker_count; i++) {
         struct worker *victim = sched->workers[(worker->index + i) % (sched->worker_count + 1)];
-        struct sched_item *item = victim ? sched_deque_steal(&victim->front.deque) : NULL;
-        if (item) {
-            worker_count(&worker->stolen);
+        struct sched_item *item = victim ? steal_from(worker, victim) : NULL;
+        if (item)
             return item;
-        }
     }
     return NULL;
 }

@@ -238,7 +238,10 @@ struct object {
         };
         uint64_t flags; /* all of them: 0 for most */
     };
-    const char *label; /* task name, "put": static or the function's */
+    union {
+        const char *label;         /* task name, "put": static or the function's */
+        struct object *next_batch; /* of the first free slot of a batch */
+    };
     union {
         struct task_id parent;
         struct {
@@ -381,8 +384,9 @@ struct task_thread {
     struct worker *worker;
     struct context *context; /* what runs now */
     struct context root;
-    struct object *free_objects;
-    uint32_t free_object_count;
+    struct object *free_objects; /* slots */
+    struct object *free_batch;   /* OBJECT_SLOTS_BATCH more, or NULL */
+    uint32_t free_object_count;  /* in the former */
     struct base_pool_cache tasks, args;
     int in_call; /* inside raympi: a signal handler must not come in */
     struct trace_thread *trace;
@@ -458,7 +462,8 @@ struct task_room {
     _Atomic(struct object *) slabs[OBJECT_SLABS];
     struct base_spin slab_lock;
     uint32_t slab_used, slot_used; /* slots of the last slab that were given out */
-    struct object *free_objects;   /* surplus of the threads */
+    struct object *free_batches;   /* surplus of the threads */
+    struct object *free_objects;   /* slots that came one by one */
     struct base_spin borrow_lock;  /* the hash, and every refcount call marked [locked] */
     struct borrowed *borrowed;
     struct base_pool tasks, args;

@@ -32,6 +32,14 @@ static inline struct object *object_by_slot(struct task_room *room, uint64_t han
     return base_likely(object->count.handle == handle) ? object : NULL;
 }
 
+/** Its record is to be changed soon; any handle will do. */
+static inline void object_prefetch(struct task_room *room, uint64_t handle)
+{
+    uint32_t slot = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
+    struct object *slab = atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_relaxed);
+    base_prefetch_write((const void *)((uintptr_t)slab + slot % OBJECT_SLAB * sizeof *slab));
+}
+
 struct object *object_find_borrowed(struct task_room *room, uint64_t handle);
 /** The record of a handle here, or NULL. The caller must know of a hold that keeps it. */
 static inline struct object *object_find(struct task_room *room, uint64_t handle)
@@ -104,7 +112,7 @@ static inline struct object *object_new(struct task_room *room, uint64_t holds, 
     return object;
 }
 
-/** When the thread has many free slots, or takes no part in the room. */
+/** When the thread has many free slots (NULL), or takes no part in the room. */
 void object_slots_surplus(struct task_room *room, struct object *object);
 /** The slot of an object that is over and has no holders, waiters, status or flags any more: what a new
  * object begins with need not be written then. */
@@ -122,10 +130,12 @@ static inline void object_slot_free(struct task_room *room, struct object *objec
         object_slots_surplus(room, object);
         return;
     }
+    /* Only one more than a batch makes room: who takes and gives in turn never comes there. */
+    if (base_unlikely(thread->free_object_count == OBJECT_SLOTS_BATCH))
+        object_slots_surplus(room, NULL);
     object->free.next = thread->free_objects;
     thread->free_objects = object;
-    if (base_unlikely(++thread->free_object_count == 2 * OBJECT_SLOTS_BATCH))
-        object_slots_surplus(room, object);
+    thread->free_object_count++;
 }
 
 void object_destroy_more(struct task_room *room, struct object *object);

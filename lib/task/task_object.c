@@ -36,67 +36,81 @@ static uint32_t slots_carve(struct task_room *room, struct object **list)
     return count;
 }
 
-/* Under the lock: moves at most a batch of free slots from one list to another. */
-static uint32_t slots_move(struct object **from, struct object **to)
-{
-    uint32_t moved = 0;
-    for (; *from && moved < OBJECT_SLOTS_BATCH; moved++) {
-        struct object *object = *from;
-        *from = object->free.next;
-        object->free.next = *to;
-        *to = object;
-    }
-    return moved;
-}
-
+/* Under the lock: a batch of slots, or fewer. */
 static uint32_t slots_get(struct task_room *room, struct object **list)
 {
-    base_spin_lock(&room->slab_lock);
-    uint32_t count = room->free_objects ? slots_move(&room->free_objects, list) : slots_carve(room, list);
-    base_spin_unlock(&room->slab_lock);
-    return count;
+    struct object *batch = room->free_batches;
+    *list = NULL;
+    if (batch) {
+        room->free_batches = batch->next_batch;
+        *list = batch;
+        return OBJECT_SLOTS_BATCH;
+    }
+    uint32_t count = 0;
+    for (; room->free_objects && count < OBJECT_SLOTS_BATCH; count++) {
+        struct object *object = room->free_objects;
+        room->free_objects = object->free.next;
+        object->free.next = *list;
+        *list = object;
+    }
+    return count > 0 ? count : slots_carve(room, list);
 }
 
-static void slots_give(struct task_room *room, struct object **list)
+/* Under the lock: one by one. */
+static void slots_give(struct task_room *room, struct object *list)
 {
-    base_spin_lock(&room->slab_lock);
-    slots_move(list, &room->free_objects);
-    base_spin_unlock(&room->slab_lock);
+    while (list) {
+        struct object *next = list->free.next;
+        list->free.next = room->free_objects;
+        room->free_objects = list;
+        list = next;
+    }
 }
 
 void object_slots_return(struct task_room *room, struct task_thread *thread)
 {
-    while (thread->free_objects)
-        slots_give(room, &thread->free_objects);
+    base_spin_lock(&room->slab_lock);
+    slots_give(room, thread->free_objects);
+    slots_give(room, thread->free_batch);
+    base_spin_unlock(&room->slab_lock);
+    thread->free_objects = thread->free_batch = NULL;
     thread->free_object_count = 0;
 }
 
 /* A thread that takes no part, or in another node's room. */
 static struct object *slot_single(struct task_room *room)
 {
-    struct object *list = NULL;
-    if (!slots_get(room, &list))
+    struct object *list;
+    base_spin_lock(&room->slab_lock);
+    if (slots_get(room, &list) > 0)
+        slots_give(room, list->free.next);
+    base_spin_unlock(&room->slab_lock);
+    return list;
+}
+
+/* The thread's other batch, or one of the room's. */
+static struct object *slots_refill(struct task_room *room, struct task_thread *thread)
+{
+    struct object *list = thread->free_batch;
+    uint32_t count = OBJECT_SLOTS_BATCH;
+    thread->free_batch = NULL;
+    if (!list) {
+        base_spin_lock(&room->slab_lock);
+        count = slots_get(room, &list);
+        base_spin_unlock(&room->slab_lock);
+    }
+    if (!list)
         return NULL;
-    struct object *object = list;
-    list = object->free.next;
-    slots_give(room, &list);
-    return object;
+    thread->free_objects = list->free.next;
+    thread->free_object_count = count - 1;
+    return list;
 }
 
 struct object *object_slots_fetch(struct task_room *room)
 {
     struct task_thread *thread = task_self;
-    struct object *object;
-    if (!thread || thread->room != room) {
-        object = slot_single(room);
-    } else {
-        thread->free_object_count = slots_get(room, &thread->free_objects);
-        object = thread->free_objects;
-        if (object) {
-            thread->free_objects = object->free.next;
-            thread->free_object_count--;
-        }
-    }
+    bool part = thread && thread->room == room;
+    struct object *object = part ? slots_refill(room, thread) : slot_single(room);
     if (!object)
         base_fail(RAYMPI_ERR_MEMORY,
                   "no memory for another object record (16 million may live at once on a rank)");
@@ -106,13 +120,20 @@ struct object *object_slots_fetch(struct task_room *room)
 void object_slots_surplus(struct task_room *room, struct object *object)
 {
     struct task_thread *thread = task_self;
-    if (!thread || thread->room != room) {
-        object->free.next = NULL;
-        slots_give(room, &object);
-        return;
+    base_spin_lock(&room->slab_lock);
+    if (object) {
+        object->free.next = room->free_objects;
+        room->free_objects = object;
+    } else if (thread->free_batch) {
+        thread->free_batch->next_batch = room->free_batches;
+        room->free_batches = thread->free_batch;
     }
-    slots_give(room, &thread->free_objects);
-    thread->free_object_count -= OBJECT_SLOTS_BATCH;
+    base_spin_unlock(&room->slab_lock);
+    if (object)
+        return;
+    thread->free_batch = thread->free_objects;
+    thread->free_objects = NULL;
+    thread->free_object_count = 0;
 }
 
 struct object *object_find_borrowed(struct task_room *room, uint64_t handle)

@@ -12,6 +12,12 @@ enum { ITEMS = 100000, THIEVES = 3 };
 static struct sched_item items[ITEMS];
 static _Atomic int taken[ITEMS];
 
+static struct sched_item *steal_one(struct sched_deque *deque)
+{
+    struct sched_item *item;
+    return sched_deque_steal(deque, &item, 1, SCHED_THIEF) > 0 ? item : NULL;
+}
+
 static void note(struct sched_item *item)
 {
     atomic_fetch_add_explicit(&taken[item - items], 1, memory_order_relaxed);
@@ -36,16 +42,16 @@ static void owner_and_thief_take_from_opposite_ends(void)
     struct sched_deque deque;
     CU_ASSERT_EQUAL_FATAL(sched_deque_init(&deque), RAYMPI_OK);
     CU_ASSERT_PTR_NULL(sched_deque_pop(&deque));
-    CU_ASSERT_PTR_NULL(sched_deque_steal(&deque));
+    CU_ASSERT_PTR_NULL(steal_one(&deque));
     for (int i = 0; i < 10; i++)
         CU_ASSERT(sched_deque_push(&deque, &items[i]));
     CU_ASSERT_EQUAL(sched_deque_size(&deque), 10);
     for (int i = 0; i < 5; i++) {
         CU_ASSERT_PTR_EQUAL(sched_deque_pop(&deque), &items[9 - i]);
-        CU_ASSERT_PTR_EQUAL(sched_deque_steal(&deque), &items[i]);
+        CU_ASSERT_PTR_EQUAL(steal_one(&deque), &items[i]);
     }
     CU_ASSERT_PTR_NULL(sched_deque_pop(&deque));
-    CU_ASSERT_PTR_NULL(sched_deque_steal(&deque));
+    CU_ASSERT_PTR_NULL(steal_one(&deque));
     CU_ASSERT_EQUAL(sched_deque_size(&deque), 0);
     sched_deque_fini(&deque);
 }
@@ -59,7 +65,7 @@ static void it_grows_and_keeps_the_order(void)
     while (next < 5000) {
         for (int i = 0; i < 7; i++)
             CU_ASSERT(sched_deque_push(&deque, &items[next++]));
-        CU_ASSERT_PTR_EQUAL(sched_deque_steal(&deque), &items[front++]);
+        CU_ASSERT_PTR_EQUAL(steal_one(&deque), &items[front++]);
     }
     CU_ASSERT_EQUAL(sched_deque_size(&deque), next - front);
     while (next > front)
@@ -79,7 +85,7 @@ static void *thief(void *arg)
     struct theft *theft = arg;
     for (;;) {
         bool over = atomic_load(theft->over); /* before the look: nothing comes after it */
-        struct sched_item *item = sched_deque_steal(theft->deque);
+        struct sched_item *item = steal_one(theft->deque);
         if (item) {
             note(item);
             theft->stolen++;

@@ -1,0 +1,30 @@
+/* Fences. Besides the usual one a pair of which one side is nearly free: where two threads each write one
+ * word and then read the other's, and one of them does so far more often. */
+#ifndef BASE_FENCE_H
+#define BASE_FENCE_H
+
+#include "base/base_spin.h"
+
+#include <stdbool.h>
+
+/* Written once, by base_fences_open(). */
+extern bool base_fences_uneven;
+
+/** Asks the kernel for the uneven pair (membarrier, Linux 4.14); without it, and under ThreadSanitizer, both
+ * sides are full fences. Before the threads that use it start; again and again is fine. */
+void base_fences_open(void);
+
+/** The side that is often at work: its write before, as the other side sees it, comes before its read after.
+ * Pairs with base_fence_heavy() only. */
+static inline void base_fence_light(void)
+{
+    if (__builtin_expect(base_fences_uneven, 1))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        base_fence();
+}
+
+/** The side that is seldom at work: all threads of the process pass a full fence. Some microseconds. */
+void base_fence_heavy(void);
+
+#endif
