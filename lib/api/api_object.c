@@ -19,19 +19,30 @@ static raympi_ref error_ref(struct task_thread *thread, int status, const char *
 
 /* ---- put */
 
-static int check_nested(struct task_room *room, const raympi_ref *refs, size_t count)
+/* Takes a hold on each ref that an object's bytes are to declare; on error on none. */
+int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count)
 {
     struct object *object;
     if (count && !refs)
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu nested refs in a null array", count);
     if (count > (1u << 24))
-        return base_fail(RAYMPI_ERR_TOO_LARGE, "%zu nested refs in one object", count);
+        return base_fail(RAYMPI_ERR_TOO_LARGE, "%zu nested refs in one object: at most %u", count, 1u << 24);
     for (size_t i = 0; i < count; i++) {
         int status = object_check(room, refs[i].handle, &object);
-        if (status != RAYMPI_OK)
+        if (status != RAYMPI_OK) {
+            api_nested_give_back(room, refs, i);
             return status;
+        }
+        if (!base_defect(DEFECT_EARLY_NESTED))
+            object_retain(object);
     }
     return RAYMPI_OK;
+}
+
+void api_nested_give_back(struct task_room *room, const raympi_ref *refs, size_t count)
+{
+    for (size_t i = 0; i < count && !base_defect(DEFECT_EARLY_NESTED); i++)
+        object_drop(room, object_find(room, refs[i].handle));
 }
 
 static raympi_wire_ref wire_of(const struct object *object)
@@ -40,22 +51,16 @@ static raympi_wire_ref wire_of(const struct object *object)
     return (raympi_wire_ref){object_handle(object), {id.word[0], id.word[1]}};
 }
 
-/* Writes the declared refs behind the bytes and holds each. */
-static void hold_nested(struct task_room *room, char *bytes, size_t length, const raympi_ref *refs,
-                        size_t count)
+/* Behind the bytes; the holds that were taken are the object's from here on. */
+void api_nested_write(struct task_room *room, void *bytes, size_t length, const raympi_ref *refs,
+                      size_t count)
 {
-    raympi_wire_ref *wires = (raympi_wire_ref *)(bytes + base_align_up(length, 8));
-    for (size_t i = 0; i < count; i++) {
-        struct object *object = object_find(room, refs[i].handle);
-        wires[i] = (raympi_wire_ref){0, {0, 0}};
-        if (!object)
-            continue; /* checked before: another thread has let go of it meanwhile */
-        if (!base_defect(DEFECT_EARLY_NESTED))
-            object_retain(object);
-        wires[i] = wire_of(object);
-    }
+    raympi_wire_ref *wires = (raympi_wire_ref *)((char *)bytes + base_align_up(length, 8));
+    for (size_t i = 0; i < count; i++)
+        wires[i] = wire_of(object_find(room, refs[i].handle));
 }
 
+/* Takes over the holds on the declared refs, if it succeeds. */
 static int fill(struct task_room *room, struct object *object, const void *data, size_t len,
                 const raympi_ref *refs, size_t count)
 {
@@ -66,7 +71,7 @@ static int fill(struct task_room *room, struct object *object, const void *data,
     if (len)
         store_copy(to, data, len);
     if (count)
-        hold_nested(room, to, len, refs, count);
+        api_nested_write(room, to, len, refs, count);
     object->nested_held = count > 0;
     value_seal(room, &object->value);
     return RAYMPI_OK;
@@ -86,13 +91,19 @@ static raympi_ref put(struct task_thread *thread, const void *data, size_t len, 
         base_fail(RAYMPI_ERR_ARGUMENT, "put of %zu bytes from a null pointer", len);
         return error_ref(thread, RAYMPI_ERR_ARGUMENT, "put");
     }
-    int status = check_nested(room, refs, count);
-    struct object *object = status == RAYMPI_OK ? object_new(room, REFCOUNT_NAMED_HOLD, "put") : NULL;
-    if (!object)
-        return error_ref(thread, status == RAYMPI_OK ? RAYMPI_ERR_MEMORY : status, "put");
+    int status = api_nested_take(room, refs, count);
+    if (status != RAYMPI_OK)
+        return error_ref(thread, status, "put");
+    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, "put");
+    if (!object) {
+        api_nested_give_back(room, refs, count);
+        return error_ref(thread, RAYMPI_ERR_MEMORY, "put");
+    }
     identify(thread, object);
     status = fill(room, object, data, len, refs, count);
-    if (status == RAYMPI_OK)
+    if (status != RAYMPI_OK)
+        api_nested_give_back(room, refs, count);
+    else
         status = context_hold_named(thread->context, object);
     if (base_unlikely(status != RAYMPI_OK)) {
         object_drop(room, object);
