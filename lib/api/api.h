@@ -51,7 +51,12 @@ static inline void api_leave(struct task_thread *thread)
     thread->in_call = 0;
 }
 
-/* api_object.c: refs that an object's bytes declare */
+/* api_object.c */
+/** The record behind a ref that may be waited for. TYPE, RELEASED, ARGUMENT (null, or one's own result). */
+int api_object_of(struct task_thread *thread, raympi_ref ref, struct object **object);
+/** ARGUMENT when it is not a number. */
+int api_check_timeout(double timeout);
+/* refs that an object's bytes declare */
 /** A hold on each. ARGUMENT, TOO_LARGE, RELEASED: on none. */
 int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count);
 void api_nested_give_back(struct task_room *room, const raympi_ref *refs, size_t count);

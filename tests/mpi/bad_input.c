@@ -137,6 +137,11 @@ static void null_handles(void)
     raympi_waitset *set;
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_get(null_ref, &view));
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_wait(&null_ref, 1, 1, -1, NULL));
+    raympi_ref good_and_null[2] = {raympi_put("x", 1), null_ref};
+    bool ready[2] = {false, false};
+    FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_wait(good_and_null, 2, 1, -1, ready));
+    CHECK(!ready[0]); /* what is refused changes nothing */
+    CHECK_OK(raympi_release(good_and_null[0]));
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_release(null_ref));
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_seal(null_ref));
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_ref_status(null_ref));
