@@ -265,7 +265,8 @@ const struct value *task_failed_argument(struct task *task)
 raympi_ref task_error_ref(struct task_room *room, int code, const char *task, const char *message)
 {
     struct context *context = task_self->context;
-    struct object *object = object_new(room, 1, task);
+    /* A label of our own: the name may be the caller's, and gone by the time somebody asks. */
+    struct object *object = object_new(room, 1, "refused call");
     if (!object)
         return (raympi_ref){0};
     object_fail(room, object, code, task, message);
