@@ -362,12 +362,11 @@ static void returns_unnamed(struct task *task, int first)
     }
 }
 
-/* The refs that were made hold the error; the caller makes one where there is none. */
-static int submit_failed(struct task *task, int status, int returns)
+/* The refs hold the error, if all were made; else the caller is told by the status, and has none. */
+static int submit_failed(struct task *task, int status, bool made)
 {
     char text[512];
     snprintf(text, sizeof text, "%s", base_detail());
-    bool made = task->returns == returns;
     task_count(&task_self->submitted);
     task_fail(task, status, text);
     return made ? RAYMPI_OK : base_fail(status, "%s", text);
@@ -393,12 +392,14 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     if (base_unlikely(!task))
         return RAYMPI_ERR_MEMORY;
     status = task_prepare(task, request, plan);
-    for (size_t i = 0; i < count && i < task->returns; i++)
+    bool all = task->returns == plan->num_returns;
+    int given = all ? (int)count : 0;
+    for (int i = 0; i < given; i++)
         refs[i].handle = task_returns(task)[i];
-    if (base_unlikely((int)count < task->returns))
-        returns_unnamed(task, (int)count);
+    if (base_unlikely(given < task->returns))
+        returns_unnamed(task, given);
     if (base_unlikely(status != RAYMPI_OK))
-        return submit_failed(task, status, plan->num_returns);
+        return submit_failed(task, status, all);
     task_count(&thread->submitted);
     if (task->actor && base_unlikely(!room->actor.enter(room->actor.arg, task, thread->context)))
         task_fail(task, RAYMPI_ERR_MEMORY, "no memory to keep the order of the caller's calls");
@@ -427,7 +428,7 @@ int task_submit_plain(struct task_function *function, const raympi_value *args, 
     if (count > 0) {
         int status = task_set_args(task, args, count);
         if (base_unlikely(status != RAYMPI_OK))
-            return submit_failed(task, status, 1);
+            return submit_failed(task, status, true);
     }
     task_count(&thread->submitted);
     if (count > 0)

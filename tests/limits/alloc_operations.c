@@ -331,8 +331,10 @@ static bool call_results(void)
     bool all = true;
     int status = raympi_submit_n(&raympi_task_alloc_many_results, "alloc_many_results",
                                  (raympi_options[]){here(9)}, NULL, 0, refs, 9);
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 9; i++) {
+        CHECK(status == RAYMPI_OK || !refs[i].handle); /* what is refused gives no ref */
         all = settle_int(refs[i], 100 + i) && all;
+    }
     return good(status) && all;
 }
 
