@@ -108,7 +108,7 @@ sanitizer_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/objects.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 unit_tests += %D%/api/test_sim_hello
-unit_tests += %D%/task/test_wire %D%/task/test_value %D%/task/test_id %D%/task/test_context
+unit_tests += %D%/task/test_wire %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object
 EXTRA_DIST += %D%/task/task_node.h
 EXTRA_DIST += %D%/api/sim_job.h
 mpi_programs += %D%/mpi/actors
@@ -171,7 +171,7 @@ EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/accepta
 	%D%/run-mpi %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
 	%D%/configure-wishes %D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
-	%D%/models/sleep_progress.pml %D%/models/pin_free.pml
+	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/ring_full.pml
 
 # A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
 # its deadline.

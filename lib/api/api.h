@@ -59,6 +59,22 @@ static inline void api_leave(struct task_thread *thread)
     thread->in_call = 0;
 }
 
+/* api_object.c */
+/** The record behind a ref that may be waited for. TYPE, RELEASED, ARGUMENT (null, or one's own result). */
+int api_object_of(struct task_thread *thread, raympi_ref ref, struct object **object);
+/** ARGUMENT when it is not a number. */
+int api_check_timeout(double timeout);
+/* refs that an object's bytes declare */
+/** A hold on each. ARGUMENT, TOO_LARGE, RELEASED: on none. */
+int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count);
+void api_nested_give_back(struct task_room *room, const raympi_ref *refs, size_t count);
+/** Their wire forms, behind the `length` bytes; the object has their holds from here on. */
+void api_nested_write(struct task_room *room, void *bytes, size_t length, const raympi_ref *refs,
+                      size_t count);
+/** One of them becomes a ref, or an actor handle, of the current scope. */
+raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire);
+int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor);
+
 /* api_attach.c */
 /** STATE, and why. */
 int api_not_running(void);

@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire);
-int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor);
-
 /* The first failure of a call inside a body fails the task, with this text. */
 static void fail_body(raympi_ctx *ctx, int status)
 {
@@ -282,25 +279,18 @@ static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref 
     if (!result)
         return NULL;
     struct task_room *room = ctx->context.room;
-    struct object *object;
-    int status =
-        count && !refs ? base_fail(RAYMPI_ERR_ARGUMENT, "%zu nested refs in a null array", count) : RAYMPI_OK;
-    for (size_t n = 0; n < count && status == RAYMPI_OK; n++)
-        status = object_check(room, refs[n].handle, &object);
     void *data;
-    if (status == RAYMPI_OK)
+    int status = api_nested_take(room, refs, count);
+    if (status == RAYMPI_OK) {
         status = value_create(room, &result->value, len, (uint32_t)count, &data);
+        if (status != RAYMPI_OK)
+            api_nested_give_back(room, refs, count);
+    }
     if (status != RAYMPI_OK) {
         fail_body(ctx, status);
         return NULL;
     }
-    raympi_wire_ref *wires = (raympi_wire_ref *)((char *)data + base_align_up(len, 8));
-    for (size_t n = 0; n < count; n++) {
-        object = object_find(room, refs[n].handle);
-        object_retain(object);
-        struct task_id id = object_id(object);
-        wires[n] = (raympi_wire_ref){refs[n].handle, {id.word[0], id.word[1]}};
-    }
+    api_nested_write(room, data, len, refs, count);
     result->value.type = type;
     result->data = data;
     result->set = true;

@@ -19,19 +19,30 @@ static raympi_ref error_ref(struct task_thread *thread, int status, const char *
 
 /* ---- put */
 
-static int check_nested(struct task_room *room, const raympi_ref *refs, size_t count)
+/* Takes a hold on each ref that an object's bytes are to declare; on error on none. */
+int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count)
 {
     struct object *object;
     if (count && !refs)
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu nested refs in a null array", count);
     if (count > (1u << 24))
-        return base_fail(RAYMPI_ERR_TOO_LARGE, "%zu nested refs in one object", count);
+        return base_fail(RAYMPI_ERR_TOO_LARGE, "%zu nested refs in one object: at most %u", count, 1u << 24);
     for (size_t i = 0; i < count; i++) {
         int status = object_check(room, refs[i].handle, &object);
-        if (status != RAYMPI_OK)
+        if (status != RAYMPI_OK) {
+            api_nested_give_back(room, refs, i);
             return status;
+        }
+        if (!base_defect(DEFECT_EARLY_NESTED))
+            object_retain(object);
     }
     return RAYMPI_OK;
+}
+
+void api_nested_give_back(struct task_room *room, const raympi_ref *refs, size_t count)
+{
+    for (size_t i = 0; i < count && !base_defect(DEFECT_EARLY_NESTED); i++)
+        object_drop(room, object_find(room, refs[i].handle));
 }
 
 static raympi_wire_ref wire_of(const struct object *object)
@@ -40,22 +51,16 @@ static raympi_wire_ref wire_of(const struct object *object)
     return (raympi_wire_ref){object_handle(object), {id.word[0], id.word[1]}};
 }
 
-/* Writes the declared refs behind the bytes and holds each. */
-static void hold_nested(struct task_room *room, char *bytes, size_t length, const raympi_ref *refs,
-                        size_t count)
+/* Behind the bytes; the holds that were taken are the object's from here on. */
+void api_nested_write(struct task_room *room, void *bytes, size_t length, const raympi_ref *refs,
+                      size_t count)
 {
-    raympi_wire_ref *wires = (raympi_wire_ref *)(bytes + base_align_up(length, 8));
-    for (size_t i = 0; i < count; i++) {
-        struct object *object = object_find(room, refs[i].handle);
-        wires[i] = (raympi_wire_ref){0, {0, 0}};
-        if (!object)
-            continue; /* checked before: another thread has let go of it meanwhile */
-        if (!base_defect(DEFECT_EARLY_NESTED))
-            object_retain(object);
-        wires[i] = wire_of(object);
-    }
+    raympi_wire_ref *wires = (raympi_wire_ref *)((char *)bytes + base_align_up(length, 8));
+    for (size_t i = 0; i < count; i++)
+        wires[i] = wire_of(object_find(room, refs[i].handle));
 }
 
+/* Takes over the holds on the declared refs, if it succeeds. */
 static int fill(struct task_room *room, struct object *object, const void *data, size_t len,
                 const raympi_ref *refs, size_t count)
 {
@@ -66,7 +71,7 @@ static int fill(struct task_room *room, struct object *object, const void *data,
     if (len)
         store_copy(to, data, len);
     if (count)
-        hold_nested(room, to, len, refs, count);
+        api_nested_write(room, to, len, refs, count);
     object->nested_held = count > 0;
     value_seal(room, &object->value);
     return RAYMPI_OK;
@@ -86,13 +91,19 @@ static raympi_ref put(struct task_thread *thread, const void *data, size_t len, 
         base_fail(RAYMPI_ERR_ARGUMENT, "put of %zu bytes from a null pointer", len);
         return error_ref(thread, RAYMPI_ERR_ARGUMENT, "put");
     }
-    int status = check_nested(room, refs, count);
-    struct object *object = status == RAYMPI_OK ? object_new(room, REFCOUNT_NAMED_HOLD, "put") : NULL;
-    if (!object)
-        return error_ref(thread, status == RAYMPI_OK ? RAYMPI_ERR_MEMORY : status, "put");
+    int status = api_nested_take(room, refs, count);
+    if (status != RAYMPI_OK)
+        return error_ref(thread, status, "put");
+    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, "put");
+    if (!object) {
+        api_nested_give_back(room, refs, count);
+        return error_ref(thread, RAYMPI_ERR_MEMORY, "put");
+    }
     identify(thread, object);
     status = fill(room, object, data, len, refs, count);
-    if (status == RAYMPI_OK)
+    if (status != RAYMPI_OK)
+        api_nested_give_back(room, refs, count);
+    else
         status = context_hold_named(thread->context, object);
     if (base_unlikely(status != RAYMPI_OK)) {
         object_drop(room, object);
@@ -214,7 +225,7 @@ static bool is_own_result(const struct context *context, uint64_t handle)
     return false;
 }
 
-static int object_of(struct task_thread *thread, raympi_ref ref, struct object **object)
+int api_object_of(struct task_thread *thread, raympi_ref ref, struct object **object)
 {
     if (task_handle_is_actor(ref.handle))
         return base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref");
@@ -260,13 +271,13 @@ static int get(struct task_thread *thread, raympi_ref ref, raympi_view *view, ui
     struct object *object;
     if (!view)
         return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_get needs a view to fill");
-    int status = object_of(thread, ref, &object);
+    int status = api_object_of(thread, ref, &object);
     if (status != RAYMPI_OK)
         return status;
     return object_ready(object) ? show(thread, object, view) : get_waiting(thread, object, view, deadline);
 }
 
-static int check_timeout(double timeout)
+int api_check_timeout(double timeout)
 {
     return timeout != timeout ? base_fail(RAYMPI_ERR_ARGUMENT, "the timeout is not a number") : RAYMPI_OK;
 }
@@ -282,7 +293,7 @@ int raympi_get_timeout(raympi_ref ref, raympi_view *view, double timeout)
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    status = check_timeout(timeout);
+    status = api_check_timeout(timeout);
     if (status == RAYMPI_OK)
         status = get(thread, ref, view, task_deadline(thread->room, timeout));
     api_leave(thread);
@@ -306,7 +317,7 @@ int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, do
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    status = check_timeout(timeout);
+    status = api_check_timeout(timeout);
     if (status == RAYMPI_OK && count > INT32_MAX)
         status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs: a negative count?", count);
     if (status == RAYMPI_OK && count && (!refs || !views))
@@ -468,112 +479,6 @@ raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire)
         actor.handle = wire.handle;
     api_leave(thread);
     return actor;
-}
-
-/* ---- wait */
-
-/* Others run first; the thread gets its context back. */
-static void api_yield(struct task_thread *thread)
-{
-    struct context *context = thread->context;
-    sched_yield_fiber(thread->room->sched);
-    task_resumed(thread, context);
-}
-
-static int check_wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k,
-                      struct object **objects)
-{
-    if (k > count)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu of %zu refs", k, count);
-    if (count && !refs)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu refs in a null array", count);
-    for (size_t i = 0; i < count; i++) {
-        int status = object_of(thread, refs[i], &objects[i]);
-        if (status != RAYMPI_OK)
-            return status;
-    }
-    return RAYMPI_OK;
-}
-
-/* How many are ready, if one look at each tells that they are enough; -1: it does not, or there is something
- * wrong. */
-static int wait_enough(struct task_room *room, const raympi_ref *refs, size_t count, size_t k, bool *ready)
-{
-    size_t found = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct object *object =
-            object_owned(room, refs[i].handle) ? object_by_slot(room, refs[i].handle) : NULL;
-        if (base_unlikely(!object))
-            return -1;
-        /* Acquire: where it says "ready", the value is seen. */
-        uint64_t word = atomic_load_explicit(&object->count.count, memory_order_acquire);
-        if (base_unlikely((word & (OBJECT_WAITED - REFCOUNT_NAME)) == 0)) /* no names */
-            return -1;
-        bool here = (word & OBJECT_READY) != 0;
-        found += here;
-        if (ready)
-            ready[i] = here;
-    }
-    return found >= k ? (int)found : -1;
-}
-
-static int wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k, double timeout,
-                bool *ready)
-{
-    if (count > INT32_MAX || check_timeout(timeout) != RAYMPI_OK)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu refs, timeout %f", count, timeout);
-    int enough = refs && k <= count ? wait_enough(thread->room, refs, count, k, ready) : -1;
-    if (enough >= 0)
-        return enough;
-    struct object *few[64], **objects = few;
-    if (count > 64 && !(objects = malloc(count * sizeof *objects)))
-        return base_fail(RAYMPI_ERR_MEMORY, "no memory to wait for %zu refs", count);
-    int status = check_wait(thread, refs, count, k, objects);
-    if (status == RAYMPI_OK)
-        status = task_wait(thread->room, objects, count, k, task_deadline(thread->room, timeout));
-    int found = 0;
-    for (size_t i = 0; i < count && status == RAYMPI_OK; i++) {
-        bool here = object_ready(objects[i]);
-        found += here;
-        if (ready)
-            ready[i] = here;
-    }
-    if (objects != few)
-        free(objects);
-    return status == RAYMPI_OK ? found : status;
-}
-
-int raympi_wait(const raympi_ref *refs, size_t count, size_t k, double timeout, bool *ready)
-{
-    struct task_thread *thread;
-    int status = api_enter(&thread);
-    if (status != RAYMPI_OK)
-        return status;
-    status = wait(thread, refs, count, k, timeout, ready);
-    api_leave(thread);
-    return status;
-}
-
-int raympi_ref_status(raympi_ref ref)
-{
-    struct task_thread *thread;
-    struct object *object;
-    int status = api_enter(&thread);
-    if (status != RAYMPI_OK)
-        return status;
-    status = object_of(thread, ref, &object);
-    if (status == RAYMPI_OK) {
-        /* Who asks again and again is to get there: others go first. */
-        object_want(thread->room, object);
-        if (!object_ready(object))
-            api_yield(thread);
-        if (!object_ready(object))
-            status = base_fail(RAYMPI_ERR_TIMEOUT, "%s is not ready yet", object->label);
-        else if (object->status != RAYMPI_OK)
-            status = task_object_error(object);
-    }
-    api_leave(thread);
-    return status;
 }
 
 /* ---- holds and scopes */

@@ -68,6 +68,16 @@ int raympi_waitset_create(raympi_waitset **set)
     return status;
 }
 
+static void link_entry(raympi_waitset *set, struct entry *entry)
+{
+    entry->prev = NULL;
+    entry->next = set->all;
+    if (set->all)
+        set->all->prev = entry;
+    set->all = entry;
+    set->count++;
+}
+
 static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle, uint64_t tag)
 {
     struct object *object = NULL;
@@ -81,11 +91,7 @@ static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle,
     *entry = (struct entry){.waiter = {NULL, entry_fire}, .set = set, .object = object, .tag = tag};
     object_retain(object);
     base_spin_lock(&set->lock);
-    entry->next = set->all;
-    if (set->all)
-        set->all->prev = entry;
-    set->all = entry;
-    set->count++;
+    link_entry(set, entry);
     base_spin_unlock(&set->lock);
     if (object_wait_add(object, &entry->waiter))
         object_want(thread->room, object);
@@ -133,6 +139,18 @@ static struct entry *take(raympi_waitset *set, struct sched_parker *parker)
     return entry;
 }
 
+/* As if it had not been taken. */
+static void put_back(raympi_waitset *set, struct entry *entry)
+{
+    base_spin_lock(&set->lock);
+    link_entry(set, entry);
+    entry->ready_next = set->ready_head;
+    set->ready_head = entry;
+    if (!set->ready_tail)
+        set->ready_tail = entry;
+    base_spin_unlock(&set->lock);
+}
+
 static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_t deadline,
                         struct entry **entry)
 {
@@ -152,8 +170,12 @@ static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_
     }
     if (*entry)
         return RAYMPI_OK;
-    return status == RAYMPI_ERR_TIMEOUT ? base_fail(status, "no ref of the wait set was ready in time")
-                                        : status;
+    if (status == RAYMPI_ERR_TIMEOUT)
+        return base_fail(status, "no ref of the wait set was ready in time");
+    if (status == RAYMPI_ERR_DEADLOCK)
+        return base_fail(status, "no ref of the wait set can ever be ready: everything in the job waits (see "
+                                 "the report on stderr)");
+    return status;
 }
 
 static void entry_free(struct entry *entry)
@@ -176,13 +198,15 @@ static int wait_one(struct task_thread *thread, raympi_waitset *set, double time
     if (status != RAYMPI_OK)
         return status;
     status = context_hold(thread->context, entry->object);
-    if (status != RAYMPI_OK)
-        object_drop(thread->room, entry->object);
+    if (status != RAYMPI_OK) {
+        put_back(set, entry);
+        return status;
+    }
     ref->handle = object_handle(entry->object);
     if (tag)
         *tag = entry->tag;
     entry_free(entry);
-    return status;
+    return RAYMPI_OK;
 }
 
 int raympi_waitset_wait(raympi_waitset *set, double timeout, raympi_ref *ref, uint64_t *tag)

@@ -8,4 +8,5 @@ libraympi_sources += \
 	%D%/api_init.c \
 	%D%/api_node.c \
 	%D%/api_object.c \
+	%D%/api_wait.c \
 	%D%/api_waitset.c

@@ -174,13 +174,17 @@ static void nested_drop(struct task_room *room, struct object *object)
             object_drop_handle(room, wires[i].handle);
 }
 
-/* Nobody can seal it any more. Whoever was promised the value (ranks that have let go of it since) is told.
- */
+/* Nobody can seal it any more. Whoever was promised the value (ranks that have let go of it since) is told,
+ * perhaps only after others that are woken just now: it has a hold until then. */
 static void unsealed_end(struct task_room *room, struct object *object)
 {
+    uint64_t marks = atomic_load_explicit(&object->count.count, memory_order_relaxed) & OBJECT_WAITED;
+    atomic_store_explicit(&object->count.count, marks + 1, memory_order_relaxed);
+    object->unsealed = 0;
     value_drop(room, &object->value, true);
     object_see(object);
     object_fail(room, object, RAYMPI_ERR_RELEASED, object->label, "it was released before it was sealed");
+    object_drop(room, object);
 }
 
 static void slot_clear_free(struct task_room *room, struct object *object)
@@ -194,8 +198,10 @@ static void destroy_one(struct task_room *room, struct object *object)
 {
     uint64_t handle = object_handle(object);
     bool owner = refcount_owner(handle) == room->config.rank;
-    if (object->unsealed)
+    if (object->unsealed) {
         unsealed_end(room, object);
+        return;
+    }
     if (owner && object->status != RAYMPI_OK && !__atomic_load_n(&object->seen, __ATOMIC_RELAXED))
         task_note_unseen(room, object);
     if (object->nested_held)

@@ -290,7 +290,8 @@ const struct value *task_failed_argument(struct task *task)
 raympi_ref task_error_ref(struct task_room *room, int code, const char *task, const char *message)
 {
     struct context *context = task_self->context;
-    struct object *object = object_new(room, 1, task);
+    /* A label of our own: the name may be the caller's, and gone by the time somebody asks. */
+    struct object *object = object_new(room, 1, "refused call");
     if (!object)
         return (raympi_ref){0};
     object_fail(room, object, code, task, message);
@@ -357,12 +358,11 @@ static void returns_unnamed(struct task *task, int first)
     }
 }
 
-/* The refs that were made hold the error; the caller makes one where there is none. */
-static int submit_failed(struct task *task, int status, int returns)
+/* The refs hold the error, if all were made; else the caller is told by the status, and has none. */
+static int submit_failed(struct task *task, int status, bool made)
 {
     char text[512];
     snprintf(text, sizeof text, "%s", base_detail());
-    bool made = task->returns == returns;
     task_count(&task_self->submitted);
     task_fail(task, status, text);
     return made ? RAYMPI_OK : base_fail(status, "%s", text);
@@ -388,12 +388,14 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     if (base_unlikely(!task))
         return RAYMPI_ERR_MEMORY;
     status = task_prepare(task, request, plan);
-    for (size_t i = 0; i < count && i < task->returns; i++)
-        refs[i].handle = task_result(task, (int)i);
-    if (base_unlikely((int)count < task->returns))
-        returns_unnamed(task, (int)count);
+    bool all = task->returns == plan->num_returns;
+    int given = all ? (int)count : 0;
+    for (int i = 0; i < given; i++)
+        refs[i].handle = task_result(task, i);
+    if (base_unlikely(given < task->returns))
+        returns_unnamed(task, given);
     if (base_unlikely(status != RAYMPI_OK))
-        return submit_failed(task, status, plan->num_returns);
+        return submit_failed(task, status, all);
     task_count(&thread->submitted);
     if (task->actor && base_unlikely(!room->actor.enter(room->actor.arg, task, thread->context)))
         task_fail(task, RAYMPI_ERR_MEMORY, "no memory to keep the order of the caller's calls");
@@ -406,7 +408,7 @@ int task_submit_args(struct task *task, const raympi_value *args, size_t count)
 {
     int status = count > 0 ? task_set_args(task, args, count) : RAYMPI_OK;
     if (base_unlikely(status != RAYMPI_OK))
-        return submit_failed(task, status, 1);
+        return submit_failed(task, status, true);
     task_count(&task_self->submitted);
     task_depend(task);
     return RAYMPI_OK;

@@ -137,6 +137,11 @@ static void null_handles(void)
     raympi_waitset *set;
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_get(null_ref, &view));
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_wait(&null_ref, 1, 1, -1, NULL));
+    raympi_ref good_and_null[2] = {raympi_put("x", 1), null_ref};
+    bool ready[2] = {false, false};
+    FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_wait(good_and_null, 2, 1, -1, ready));
+    CHECK(!ready[0]); /* what is refused changes nothing */
+    CHECK_OK(raympi_release(good_and_null[0]));
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_release(null_ref));
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_seal(null_ref));
     FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_ref_status(null_ref));
@@ -303,6 +308,7 @@ enum setting {
     SET_NULL_REF,
     SET_ACTOR_AS_REF,
     SET_NULL_LIST,
+    SET_NEGATIVE_LIST,
     SET_TOO_LARGE,
     SET_ALL_MEMORY,
 };
@@ -333,6 +339,11 @@ RAYMPI_TASK(set)
     case SET_NULL_LIST:
         CHECK((char *)raympi_return_nested(ctx, 0, 8, NULL, 2) == NULL);
         return RAYMPI_OK;
+    case SET_NEGATIVE_LIST: {
+        raympi_ref one = raympi_put("x", 1);
+        CHECK((char *)raympi_return_nested(ctx, 0, 8, &one, (size_t)-1) == NULL);
+        return RAYMPI_OK;
+    }
     case SET_TOO_LARGE:
         CHECK((char *)raympi_return(ctx, 0, (size_t)1 << 40) == NULL);
         return RAYMPI_OK;
@@ -370,6 +381,8 @@ static void wrong_results_on(int rank)
     REF_FAILS(RAYMPI_ERR_ARGUMENT, "ref is null", raympi_call_opts(there, set, SET_NULL_REF));
     REF_FAILS(RAYMPI_ERR_TYPE, "actor handle", raympi_call_opts(there, set, SET_ACTOR_AS_REF, actor));
     REF_FAILS(RAYMPI_ERR_ARGUMENT, "null array", raympi_call_opts(there, set, SET_NULL_LIST));
+    REF_FAILS(RAYMPI_ERR_TOO_LARGE, "18446744073709551615 nested refs",
+              raympi_call_opts(there, set, SET_NEGATIVE_LIST));
     REF_FAILS(RAYMPI_ERR_TOO_LARGE, "", raympi_call_opts(there, set, SET_TOO_LARGE));
     REF_FAILS(RAYMPI_ERR_TOO_LARGE, "", raympi_call_opts(there, set, SET_ALL_MEMORY));
     raympi_scope_end();
@@ -503,6 +516,8 @@ static void counts(void)
               raympi_submit(NULL, "echo", NULL, RAYMPI_VALUES(RAYMPI_VALUE(1)), negative));
     FAILS(RAYMPI_ERR_ARGUMENT, "refs for the results of pair, which has 2",
           raympi_submit_n(NULL, "pair", NULL, NULL, 0, refs, negative));
+    REF_FAILS(RAYMPI_ERR_TOO_LARGE, "18446744073709551615 nested refs",
+              raympi_put_nested("x", 1, refs, negative));
     raympi_ref three[3];
     FAILS(RAYMPI_ERR_ARGUMENT, "3 refs for the results of pair, which has 2", raympi_call_n(three, 3, pair));
     CHECK(raympi_wait(refs, 2, 0, -1, NULL) >= 0);

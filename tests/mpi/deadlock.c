@@ -141,6 +141,7 @@ static void waitset(void)
     CHECK_OK(raympi_waitset_create(&set));
     CHECK_OK(raympi_waitset_add(set, ref, 1));
     DEADLOCK(raympi_waitset_wait(set, -1, &out, NULL));
+    CHECK(strstr(raympi_detail(), "can ever be ready"));
     CHECK_OK(raympi_waitset_destroy(set));
 }
 

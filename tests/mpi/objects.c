@@ -668,6 +668,9 @@ static int leave(const char *what)
             raympi_call_opts(AT(raympi_rank() + 1), add, i, 1);
         raympi_keep(raympi_put("kept", 5));
         raympi_put(sizes, sizeof sizes);
+        char name[] = "not there"; /* and by the end of the job it is not */
+        CHECK(raympi_ref_status(raympi_submit(NULL, name, NULL, NULL, 0)) == RAYMPI_ERR_UNKNOWN);
+        memset(name, 'X', sizeof name - 1);
     }
     if (strcmp(what, "unseen") == 0 && raympi_rank() == 0)
         raympi_release(raympi_call_opts(AT(1), fail));

@@ -101,6 +101,51 @@ static void sets(int round)
     CHECK_OK(raympi_waitset_destroy(set));
 }
 
+/* ---- a ref is released while another task waits for it */
+
+static raympi_ref first, second, begun;
+
+/* Both are of main's scope, and unsealed. */
+RAYMPI_TASK(wait_for_both)
+{
+    bool ready[2] = {false, false};
+    CHECK_OK(raympi_seal(begun));
+    int found = raympi_wait((raympi_ref[]){first, second}, 2, 2, -1, ready);
+    CHECK(found < 0 || (ready[0] && ready[1]));
+    return raympi_return_int(ctx, 0, found);
+}
+
+/* What the wait said: 2, or RELEASED where the task had not come to it yet. */
+static int64_t release_while_waited_for(void)
+{
+    raympi_ref others[8];
+    CHECK(raympi_create(0, &begun) != NULL && raympi_create(0, &first) != NULL &&
+          raympi_create(0, &second) != NULL);
+    raympi_ref waits = raympi_call_opts(AT(raympi_rank()), wait_for_both);
+    raympi_view view;
+    CHECK_OK(raympi_get(begun, &view));
+    CHECK_OK(raympi_seal(first));
+    CHECK_OK(raympi_release(first));
+    for (int i = 0; i < 8; i++) /* whatever had its place is not ready */
+        CHECK(raympi_create(0, &others[i]) != NULL);
+    CHECK_OK(raympi_seal(second));
+    int64_t found = value_of(waits);
+    for (int i = 0; i < 8; i++)
+        CHECK_OK(raympi_seal(others[i]));
+    return found;
+}
+
+static void released_refs(void)
+{
+    int64_t found;
+    do {
+        CHECK_OK(raympi_scope_begin());
+        found = release_while_waited_for();
+        CHECK(found == 2 || found == RAYMPI_ERR_RELEASED);
+        CHECK_OK(raympi_scope_end());
+    } while (raympi_workers() == 1 && found == RAYMPI_ERR_RELEASED);
+}
+
 static pthread_barrier_t attached;
 
 static void *thread(void *arg)
@@ -134,6 +179,7 @@ int main(int argc, char **argv)
     int64_t answer = 42;
     CHECK_OK(raympi_init(&argc, &argv, NULL));
     CHECK(pthread_barrier_init(&attached, NULL, THREADS + 1) == 0);
+    released_refs();
     raympi_ref shared = raympi_put(&answer, sizeof answer);
     raympi_actor actor = raympi_actor_new_opts(AT(raympi_rank() + 1), counter);
     for (int round = 0; round < 2; round++) {
