@@ -193,6 +193,8 @@ static int call(struct actor_room *room, struct object *object, struct task_func
 {
     if (base_unlikely(!function))
         return RAYMPI_ERR_MEMORY;
+    if (base_likely(ref && !options && function->plan.plain))
+        return task_submit_call(task_self, function, object, args, count, ref);
     struct task_request request = {.function = function,
                                    .name = function->name,
                                    .options = options,

@@ -509,6 +509,9 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
  * where that has to be looked at first. */
 bool task_submit_there(struct task_thread *thread, struct task_function *function, const raympi_value *args,
                        size_t count, raympi_ref *ref, int *status);
+/** The same for a call of a method with one result; `object` is the record of the actor's handle. */
+int task_submit_call(struct task_thread *thread, struct task_function *function, struct object *object,
+                     const raympi_value *args, size_t count, raympi_ref *ref);
 /** A ref that holds an error of this caller. */
 raympi_ref task_error_ref(struct task_room *room, int code, const char *task, const char *message);
 

@@ -368,6 +368,14 @@ static int submit_failed(struct task *task, int status, bool made)
     return made ? RAYMPI_OK : base_fail(status, "%s", text);
 }
 
+static void task_enter(struct task_room *room, struct task *task, struct context *context)
+{
+    if (task->actor && base_unlikely(!room->actor.enter(room->actor.arg, task, context)))
+        task_fail(task, RAYMPI_ERR_MEMORY, "no memory to keep the order of the caller's calls");
+    else
+        task_depend(task);
+}
+
 int task_submit(struct task_room *room, const struct task_request *request, raympi_ref *refs, size_t count)
 {
     struct task_thread *thread = task_self;
@@ -397,10 +405,7 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     if (base_unlikely(status != RAYMPI_OK))
         return submit_failed(task, status, all);
     task_count(&thread->submitted);
-    if (task->actor && base_unlikely(!room->actor.enter(room->actor.arg, task, thread->context)))
-        task_fail(task, RAYMPI_ERR_MEMORY, "no memory to keep the order of the caller's calls");
-    else
-        task_depend(task);
+    task_enter(room, task, thread->context);
     return RAYMPI_OK;
 }
 
@@ -440,4 +445,24 @@ bool task_submit_there(struct task_thread *thread, struct task_function *functio
     else
         sched_push_pinned(room->sched, &task->item);
     return true;
+}
+
+int task_submit_call(struct task_thread *thread, struct task_function *function, struct object *object,
+                     const raympi_value *args, size_t count, raympi_ref *ref)
+{
+    struct task_room *room = thread->room;
+    uint64_t actor = object_handle(object);
+    task_credit_wait(room, refcount_owner(actor));
+    task_backlog_check(room, thread);
+    struct task *task = task_make(room, function, thread->context);
+    if (base_unlikely(!task))
+        return RAYMPI_ERR_MEMORY;
+    ref->handle = object_handle(task_object(task));
+    task_set_actor(task, actor, object);
+    int status = count > 0 ? task_set_args(task, args, count) : RAYMPI_OK;
+    if (base_unlikely(status != RAYMPI_OK))
+        return submit_failed(task, status, true);
+    task_count(&thread->submitted);
+    task_enter(room, task, thread->context);
+    return RAYMPI_OK;
 }

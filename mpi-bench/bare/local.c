@@ -3,9 +3,8 @@
  *
  *   local async|sync|put|get|wait COUNT [WORKERS]      nanoseconds per task, put, get or scanned handle
  *
- * A task is a record from a pool, with function pointer, argument and result inside; the table of results is
- * the pool's own array, looked at through handles that carry slot and generation. The deque is split: its
- * young part is the owner's alone, its old part is for thieves, under a lock.
+ * The deque is split: its young part is the owner's alone, its old part is for thieves, under a lock. A thief gives
+ * the records of what it has run back to the owner, who takes them when it runs out of its own.
  */
 #include "bare.h"
 
@@ -48,7 +47,7 @@ static int64_t empty(int64_t argument)
 
 static inline void run(struct record *record)
 {
-    complete(record, record->function(record->argument));
+    complete(look_up(record->handle), record->function(record->argument));
 }
 
 /** Shows half of the private tasks to thieves. */
@@ -104,8 +103,10 @@ static void steal(void)
         batch[n] = deque.task[top++ % SLOTS];
     atomic_store_explicit(&deque.top, top, memory_order_relaxed);
     unlock();
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
         run(batch[i]);
+        record_return(batch[i]);
+    }
 }
 
 static void *thief(void *unused)
@@ -123,22 +124,26 @@ static void *thief(void *unused)
 static API uint64_t submit(int64_t (*function)(int64_t), int64_t argument)
 {
     struct record *record = record_new();
+    struct entry *entry = entry_new(2);
     record->function = function;
     record->argument = argument;
+    record->handle = entry->handle;
     push(record);
-    return record->handle;
+    return entry->handle;
 }
 
 /** Runs tasks until the one named has its result. */
 static API int64_t take(uint64_t handle)
 {
-    struct record *record = look_up(handle);
-    while (!is_ready(record)) {
+    struct entry *entry = look_up(handle);
+    while (!is_ready(entry)) {
         struct record *next = pop();
-        if (next != NULL)
+        if (next != NULL) {
             run(next);
+            record_free(next);
+        }
     }
-    return record->result;
+    return entry->result;
 }
 
 static double async(long count)
@@ -175,10 +180,9 @@ static double sync_(long count)
 
 static API uint64_t put(int64_t value)
 {
-    struct record *record = record_new();
-    record->result = value;
-    atomic_store_explicit(&record->state, READY + 1, memory_order_release);
-    return record->handle;
+    struct entry *entry = entry_new(READY + 1);
+    entry->result = value;
+    return entry->handle;
 }
 
 static double objects(long count, int time_put)

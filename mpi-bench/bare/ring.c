@@ -104,7 +104,7 @@ static int receive(struct end *end)
         struct record *record = record_new();
         record->function = functions[message->function];
         record->argument = message->value;
-        record->name = message->handle;
+        record->handle = message->handle;
         consumed(end);
         deque[deque_end++] = record;
     }
@@ -122,7 +122,7 @@ static void serve(struct shared *shared)
             bench_pause();
         while (deque_end > 0 && has_room(&end)) {
             struct record *record = deque[--deque_end];
-            send_message(&end, FUNCTION_WHERE, record->name, record->function(record->argument));
+            send_message(&end, FUNCTION_WHERE, record->handle, record->function(record->argument));
             record_free(record);
         }
     }
@@ -142,20 +142,20 @@ static inline int poll_results(struct end *end)
 
 static API uint64_t submit(struct end *end)
 {
-    struct record *record = record_new();
+    struct entry *entry = entry_new(2);
     while (!has_room(end))
         poll_results(end);
-    send_message(end, FUNCTION_WHERE, record->handle, 0);
-    return record->handle;
+    send_message(end, FUNCTION_WHERE, entry->handle, 0);
+    return entry->handle;
 }
 
 static API int64_t take(struct end *end, uint64_t handle)
 {
-    struct record *record = look_up(handle);
-    while (!is_ready(record))
+    struct entry *entry = look_up(handle);
+    while (!is_ready(entry))
         if (poll_results(end) == 0)
             bench_pause();
-    return record->result;
+    return entry->result;
 }
 
 static double repetition(struct shared *shared, struct end *end, long count, long in_flight)
