@@ -23,3 +23,22 @@ void base_fence_heavy(void)
 #endif
     base_fence();
 }
+
+bool base_fences_open_shared(void)
+{
+#if !defined(BASE_TSAN) && defined(SYS_membarrier)
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0 &&
+           syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+#else
+    return false;
+#endif
+}
+
+void base_fence_heavy_shared(void)
+{
+    base_fence();
+#ifdef SYS_membarrier
+    syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+#endif
+    base_fence();
+}

@@ -27,4 +27,10 @@ static inline void base_fence_light(void)
 /** The side that is seldom at work: all threads of the process pass a full fence. Some microseconds. */
 void base_fence_heavy(void);
 
+/** The same between processes (Linux 4.16): true when this process takes part, and may use the light side
+ * towards those of which it knows that they use the heavy one. */
+bool base_fences_open_shared(void);
+/** All threads of all processes that take part pass a full fence. */
+void base_fence_heavy_shared(void);
+
 #endif

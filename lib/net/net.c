@@ -135,6 +135,12 @@ void net_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void
     net->operations->sleep(net, deadline, busy, arg);
 }
 
+void net_sleep_seldom(struct net *net)
+{
+    if (net->operations->seldom != NULL)
+        net->operations->seldom(net);
+}
+
 void net_wake(struct net *net)
 {
     net->operations->wake(net);

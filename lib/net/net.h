@@ -124,6 +124,9 @@ int net_poll(struct net *net, int budget);
  * is something.
  */
 void net_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
+/** From now on this rank sleeps only after it has looked around for a while: a sleep may cost some
+ * microseconds more, where messages to it then cost less. Poller only. */
+void net_sleep_seldom(struct net *net);
 /** Ends the poller's sleep, now or the next one; from any thread of this node. Cheap when nobody sleeps. */
 void net_wake(struct net *net);
 /** Wakes the poller of every rank of the host (for job end and deadlock, which are found in the board). */

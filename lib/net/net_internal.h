@@ -14,6 +14,7 @@ struct net_operations {
     int (*poll)(struct net *net, int budget);
     void (*look)(struct net *net); /* may be NULL */
     void (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
+    void (*seldom)(struct net *net); /* may be NULL */
     void (*wake)(struct net *net);
     void (*wake_all)(struct net *net);
     uint64_t (*now)(const struct net *net);

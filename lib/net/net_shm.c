@@ -80,13 +80,22 @@ static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
     uint32_t doorbell = atomic_load_explicit(&shm->own->doorbell, memory_order_acquire);
     atomic_store_explicit(&shm->own->asleep, 1, memory_order_relaxed);
     /* Orders "asleep" before the looks below: the other half of shm_knock(). */
-    base_fence();
+    if (atomic_load_explicit(&shm->own->heavy, memory_order_relaxed))
+        base_fence_heavy_shared();
+    else
+        base_fence();
     if (!atomic_load_explicit(&shm->own->wake, memory_order_relaxed) && !shm_ready(shm) && !shm_flush(shm) &&
         !(busy != NULL && busy(arg)))
         shm_sleep_wait(shm, doorbell, deadline);
     atomic_store_explicit(&shm->own->asleep, 0, memory_order_relaxed);
     /* Acquire: what the wakers did before net_wake() is seen from here on. */
     atomic_exchange_explicit(&shm->own->wake, 0, memory_order_acquire);
+}
+
+static void shm_seldom(struct net *net)
+{
+    struct shm_net *shm = shm_of(net);
+    atomic_store_explicit(&shm->own->heavy, shm->light, memory_order_relaxed);
 }
 
 static uint64_t shm_now(const struct net *net)
@@ -140,6 +149,7 @@ static const struct net_operations shm_operations = {
     .poll = shm_poll,
     .look = shm_look,
     .sleep = shm_sleep,
+    .seldom = shm_seldom,
     .wake = shm_wake,
     .wake_all = shm_wake_all,
     .now = shm_now,
@@ -189,6 +199,7 @@ static void shm_prepare(struct shm_net *shm)
         base_spin_init(&shm->out[peer].lock);
         shm->out[peer].last = &shm->out[peer].first;
     }
+    shm->light = base_fences_open_shared();
     pthread_mutex_init(&shm->self_lock, NULL);
     shm->self_last = &shm->self_first;
 }

@@ -2,6 +2,7 @@
 #ifndef RAYMPI_NET_SHM_H
 #define RAYMPI_NET_SHM_H
 
+#include "base/base_fence.h"
 #include "net/net_futex.h"
 #include "net/net_internal.h"
 #include "net/net_life.h"
@@ -22,7 +23,8 @@ struct shm_host {
 struct shm_rank {
     _Alignas(BASE_CACHE_LINE) _Atomic uint32_t asleep; /* the poller sleeps or is about to */
     _Atomic uint32_t doorbell;                         /* futex: bumped by who found it asleep */
-    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t wake;   /* net_wake() since the last sleep */
+    _Atomic uint32_t heavy; /* the poller's fence before it sleeps is a heavy one, from now on */
+    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t wake; /* net_wake() since the last sleep */
     /* senders whose ring to this rank exists */
     _Alignas(BASE_CACHE_LINE) _Atomic uint64_t used[SHM_SET_WORDS];
     struct net_life_words life;
@@ -91,6 +93,7 @@ struct shm_net {
     struct shm_host *host;
     struct shm_rank *ranks;
     struct shm_rank *own;
+    bool light; /* our fences may be light towards those whose are heavy */
     struct net_life life;
     struct shm_out *out;
     _Atomic int queues;   /* peers with parcels */
@@ -129,9 +132,12 @@ void shm_doorbell(struct shm_net *shm, int rank);
 static inline void shm_knock(struct shm_net *shm, int rank)
 {
     /* Orders what was published before the look at "asleep". The sleeper sets "asleep", fences, and looks at
-     * what is published: one of the two sees the other. Without this fence the load may pass the stores and a
-     * wake-up is lost. */
-    base_fence();
+     * what is published: one of the two sees the other. Without this the load may pass the stores and a
+     * wake-up is lost. Where the sleeper's fence is a heavy one, ours is light. */
+    if (base_likely(shm->light && atomic_load_explicit(&shm->ranks[rank].heavy, memory_order_relaxed)))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        base_fence();
     if (base_unlikely(atomic_load_explicit(&shm->ranks[rank].asleep, memory_order_relaxed)))
         shm_doorbell(shm, rank);
 }

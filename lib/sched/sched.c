@@ -73,6 +73,8 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
 int sched_start(struct sched *sched)
 {
     int status = RAYMPI_OK;
+    if (sched->config.spin_ns > 0)
+        net_sleep_seldom(sched->net);
     for (int i = 1; i < sched->worker_count && status == RAYMPI_OK; i++)
         status = worker_thread_start(sched, i);
     if (status == RAYMPI_OK && !sched->config.cooperative)

@@ -2,9 +2,9 @@
  * What the bare programs share: records of tasks from a pool, and a table of results with tags and counts.
  *
  * A task is a record with function pointer and argument; it goes back to the pool when the task has run. Its
- * result is an entry of the table, which lives as long as somebody counts: the submitter and the task, of which
- * either may end first, on any thread. It is named by a handle, which carries slot and tag (a generation), so that
- * an old handle is told from a new one.
+ * result is an entry of the table, which lives as long as somebody counts: the submitter and the task, of
+ * which either may end first, on any thread. It is named by a handle, which carries slot and tag (a
+ * generation), so that an old handle is told from a new one.
  */
 #ifndef BARE_H
 #define BARE_H
@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct entry) == 64, "a cache line");
 struct record {
     int64_t (*function)(int64_t argument);
     int64_t argument;
-    uint64_t handle;   /* of the result; ring: at the submitter's */
+    uint64_t handle;     /* of the result; ring: at the submitter's */
     struct record *next; /* of those that another thread gives back */
     uint64_t fill[12];   /* as large as a record with a few arguments */
 } __attribute__((aligned(128)));

@@ -3,8 +3,8 @@
  *
  *   local async|sync|put|get|wait COUNT [WORKERS]      nanoseconds per task, put, get or scanned handle
  *
- * The deque is split: its young part is the owner's alone, its old part is for thieves, under a lock. A thief gives
- * the records of what it has run back to the owner, who takes them when it runs out of its own.
+ * The deque is split: its young part is the owner's alone, its old part is for thieves, under a lock. A thief
+ * gives the records of what it has run back to the owner, who takes them when it runs out of its own.
  */
 #include "bare.h"
 
