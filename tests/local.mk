@@ -108,8 +108,11 @@ sanitizer_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/objects.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 unit_tests += %D%/api/test_sim_hello
-unit_tests += %D%/task/test_wire %D%/task/test_value %D%/task/test_id %D%/task/test_context
+unit_tests += %D%/task/test_wire %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_close
 EXTRA_DIST += %D%/task/task_node.h
+# What is not freed is counted.
+%C%_task_test_close_SOURCES = %D%/task/test_close.c %D%/limits/fault.c
+%C%_task_test_close_LDFLAGS = $(AM_LDFLAGS) $(wrap_allocations)
 EXTRA_DIST += %D%/api/sim_job.h
 mpi_programs += %D%/mpi/actors
 mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
@@ -122,7 +125,8 @@ mpi_tests += %D%/mpi/bench.test
 mpi_programs += %D%/limits/alloc
 %C%_limits_alloc_SOURCES = %D%/limits/alloc.c %D%/limits/alloc_operations.c %D%/limits/fault.c
 %C%_limits_alloc_LDADD = $(LDADD) $(MPI_LIBS)
-%C%_limits_alloc_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
+%C%_limits_alloc_LDFLAGS = $(AM_LDFLAGS) $(wrap_allocations)
+wrap_allocations = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc \
 	-Wl,--wrap=strdup,--wrap=free,--wrap=open_memstream,--wrap=pthread_create \
 	-Wl,--wrap=mmap,--wrap=mprotect,--wrap=shm_open,--wrap=ftruncate,--wrap=fallocate
 mpi_tests += %D%/limits/alloc.test

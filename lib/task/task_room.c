@@ -164,6 +164,17 @@ static void arg_forget(struct arg *arg)
     value_forget(&arg->value);
 }
 
+/* Those who wait for what never came. Others are part of something else: an argument, a wait set. */
+static void waiters_forget(struct object *object)
+{
+    struct waiter *next, *waiter = (struct waiter *)atomic_load(&object->waiters);
+    for (; waiter; waiter = next) {
+        next = waiter->next;
+        if (waiter_is_remote(waiter) || waiter_is_alias(waiter))
+            free(waiter);
+    }
+}
+
 /* Of the results of a task that never ran only the last one still names it: they lie in any order. */
 static void producer_forget_first(struct object *object)
 {
@@ -199,13 +210,18 @@ void task_room_close(struct task_room *room)
     struct borrowed *borrowed, *next;
     HASH_ITER (hh, room->borrowed, borrowed, next) {
         HASH_DEL(room->borrowed, borrowed);
+        waiters_forget(&borrowed->object);
         value_forget(&borrowed->object.value);
         refcount_fini(&borrowed->object.count);
         free(borrowed);
     }
-    for (uint32_t i = 0; i < room->slab_used; i++)
-        for (uint32_t j = 0; j < OBJECT_SLAB; j++)
-            producer_forget_first(&atomic_load(&room->slabs[i])[j]);
+    for (uint32_t i = 0; i < room->slab_used; i++) {
+        struct object *slab = atomic_load(&room->slabs[i]);
+        for (uint32_t j = 0; j < OBJECT_SLAB; j++) {
+            waiters_forget(&slab[j]); /* while the arguments among them are there */
+            producer_forget_first(&slab[j]);
+        }
+    }
     for (uint32_t i = 0; i < room->slab_used; i++) {
         struct object *slab = atomic_load(&room->slabs[i]);
         for (uint32_t j = 0; j < OBJECT_SLAB; j++) {
