@@ -7,7 +7,7 @@
 # The longest come first here: at the end they would run alone.
 unit_tests = %D%/store/test_steps %D%/api/test_sim_hello
 mpi_programs =
-mpi_tests = %D%/limits/alloc.test
+mpi_tests = %D%/limits/alloc.test %D%/slurm/one-node.test
 sanitizer_tests = %D%/mpi/random.test %D%/mpi/objects.test
 script_tests =
 
@@ -134,7 +134,7 @@ mpi_tests += %D%/limits/flood.test
 
 # Where it runs.
 mpi_programs += %D%/mpi/neighbours
-mpi_tests += %D%/mpi/two_jobs.test %D%/slurm/one-node.test
+mpi_tests += %D%/mpi/two_jobs.test
 script_tests += %D%/script/aarch64.test
 EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 
