@@ -114,6 +114,8 @@ void ref_on_message(void *arg, const struct net_message *message);
 void ref_on_want(void *arg, const struct net_message *message);
 void ref_on_value(void *arg, const struct net_message *message);
 void ref_on_free(void *arg, const struct net_message *message);
+/** Does it stand for another rank? Then it is memory of its own. */
+bool waiter_is_remote(const struct waiter *waiter);
 
 /* task_wire.c */
 void task_on_task(void *arg, const struct net_message *message);
@@ -143,6 +145,8 @@ static inline void task_count_sent(struct task_room *room)
 }
 void task_complete_returns(struct task *task, struct result *results, const struct value *error);
 void object_set_alias(struct task_room *room, struct object *object, struct object *target);
+/** Does it stand for an object that will have the same value? Then it is memory of its own. */
+bool waiter_is_alias(const struct waiter *waiter);
 
 /* task_steal.c */
 void task_on_steal(void *arg, const struct net_message *message);

@@ -268,6 +268,11 @@ static void remote_fire(struct waiter *waiter, struct object *object)
     free(remote);
 }
 
+bool waiter_is_remote(const struct waiter *waiter)
+{
+    return waiter->fire == remote_fire;
+}
+
 void ref_on_want(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
@@ -276,7 +281,7 @@ void ref_on_want(void *arg, const struct net_message *message)
         return;
     memcpy(&handle, message->data, sizeof handle);
     struct object *object = object_find(room, handle);
-    if (!object || refcount_owner(handle) != room->config.rank) {
+    if (!object || !object_owned(room, handle)) { /* an actor has no value */
         base_log(BASE_LOG_ERROR, "task", "rank %d wants %#llx, which is not here", message->source,
                  (unsigned long long)handle);
         return;

@@ -164,6 +164,17 @@ static void arg_forget(struct arg *arg)
     value_forget(&arg->value);
 }
 
+/* Those who wait for what never came. Others are part of something else: an argument, a wait set. */
+static void waiters_forget(struct object *object)
+{
+    struct waiter *next, *waiter = (struct waiter *)atomic_load(&object->waiters);
+    for (; waiter; waiter = next) {
+        next = waiter->next;
+        if (waiter_is_remote(waiter) || waiter_is_alias(waiter))
+            free(waiter);
+    }
+}
+
 /* What an object that was leaked has, or the task that never ran. */
 static void object_forget(struct object *object)
 {
@@ -195,10 +206,14 @@ void task_room_close(struct task_room *room)
     struct borrowed *borrowed, *next;
     HASH_ITER (hh, room->borrowed, borrowed, next) {
         HASH_DEL(room->borrowed, borrowed);
+        waiters_forget(&borrowed->object);
         value_forget(&borrowed->object.value);
         refcount_fini(&borrowed->object.count);
         free(borrowed);
     }
+    for (uint32_t i = 0; i < room->slab_used; i++)
+        for (uint32_t j = 0; j < OBJECT_SLAB; j++)
+            waiters_forget(&atomic_load(&room->slabs[i])[j]); /* while the arguments among them are there */
     for (uint32_t i = 0; i < room->slab_used; i++)
         for (uint32_t j = 0; j < OBJECT_SLAB; j++)
             object_forget(&atomic_load(&room->slabs[i])[j]);

@@ -71,6 +71,11 @@ static void alias_fire(struct waiter *waiter, struct object *target)
     object_drop(room, object);
 }
 
+bool waiter_is_alias(const struct waiter *waiter)
+{
+    return waiter->fire == alias_fire;
+}
+
 /* Object becomes whatever target is or will be; takes over one hold on target. */
 void object_set_alias(struct task_room *room, struct object *object, struct object *target)
 {
