@@ -88,12 +88,13 @@ static inline void net_order_deliver(struct net *net)
     base_tsan_acquire(net);
 }
 
-int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count)
+int net_send_counted(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
+                     _Atomic uint32_t *counter)
 {
     if (base_likely(count == 1 && pieces->length <= NET_MESSAGE_MAX && (unsigned)peer < (unsigned)net->size &&
                     type < NET_HANDLERS)) {
         net_order_send(net);
-        return net->operations->send(net, peer, type, pieces, 1, pieces->length);
+        return net->operations->send(net, peer, type, pieces, pieces->length, counter);
     }
     if (base_unlikely(peer < 0 || peer >= net->size || type >= NET_HANDLERS || count < 0))
         return base_fail(RAYMPI_ERR_ARGUMENT, "message of type %u and %d pieces to rank %d of %d", type,
@@ -106,7 +107,12 @@ int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
         return base_fail(RAYMPI_ERR_TOO_LARGE, "message of type %u to rank %d is longer than %llu bytes",
                          type, peer, (unsigned long long)NET_MESSAGE_MAX);
     net_order_send(net);
-    return net->operations->send(net, peer, type, pieces, count, length);
+    return net->operations->send(net, peer, type, pieces, length, counter);
+}
+
+int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count)
+{
+    return net_send_counted(net, peer, type, pieces, count, NULL);
 }
 
 int net_reach(struct net *net, int peer)

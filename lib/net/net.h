@@ -103,6 +103,10 @@ void net_on_death(struct net *net, void (*died)(void *arg, int rank), void *arg)
  * of the internal lock). Long messages are split and put together again. MEMORY, TOO_LARGE, NODE_DIED.
  */
 int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count);
+/** The same; `counter`, if it is not NULL, is one more when the message is on its way. It has to be one that
+ * only messages to this peer change: then no atomic operation is needed for it. */
+int net_send_counted(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
+                     _Atomic uint32_t *counter);
 /** Can messages go to `peer` at once? STORE_FULL when there is no memory for the ring to it: messages then
  * wait, which who could do without sending may want to avoid. Cheap when it was reached before. Any thread.
  */

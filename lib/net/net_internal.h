@@ -7,8 +7,8 @@
 
 /** One transport. Arguments are checked by net.c before they come here. */
 struct net_operations {
-    int (*send)(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
-                size_t length);
+    int (*send)(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, size_t length,
+                _Atomic uint32_t *counter);
     size_t (*pending)(struct net *net, int peer);
     int (*reach)(struct net *net, int peer); /* may be NULL: always */
     int (*poll)(struct net *net, int budget);
@@ -66,6 +66,14 @@ void net_died(struct net *net, int rank);
 static inline void net_count(_Atomic uint64_t *counter, uint64_t amount)
 {
     atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
+}
+
+/** A counter that its writers change one after the other. */
+static inline void net_count_alone(_Atomic uint32_t *counter)
+{
+    if (counter != NULL)
+        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
 }
 
 /** The number of deaths this rank knows of; messages carry it. */

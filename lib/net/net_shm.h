@@ -143,8 +143,8 @@ static inline void shm_knock(struct shm_net *shm, int rank)
 }
 
 /* net_shm_send.c */
-int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
-             size_t length);
+int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, size_t length,
+             _Atomic uint32_t *counter);
 size_t shm_pending(struct net *net, int peer);
 uint64_t shm_sent(const struct net *net);
 uint64_t shm_bytes_sent(const struct net *net);

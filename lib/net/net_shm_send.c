@@ -191,7 +191,8 @@ static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struc
     return status; /* MEMORY: the receiver drops the parts it has when the next message begins */
 }
 
-static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_piece *pieces, size_t length)
+static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_piece *pieces, size_t length,
+                         _Atomic uint32_t *counter)
 {
     struct shm_self *message = malloc(sizeof *message + length);
     if (message == NULL)
@@ -203,6 +204,7 @@ static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_pi
     net_cursor_copy(&cursor, message->data, length);
     pthread_mutex_lock(&shm->self_lock);
     atomic_fetch_add_explicit(&shm->self_messages, 1, memory_order_relaxed);
+    net_count_alone(counter);
     *shm->self_last = message;
     shm->self_last = &message->next;
     atomic_fetch_add_explicit(&shm->self_count, 1, memory_order_relaxed);
@@ -235,21 +237,22 @@ static __attribute__((noinline)) int shm_out_long(struct shm_net *shm, struct sh
     return shm_out_put(shm, out, peer, &parcel);
 }
 
-int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
-             size_t length)
+int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, size_t length,
+             _Atomic uint32_t *counter)
 {
     struct shm_net *shm = shm_of(net);
     struct shm_out *out = &shm->out[peer];
     int status = RAYMPI_OK;
-    (void)count;
     if (base_unlikely(peer == net->rank)) {
-        status = shm_send_self(shm, type, pieces, length);
+        status = shm_send_self(shm, type, pieces, length, counter);
     } else {
         base_spin_lock(&out->lock);
         if (base_unlikely(!shm_out_short(shm, out, type, pieces, length)))
             status = shm_out_long(shm, out, peer, type, pieces, length);
-        if (base_likely(status == RAYMPI_OK))
+        if (base_likely(status == RAYMPI_OK)) {
             shm_out_count(out, length);
+            net_count_alone(counter);
+        }
         base_spin_unlock(&out->lock);
     }
     shm_knock(shm, peer);

@@ -157,12 +157,11 @@ static bool sim_death_untold(const struct net_sim *sim, const struct sim_node *n
     return false;
 }
 
-static int sim_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
-                    size_t length)
+static int sim_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, size_t length,
+                    _Atomic uint32_t *counter)
 {
     struct net_sim *sim = sim_of(net);
     struct sim_node *node = sim_node(net);
-    (void)count;
     if (node->state == SIM_DEAD || node->told[peer])
         return base_fail(RAYMPI_ERR_NODE_DIED,
                          "message of type %u between ranks %d and %d, one of which died", type, net->rank,
@@ -177,6 +176,7 @@ static int sim_send(struct net *net, int peer, uint16_t type, const struct net_p
     struct net_cursor cursor = {.piece = pieces};
     net_cursor_copy(&cursor, message->data, length);
     net_count(&node->sent, 1);
+    net_count_alone(counter);
     net_count(&node->bytes, length);
     node->pending[peer] += length;
     int pair = net->rank * sim->size + peer;

@@ -122,6 +122,11 @@ int sched_worker_index(const struct worker *worker)
     return worker->index;
 }
 
+const _Atomic uint32_t *sched_ticks(const struct sched *sched)
+{
+    return sched->config.cooperative ? NULL : &sched->ticks;
+}
+
 struct worker *sched_worker_self(void)
 {
     return worker_self();

@@ -125,6 +125,8 @@ bool sched_in_guard(const struct sched *sched, const void *address);
 /** Most stack that any fiber used, bytes, and most fibers that were blocked at once. */
 size_t sched_stack_high_water(const struct sched *sched);
 unsigned sched_fibers_peak(const struct sched *sched);
+/** Changes at least every 10 ms while a worker is awake; NULL for the sim, where nothing ticks. */
+const _Atomic uint32_t *sched_ticks(const struct sched *sched);
 /** Bytes of stack left below the caller; SIZE_MAX when unknown. */
 size_t sched_stack_left(void);
 

@@ -20,6 +20,7 @@ struct sched_front {
     unsigned tick;
     uintptr_t nest_low, nest_span; /* where on its stack there is room for one more item */
     _Atomic uint64_t run;          /* items */
+    struct sched_item *mine;       /* pinned ones, taken out of the queue together; only where it is alone */
     struct sched_deque deque;
 };
 extern __thread struct sched_front *sched_self_front __attribute__((tls_model("initial-exec")));
@@ -62,12 +63,20 @@ static inline bool sched_newest_take(struct sched *sched, const struct sched_ite
 }
 
 void sched_poll_now(struct sched *sched);
+void sched_mine_return(struct sched_front *front);
+/** main() goes on with its own: what only the rank's others can run now is theirs. */
+static inline void sched_main_leaves(struct sched_front *front)
+{
+    atomic_store_explicit(front->main_inside, false, memory_order_relaxed);
+    if (base_unlikely(front->mine != NULL))
+        sched_mine_return(front);
+}
 static inline void sched_newest_ran(struct sched *sched, bool before)
 {
     struct sched_front *self = sched_self_front;
     sched_chained = false;
     if (!before)
-        atomic_store_explicit(self->main_inside, false, memory_order_relaxed);
+        sched_main_leaves(self);
     if (base_unlikely(++self->tick % SCHED_POLL_EVERY == 0))
         sched_poll_now(sched);
 }
@@ -75,7 +84,7 @@ static inline void sched_newest_ran(struct sched *sched, bool before)
 static inline void sched_newest_return(struct sched *sched, struct sched_item *item, bool before)
 {
     if (!before)
-        atomic_store_explicit(sched_self_front->main_inside, false, memory_order_relaxed);
+        sched_main_leaves(sched_self_front);
     sched_push(sched, item);
 }
 

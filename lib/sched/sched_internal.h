@@ -61,6 +61,7 @@ struct sched {
     int active;           /* under rest_lock: workers awake, workers with timers, user threads running */
     struct base_spin threads_lock;
     struct sched_parker *threads_parked;
+    _Atomic uint32_t ticks; /* the progress thread's looks */
     pthread_t progress;
     bool progress_started;
     _Atomic uint32_t progress_word; /* futex: 1 while the progress thread sleeps without a tick */
@@ -86,7 +87,10 @@ static inline bool worker_main_inside(struct worker *worker, bool inside)
     if (!worker->front.on_main)
         return false;
     bool before = atomic_load_explicit(&sched->main_inside, memory_order_relaxed);
-    atomic_store_explicit(&sched->main_inside, inside, memory_order_relaxed);
+    if (inside)
+        atomic_store_explicit(&sched->main_inside, true, memory_order_relaxed);
+    else
+        sched_main_leaves(&worker->front);
     if (sched->worker_count == 1)
         atomic_store_explicit(&sched->board->available, inside, memory_order_relaxed);
     return before;
@@ -111,6 +115,8 @@ static inline void worker_on(struct worker *worker, struct fiber *fiber)
 /* sched_queue.c */
 void queue_push(struct sched_queue *queue, struct sched_item *item);
 struct sched_item *queue_pop(struct sched_queue *queue);
+/* At most `most`, linked, oldest first. */
+struct sched_item *queue_pop_some(struct sched_queue *queue, int most);
 /* Around a poll: what its handlers make runnable for this rank only. Polls do not nest; the answer of the one
  * is for the other. */
 struct sched *arrivals_begin(struct sched *sched);

@@ -124,6 +124,9 @@ static void *progress_main(void *arg)
     base_log_rank(net_rank(sched->net));
     while (!atomic_load_explicit(&sched->stop, memory_order_acquire)) {
         progress_wait(sched, tick);
+        /* One thread writes it: a load and a store are enough. */
+        atomic_store_explicit(&sched->ticks, atomic_load_explicit(&sched->ticks, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
         uint64_t polls = atomic_load_explicit(&sched->polls, memory_order_relaxed);
         bool stale = polls == seen;
         seen = polls;

@@ -27,20 +27,51 @@ void queue_push(struct sched_queue *queue, struct sched_item *item)
     queue_append(queue, item, item, 1);
 }
 
-struct sched_item *queue_pop(struct sched_queue *queue)
+struct sched_item *queue_pop_some(struct sched_queue *queue, int most)
 {
     if (queue_empty(queue))
         return NULL;
     base_spin_lock(&queue->lock);
-    struct sched_item *item = queue->head;
-    if (item) {
-        queue->head = item->next;
+    struct sched_item *first = queue->head, *last = first;
+    int count = first != NULL;
+    for (; last && last->next && count < most; count++)
+        last = last->next;
+    if (last) {
+        queue->head = last->next;
         if (!queue->head)
             queue->tail = NULL;
-        queue_count(queue, -1);
+        last->next = NULL;
+        queue_count(queue, -count);
     }
     base_spin_unlock(&queue->lock);
-    return item;
+    return first;
+}
+
+struct sched_item *queue_pop(struct sched_queue *queue)
+{
+    return queue_pop_some(queue, 1);
+}
+
+/* To where they were. */
+static void queue_push_back(struct sched_queue *queue, struct sched_item *first)
+{
+    struct sched_item *last = first;
+    int count = 1;
+    for (; last->next; count++)
+        last = last->next;
+    base_spin_lock(&queue->lock);
+    last->next = queue->head;
+    queue->head = first;
+    if (!queue->tail)
+        queue->tail = last;
+    queue_count(queue, count);
+    base_spin_unlock(&queue->lock);
+}
+
+void sched_mine_return(struct sched_front *front)
+{
+    queue_push_back(&front->sched->pinned, front->mine);
+    front->mine = NULL;
 }
 
 /* After something became runnable. The full fence orders the push before the look at the sleepers; a worker

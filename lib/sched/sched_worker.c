@@ -181,10 +181,24 @@ static struct sched_item *steal_within(struct worker *worker)
     return NULL;
 }
 
-static struct sched_item *shared_next(struct sched *sched)
+#define PINNED_BATCH 16
+
+static struct sched_item *pinned_next(struct worker *worker)
 {
-    struct sched_item *item = queue_pop(&sched->pinned);
-    return item ? item : queue_pop(&sched->inject);
+    struct sched *sched = worker->sched;
+    if (!worker->front.alone)
+        return queue_pop(&sched->pinned);
+    struct sched_item *item = worker->front.mine;
+    if (!item && !(item = queue_pop_some(&sched->pinned, PINNED_BATCH)))
+        return NULL;
+    worker->front.mine = item->next;
+    return item;
+}
+
+static struct sched_item *shared_next(struct worker *worker)
+{
+    struct sched_item *item = pinned_next(worker);
+    return item ? item : queue_pop(&worker->sched->inject);
 }
 
 /* Something that a worker which only takes from its own queue would never come to. */
@@ -192,8 +206,8 @@ bool sched_others_wait(const struct sched_front *front)
 {
     const struct worker *worker = (const struct worker *)front;
     const struct sched *sched = worker->sched;
-    return worker->ready_head || worker->next_deadline != UINT64_MAX || !queue_empty(&sched->pinned) ||
-           !queue_empty(&sched->inject) ||
+    return worker->ready_head || front->mine || worker->next_deadline != UINT64_MAX ||
+           !queue_empty(&sched->pinned) || !queue_empty(&sched->inject) ||
            atomic_load_explicit(&((struct worker *)worker)->remote_ready, memory_order_relaxed) != NULL;
 }
 
@@ -213,14 +227,14 @@ struct sched_item *worker_next(struct worker *worker)
     struct sched_item *item = NULL;
     if (tick % SCHED_FAIR_TICKS == 0) {
         sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));
-        item = shared_next(sched);
+        item = shared_next(worker);
     }
     if (!item)
         item = sched_deque_pop(&worker->front.deque);
     if (!item)
-        item = shared_next(sched);
+        item = shared_next(worker);
     if (!item && sched_poll(sched, worker->index, POLL_BUDGET)) {
-        item = shared_next(sched);
+        item = shared_next(worker);
         if (!item)
             item = sched_deque_pop(&worker->front.deque);
     }
@@ -236,7 +250,8 @@ static bool worker_has_work(void *arg)
 {
     struct worker *worker = arg;
     struct sched *sched = worker->sched;
-    if (worker->ready_head || atomic_load_explicit(&worker->remote_ready, memory_order_relaxed) ||
+    if (worker->ready_head || worker->front.mine ||
+        atomic_load_explicit(&worker->remote_ready, memory_order_relaxed) ||
         atomic_load_explicit(&sched->stop, memory_order_relaxed))
         return true;
     if (!may_take(worker))

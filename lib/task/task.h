@@ -390,7 +390,14 @@ struct task_thread {
     struct base_pool_cache tasks, args;
     int in_call; /* inside raympi: a signal handler must not come in */
     struct trace_thread *trace;
+    /* The clock of the timeline: see clock_due() in task_run.c. */
     uint64_t last_end;                 /* of a task, in the trace's ticks */
+    bool last_exact;                   /* that was looked at */
+    uint32_t looks;                    /* at the clock */
+    uint32_t unlooked;                 /* tasks that may still go without */
+    uint32_t tick;                     /* of the scheduler, at the last look */
+    uint64_t brief;                    /* hash of the function that was brief then */
+    const _Atomic uint32_t *ticks;     /* of the scheduler; NULL: none */
     _Atomic uint64_t *shown;           /* on the board: what runs; NULL: no place for this worker */
     _Atomic uint64_t submitted, ended; /* tasks; written by this thread only */
     struct task_thread *next;

@@ -313,13 +313,53 @@ static void show_running(const struct task_thread *thread, uint64_t hash)
 void task_resumed(struct task_thread *thread, struct context *context)
 {
     thread->context = context;
+    thread->looks++;
     show_running(thread, context->run ? context->run->task->function->full_hash : 0);
 }
 
-/* A task that follows directly on another one begins when that has ended: one look at the clock less. */
-static inline uint64_t begin_ticks(const struct task_thread *thread)
+/* A look at the clock takes as long as a hundred instructions, and tasks may take less. So after a task that
+ * was brief the next few of the same function go without, and share its stamp: unless the scheduler has
+ * ticked, a task has waited, or others were looked at meanwhile. What a timeline shows is off by some such
+ * tasks, or by a tick at most. */
+#define UNLOOKED 7
+
+static inline uint32_t tick_of(const struct task_thread *thread)
 {
-    return sched_chained ? thread->last_end : trace_now(thread->trace);
+    return atomic_load_explicit(thread->ticks, memory_order_relaxed);
+}
+
+static inline bool clock_due(struct task_thread *thread, uint64_t hash)
+{
+    if (thread->unlooked == 0 || thread->brief != hash || thread->tick != tick_of(thread))
+        return true;
+    thread->unlooked--;
+    return false;
+}
+
+/* One that follows directly on another begins when that has ended. */
+static inline uint64_t begin_ticks(const struct task_thread *thread, struct trace_thread *trace)
+{
+    return sched_chained && thread->last_exact ? thread->last_end : trace_now(trace);
+}
+
+static inline uint64_t end_ticks(struct task_thread *thread, struct trace_thread *trace, uint64_t hash,
+                                 bool exact, uint64_t begin, uint32_t looks)
+{
+    if (base_likely(!exact && looks == thread->looks && thread->tick == tick_of(thread))) {
+        thread->last_exact = false;
+        return thread->last_end;
+    }
+    uint64_t end = trace_now(trace);
+    thread->looks++;
+    thread->last_end = end;
+    thread->last_exact = true;
+    thread->unlooked = 0;
+    if (exact && thread->ticks && end - begin < TRACE_BRIEF) {
+        thread->unlooked = UNLOOKED;
+        thread->brief = hash;
+        thread->tick = tick_of(thread);
+    }
+    return end;
 }
 
 /* Inlined twice: for tasks, where most of the arguments are known, and for methods. */
@@ -347,12 +387,14 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
     uint64_t hash = task->function->full_hash, index = task_object(task)->child;
     thread->context = &ctx.context;
     show_running(thread, hash);
-    trace_event_at(trace, TRACE_TASK_BEGIN, hash, index, begin_ticks(thread));
+    bool exact = clock_due(thread, hash);
+    uint64_t begin = exact ? begin_ticks(thread, trace) : thread->last_end;
+    uint32_t looks = thread->looks;
+    trace_event_at(trace, TRACE_TASK_BEGIN, hash, index, begin);
     thread->in_call = 0; /* the body is the user's */
     int code = task->function->body(&ctx);
     thread->in_call = 1;
-    thread->last_end = trace_now(trace);
-    trace_event_at(trace, TRACE_TASK_END, hash, index, thread->last_end);
+    trace_event_at(trace, TRACE_TASK_END, hash, index, end_ticks(thread, trace, hash, exact, begin, looks));
     show_running(thread, 0);
     int status = run_status(&ctx, task, code);
     if (outcome)

@@ -44,42 +44,45 @@ static bool read_arg(struct task_room *room, struct reader *reader, struct task 
     return read_value(room, reader, &arg->value);
 }
 
-/* What stands before the handles of the results and the arguments. */
+/* What stands before the handles of further results and the arguments. With a record's header it fills a
+ * cache line, and is all of a task without either. */
 struct task_head {
-    int32_t owner, node;
     uint64_t name_hash, actor;
     struct task_id parent;
+    uint64_t handle; /* of the first result: its rank is the owner */
     uint32_t index;
     uint16_t attempt;
-    uint8_t flags; /* TASK_VOID or not */
+    uint8_t how; /* HOW_VOID, HOW_PINNED, and the number of arguments in units of HOW_ARG */
     uint8_t returns;
-    uint32_t arg_count;
-    uint32_t nothing;
 };
-_Static_assert(sizeof(struct task_head) == 56, "no bytes without a meaning");
+_Static_assert(sizeof(struct task_head) == 48, "no bytes without a meaning");
+#define HOW_VOID   1
+#define HOW_PINNED 2 /* must run where it goes */
+#define HOW_ARG    4
+_Static_assert(TASK_ARGS_MAX *HOW_ARG <= UINT8_MAX, "there is room for the number of arguments");
 
-static struct task_head head_of(const struct task *task)
+static inline struct task_head head_of(const struct task *task)
 {
     const struct object *record = task_object(task);
-    return (struct task_head){.name_hash = task_hash(task),
-                              .actor = task->actor,
-                              .parent = record->parent,
-                              .owner = task->owner,
-                              .node = task->node,
-                              .index = record->child,
-                              .attempt = record->attempt,
-                              .flags = task->flags & TASK_VOID,
-                              .returns = task->returns,
-                              .arg_count = task->arg_count};
+    return (struct task_head){
+        .name_hash = task_hash(task),
+        .actor = task->actor,
+        .parent = record->parent,
+        .handle = object_handle(record),
+        .index = record->child,
+        .attempt = record->attempt,
+        .how = (uint8_t)((task->flags & TASK_VOID ? HOW_VOID : 0) | (task->node >= 0 ? HOW_PINNED : 0) |
+                         task->arg_count * HOW_ARG),
+        .returns = task->returns,
+    };
 }
 
 static void write_task(struct task_room *room, struct writer *writer, struct task *task)
 {
     struct task_head head = head_of(task);
     write_bytes(writer, &head, sizeof head);
-    write_u64(writer, task_result(task, 0));
     if (task->returns > 1)
-        write_bytes(writer, task->more, (task->returns - 1) * sizeof(uint64_t));
+        write_bytes(writer, task->more, (task->returns - 1u) * sizeof(uint64_t));
     for (int i = 0; i < task->arg_count; i++)
         write_arg(room, writer, task, &task->args[i]);
 }
@@ -104,18 +107,20 @@ static bool read_args(struct task_room *room, struct reader *reader, struct task
 static inline bool head_take(struct task_room *room, const struct task_head *head, struct task *task)
 {
     struct object *record = task_object(task);
-    task->owner = head->owner;
-    task->node = head->node;
+    int owner = refcount_owner(head->handle);
+    record->count.handle = head->handle;
+    record->parent = head->parent;
+    record->child = head->index;
+    record->attempt = head->attempt;
+    task->owner = owner;
+    task->node = head->how & HOW_PINNED ? room->config.rank : -1;
     task->name_hash = head->name_hash;
     task->actor = head->actor;
     task->actor_object = NULL;
     task->lane = NULL;
-    record->parent = head->parent;
-    record->child = head->index;
-    record->attempt = head->attempt;
-    task->flags = TASK_POOLED | TASK_FOREIGN | (head->flags & TASK_VOID);
-    if ((unsigned)head->owner >= (unsigned)room->config.size || !head->returns ||
-        head->returns > TASK_RETURNS_MAX)
+    task->flags = TASK_POOLED | TASK_FOREIGN | (head->how & HOW_VOID ? TASK_VOID : 0);
+    if (base_unlikely((unsigned)owner >= (unsigned)room->config.size || !head->returns ||
+                      head->returns > TASK_RETURNS_MAX))
         return false;
     task->returns = head->returns;
     return true;
@@ -127,33 +132,29 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
     read_bytes(reader, &head, sizeof head);
     if (!head_take(room, &head, task) || reader->failed)
         return false;
-    task_object(task)->count.handle = read_u64(reader);
     if (head.returns > 1) {
         size_t bytes = (head.returns - 1u) * sizeof(uint64_t);
         task->more = base_alloc_sure(bytes, "task", "the results of another rank's task");
         read_bytes(reader, task->more, bytes);
     }
-    return head.arg_count == 0 ? !reader->failed : read_args(room, reader, task, head.arg_count);
+    return head.how < HOW_ARG ? !reader->failed : read_args(room, reader, task, head.how / HOW_ARG);
 }
 
-/* The commonest task as it lies in a message: no arguments, one result. */
-struct task_small {
-    struct task_head head;
-    uint64_t handle;
-};
-
-/* The message of a task. */
-static int send_task(struct task_room *room, struct task *task, int rank)
+/* The message of a task. `sent` counts it. */
+static int send_task(struct task_room *room, struct task *task, int rank, _Atomic uint32_t *sent)
 {
     if (base_likely(task->arg_count == 0 && task->returns == 1)) {
-        struct task_small small = {head_of(task), task_result(task, 0)};
-        struct net_piece piece = {&small, sizeof small};
-        return net_send(room->net, rank, TASK_MESSAGE_TASK, &piece, 1);
+        struct task_head head = head_of(task);
+        struct net_piece piece = {&head, sizeof head};
+        return net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
     }
     struct writer writer;
     writer_init(&writer);
     write_task(room, &writer, task);
-    int status = writer_send(room, &writer, rank, TASK_MESSAGE_TASK);
+    struct net_piece piece = {writer.bytes, writer.used};
+    int status = writer.failed ? base_fail(RAYMPI_ERR_MEMORY,
+                                           "no memory for a message of more than %zu bytes", writer.used)
+                               : net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
     writer_fini(&writer);
     return status;
 }
@@ -169,17 +170,14 @@ void task_send(struct task_room *room, struct task *task, int rank)
     if (own) {
         task->flags |= TASK_SENT;
         task->runner = rank;
-        atomic_fetch_add_explicit(&room->flights[rank].sent, 1, memory_order_relaxed);
     }
     task_count_sent(room);
-    int status = send_task(room, task, rank);
+    int status = send_task(room, task, rank, own ? &room->flights[rank].sent : NULL);
     if (status == RAYMPI_OK) {
         if (!own)
             task_free(task);
         return;
     }
-    if (own)
-        atomic_fetch_sub_explicit(&room->flights[rank].sent, 1, memory_order_relaxed);
     task->flags &= (uint8_t)~TASK_SENT;
     task_fail(task, status, base_detail());
 }
@@ -187,12 +185,9 @@ void task_send(struct task_room *room, struct task *task, int rank)
 /* False: it is malformed. */
 static inline bool task_arrives(struct task_room *room, const struct net_message *message, struct task *task)
 {
-    const struct task_small *small = message->data;
-    if (base_likely(message->length == sizeof *small && small->head.arg_count == 0 &&
-                    small->head.returns == 1)) {
-        task_object(task)->count.handle = small->handle;
-        return head_take(room, &small->head, task);
-    }
+    const struct task_head *head = message->data;
+    if (base_likely(message->length == sizeof *head && head->how < HOW_ARG && head->returns == 1))
+        return head_take(room, head, task);
     struct reader reader = {message->data, (const char *)message->data + message->length, false};
     return read_task(room, &reader, task);
 }

@@ -106,6 +106,13 @@ static inline uint64_t trace_ticks(bool counter_register)
     return base_now();
 }
 
+/* Ticks of something brief: a microsecond or less, as the processor's counter runs. */
+#if defined(__aarch64__)
+#define TRACE_BRIEF 25
+#else
+#define TRACE_BRIEF 1000
+#endif
+
 /** Ticks since the trace was opened. */
 static inline uint64_t trace_now(const struct trace_thread *thread)
 {

@@ -60,6 +60,8 @@ static void broken_each(const char *bytes, size_t length, void (*try_one)(const 
 
 /* ---- TASK */
 
+#define AT_HANDLE 32 /* of the first result, in the message of a task */
+
 static void try_task(const char *bytes, size_t length)
 {
     node_receive(&node, task_on_task, bytes, length);
@@ -97,8 +99,10 @@ static void a_task_travels_and_its_end_comes_back(void)
     size_t length = task_message(raympi_call_opts(there, add, 40, 2), bytes);
     /* It asked for rank 1; whoever gets it runs it. The answer goes to its owner, here rank 0: an end that
      * nobody waits for any more. */
-    uint32_t owner = 1;
-    memcpy(bytes, &owner, sizeof owner);
+    uint64_t handle, owner = UINT64_C(1) << REFCOUNT_SEQUENCE_BITS;
+    memcpy(&handle, bytes + AT_HANDLE, sizeof handle);
+    handle |= owner;
+    memcpy(bytes + AT_HANDLE, &handle, sizeof handle);
     int before = node.got[TASK_MESSAGE_DONE].count;
     try_task(bytes, length);
     CU_ASSERT_EQUAL(node.got[TASK_MESSAGE_DONE].count, before + 1);
