@@ -30,6 +30,7 @@ struct net_ring {
 };
 
 #define NET_RING_MAGIC UINT64_C(0xa5)
+#define NET_RING_AHEAD 128 /* bytes: two short messages */
 
 /** What precedes the payload. Mark, from the low bits: size 16, type 16, attempt 16, kind 8, magic 8. */
 struct net_ring_header {
@@ -137,6 +138,10 @@ static inline bool net_ring_put_short(struct net_ring_writer *writer, uint16_t t
     if (base_likely(size > 0))
         memcpy(header + 1, data, size);
     atomic_store_explicit(&net_ring_header_at(writer->ring, next)->mark, 0, memory_order_relaxed);
+    /* What comes after that is still the consumer's, and stores wait for each other: it is asked for in time.
+     */
+    if (base_likely(next + NET_RING_AHEAD < writer->capacity))
+        base_prefetch_line((uintptr_t)net_ring_header_at(writer->ring, next + NET_RING_AHEAD));
     writer->put += bytes;
     writer->index = next;
     /* Release: as in net_ring_publish(). */

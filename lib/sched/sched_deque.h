@@ -65,7 +65,7 @@ static inline struct sched_item *sched_deque_claim(struct sched_deque *deque, in
     const char *soon = (const char *)atomic_load_explicit(
         &deque->slot[(bottom - SCHED_DEQUE_AHEAD) & deque->mask], memory_order_relaxed);
     base_prefetch_write((const void *)((uintptr_t)soon - 64));
-    __builtin_prefetch((const void *)((uintptr_t)soon + 64), 1);
+    base_prefetch_line((uintptr_t)soon + 64);
     return atomic_load_explicit(&deque->slot[bottom & deque->mask], memory_order_relaxed);
 }
 /** Owner only; NULL when empty. */

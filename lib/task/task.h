@@ -326,9 +326,7 @@ struct object *object_actor_borrow(struct task_room *room, uint64_t handle, cons
 
 struct context {
     struct task_room *room;
-    struct task_id parent; /* of the task itself: its id is hash(parent, index), worked out when needed */
-    uint64_t index;
-    struct task_id id; /* if id_known */
+    struct task_id id; /* if id_known: that of a task is worked out when it is needed */
     const char *name;
     raympi_ctx *run;  /* NULL for main and threads */
     uint64_t *held;   /* handles in scope; 0 = let go */

@@ -7,7 +7,8 @@
 
 struct task_id context_id_make(struct context *context)
 {
-    context->id = task_id_child(context->parent, context->index);
+    const struct object *record = task_object(context->run->task);
+    context->id = task_id_child(record->parent, record->child);
     context->id_known = true;
     return context->id;
 }

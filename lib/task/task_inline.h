@@ -93,6 +93,7 @@ static inline struct object *object_new_bare(struct task_room *room, uint64_t ho
         thread->free_objects = object->free.next;
         thread->free_object_count--;
         base_prefetch_write(object->free.next);
+        base_prefetch_line((uintptr_t)object->free.next + 128);
     } else if (!(object = object_slots_fetch(room))) {
         return NULL;
     }

@@ -186,8 +186,6 @@ static inline bool run_init(struct raympi_ctx *run, struct task *task, void *sel
                             struct kept_set *kept)
 {
     context_init(&run->context, task->room, task->function ? task->function->full_name : "?");
-    run->context.parent = task_object(task)->parent;
-    run->context.index = task_object(task)->child;
     run->context.run = run;
     run->task = task;
     run->self = self;

@@ -273,22 +273,31 @@ struct __attribute__((packed)) done_small {
     char bytes[VALUE_INLINE_MAX];
 };
 
-static bool send_small_done(struct task *task, const struct result *result)
+static inline bool send_small_done(struct task *task, const struct result *result)
 {
     const struct value *value = &result->value;
-    if (task->returns != 1 || task->arg_count != 0 || task->flags & TASK_VOID ||
-        value->kind != VALUE_INLINE || value->nested != 0)
+    if (base_unlikely(task->returns != 1 || task->arg_count != 0 || task->flags & TASK_VOID ||
+                      value->kind != VALUE_INLINE || value->nested != 0))
         return false;
-    struct done_small done = {
-        .handle = task_result(task, 0), .returns = 1, .value = {VALUE_INLINE, value->type, 0, value->length}};
+    struct done_small done;
+    done.handle = task_result(task, 0);
+    done.accepted = 0;
+    done.returns = 1;
+    done.alias = 0;
+    done.value = (struct value_head){VALUE_INLINE, value->type, 0, value->length};
     if (base_likely(value->length <= 8))
         memcpy(done.bytes, value->u.bytes, 8);
     else
         memcpy(done.bytes, value->u.bytes, sizeof done.bytes);
     struct net_piece piece = {&done, offsetof(struct done_small, bytes) + value->length};
-    if (task_tell(task->room, task->owner, TASK_MESSAGE_DONE, &piece, 1) != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task),
-                 task->owner, base_detail());
+    int status = net_send(task->room->net, task->owner, TASK_MESSAGE_DONE, &piece, 1);
+    if (base_unlikely(status != RAYMPI_OK)) {
+        if (status == RAYMPI_ERR_MEMORY)
+            status = task_tell(task->room, task->owner, TASK_MESSAGE_DONE, &piece, 1);
+        if (status != RAYMPI_OK)
+            base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s",
+                     task_name(task), task->owner, base_detail());
+    }
     return true;
 }
 

@@ -128,13 +128,19 @@ static void serve(struct shared *shared)
     }
 }
 
+/** The submitter keeps a task until its result is there: what it takes to run it again. By slot of the
+ * result. */
+static struct record *kept[SLOTS];
+
 /** Takes in results that have come. */
 static inline int poll_results(struct end *end)
 {
     struct message *message;
     int n = 0;
     for (; n < BATCH && (message = arrived(end)) != NULL; n++) {
-        complete(look_up(message->handle), message->value);
+        struct entry *entry = look_up(message->handle);
+        record_free(kept[entry - table]);
+        complete(entry, message->value);
         consumed(end);
     }
     return n;
@@ -143,6 +149,11 @@ static inline int poll_results(struct end *end)
 static API uint64_t submit(struct end *end)
 {
     struct entry *entry = entry_new(2);
+    struct record *record = record_new();
+    record->function = where;
+    record->argument = 0;
+    record->handle = entry->handle;
+    kept[entry - table] = record;
     while (!has_room(end))
         poll_results(end);
     send_message(end, FUNCTION_WHERE, entry->handle, 0);
