@@ -345,9 +345,7 @@ static inline int return_number(raympi_ctx *ctx, int i, const void *data, uint8_
     struct result *result = result_at(ctx, i);
     if (base_unlikely(!result))
         return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
-    result->value.kind = VALUE_INLINE;
-    result->value.type = type;
-    result->value.length = 8;
+    value_begin(&result->value, VALUE_INLINE, type, 8);
     memcpy(result->value.u.bytes, data, 8);
     result->data = result->value.u.bytes;
     result->set = true;

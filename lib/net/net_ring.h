@@ -124,6 +124,24 @@ static inline bool net_ring_consume(struct net_ring_reader *reader, const struct
 
 /* ---- the commonest record: a whole message that neither waits nor goes round the end of the ring */
 
+/** Short messages were written just now, word by word, and longer loads would wait for all those stores. */
+static inline void net_ring_copy(void *to, const void *from, uint32_t size)
+{
+    const char *in = from;
+    _Atomic uint64_t *out = to;
+    if (base_unlikely(size > 64)) {
+        memcpy(to, from, size);
+        return;
+    }
+    for (; size >= 8; size -= 8, in += 8) {
+        uint64_t word;
+        memcpy(&word, in, 8);
+        atomic_store_explicit(out++, word, memory_order_relaxed);
+    }
+    if (base_unlikely(size > 0))
+        memcpy(out, in, size);
+}
+
 /** Writes and publishes it; false: it is none, or there is no room. At most record_max bytes. */
 static inline bool net_ring_put_short(struct net_ring_writer *writer, uint16_t type, uint32_t epoch,
                                       const void *data, uint32_t size)
@@ -135,8 +153,7 @@ static inline bool net_ring_put_short(struct net_ring_writer *writer, uint16_t t
     struct net_ring_header *header = net_ring_header_at(writer->ring, writer->index);
     header->epoch = epoch;
     header->total = size;
-    if (base_likely(size > 0))
-        memcpy(header + 1, data, size);
+    net_ring_copy(header + 1, data, size);
     atomic_store_explicit(&net_ring_header_at(writer->ring, next)->mark, 0, memory_order_relaxed);
     /* What comes after that is still the consumer's, and stores wait for each other: it is asked for in time.
      */

@@ -48,6 +48,7 @@ enum task_message_type {
     TASK_MESSAGE_DEADLOCK,
     TASK_MESSAGE_ACTOR_NEW,
     TASK_MESSAGE_ACTOR_KILL,
+    TASK_MESSAGE_DONE_SMALL, /* as DONE, for one result that is a few bytes */
 };
 
 /** net_send() of what somebody waits for and could not be told of: it waits for memory. NODE_DIED. */
@@ -119,9 +120,15 @@ struct value_blob {
 
 /** A value: length bytes, then (8-byte aligned) `nested` wire refs. */
 struct value {
-    uint8_t kind;
-    uint8_t type; /* enum raympi_value_kind: what raympi_return_int() etc. said */
-    uint32_t nested;
+    union {
+        struct {
+            uint8_t kind;
+            uint8_t type; /* enum raympi_value_kind: what raympi_return_int() etc. said */
+            uint16_t nothing;
+            uint32_t nested;
+        };
+        uint64_t head; /* all of these */
+    };
     uint64_t length;
     union {
         _Alignas(8) char bytes[VALUE_INLINE_MAX];

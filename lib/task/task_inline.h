@@ -62,23 +62,46 @@ static inline int object_check(struct task_room *room, uint64_t handle, struct o
 
 /* ---- objects */
 
+/* Values are written, moved and looked at within a few instructions. A load that finds its bytes in the
+ * stores of several others has to wait for all stores before it; so here words are written and read as such,
+ * which atomic accesses see to. */
+
+/** What stands before the bytes of one that nests nothing. */
+static inline void value_begin(struct value *value, uint8_t kind, uint8_t type, uint64_t length)
+{
+    const struct value head = {.kind = kind, .type = type};
+    __atomic_store_n(&value->head, head.head, __ATOMIC_RELAXED);
+    value->length = length;
+}
+
 /** None: nothing of it is there, and nothing is to be let go. */
 static inline void value_init(struct value *value)
 {
-    value->kind = VALUE_NONE;
-    value->type = 0;
-    value->nested = 0;
-    value->length = 0;
+    value_begin(value, VALUE_NONE, 0, 0);
+}
+
+static inline void value_bytes_copy(char *to, const char *from, uint64_t length)
+{
+    uint64_t word;
+    if (base_likely(length <= 8)) {
+        word = __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_RELAXED);
+        __atomic_store_n((uint64_t *)(void *)to, word, __ATOMIC_RELAXED);
+    } else {
+        memcpy(to, from, VALUE_INLINE_MAX);
+    }
 }
 
 /** Takes a value over. */
 static inline void value_move(struct value *to, const struct value *from)
 {
-    /* A number does not touch the record's third cache line. */
-    if (base_likely(from->kind == VALUE_INLINE && from->length <= 16 && from->nested == 0))
-        memcpy(to, from, offsetof(struct value, u) + 16);
-    else
+    uint64_t head = __atomic_load_n(&from->head, __ATOMIC_RELAXED);
+    if (base_unlikely((uint8_t)head != VALUE_INLINE)) {
         *to = *from;
+        return;
+    }
+    __atomic_store_n(&to->head, head, __ATOMIC_RELAXED);
+    to->length = from->length;
+    value_bytes_copy(to->u.bytes, from->u.bytes, value_extent(from->length, from->nested));
 }
 
 /** When the thread has no free slot; NULL: out of memory (detail set). */

@@ -109,6 +109,7 @@ static void register_handlers(struct task_room *room)
 {
     net_handle(room->net, TASK_MESSAGE_TASK, task_on_task, room);
     net_handle(room->net, TASK_MESSAGE_DONE, task_on_done, room);
+    net_handle(room->net, TASK_MESSAGE_DONE_SMALL, task_on_done_small, room);
     net_handle(room->net, TASK_MESSAGE_REF, ref_on_message, room);
     net_handle(room->net, TASK_MESSAGE_WANT, ref_on_want, room);
     net_handle(room->net, TASK_MESSAGE_VALUE, ref_on_value, room);

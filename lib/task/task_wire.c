@@ -140,10 +140,16 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
     return head.how < HOW_ARG ? !reader->failed : read_args(room, reader, task, head.how / HOW_ARG);
 }
 
-/* The message of a task. `sent` counts it. */
-static int send_task(struct task_room *room, struct task *task, int rank, _Atomic uint32_t *sent)
+/* No arguments, one result: its head is all of it. */
+static inline bool is_small(const struct task *task)
 {
-    if (base_likely(task->arg_count == 0 && task->returns == 1)) {
+    return task->arg_count == 0 && task->returns == 1;
+}
+
+/* The message of a task. `sent` counts it. */
+static int send_task(struct task_room *room, struct task *task, int rank, bool small, _Atomic uint32_t *sent)
+{
+    if (base_likely(small)) {
         struct task_head head = head_of(task);
         struct net_piece piece = {&head, sizeof head};
         return net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
@@ -167,12 +173,13 @@ void task_send(struct task_room *room, struct task *task, int rank)
         task_fail(task, RAYMPI_ERR_STORE_FULL, base_detail());
         return;
     }
+    bool small = is_small(task); /* before the flags change: see value_begin() */
     if (own) {
         task->flags |= TASK_SENT;
         task->runner = rank;
     }
     task_count_sent(room);
-    int status = send_task(room, task, rank, own ? &room->flights[rank].sent : NULL);
+    int status = send_task(room, task, rank, small, own ? &room->flights[rank].sent : NULL);
     if (status == RAYMPI_OK) {
         if (!own)
             task_free(task);
@@ -263,41 +270,33 @@ static void write_alias(struct task_room *room, struct writer *writer, uint64_t 
     write_bytes(writer, &id, sizeof id);
 }
 
-/* The commonest end as it lies in a message: one small result, and no ref taken over. */
-struct __attribute__((packed)) done_small {
+/* The commonest end: one small result, and no ref taken over. */
+struct done_small {
     uint64_t handle;
-    uint32_t accepted;
-    uint8_t returns;
-    uint64_t alias;
-    struct value_head value;
+    uint32_t length;
+    uint32_t type;
     char bytes[VALUE_INLINE_MAX];
 };
 
 static inline bool send_small_done(struct task *task, const struct result *result)
 {
     const struct value *value = &result->value;
-    if (base_unlikely(task->returns != 1 || task->arg_count != 0 || task->flags & TASK_VOID ||
-                      value->kind != VALUE_INLINE || value->nested != 0))
+    const struct value number = {.kind = VALUE_INLINE, .type = value->type};
+    if (base_unlikely(!is_small(task) || task->flags & TASK_VOID ||
+                      __atomic_load_n(&value->head, __ATOMIC_RELAXED) != number.head))
         return false;
     struct done_small done;
     done.handle = task_result(task, 0);
-    done.accepted = 0;
-    done.returns = 1;
-    done.alias = 0;
-    done.value = (struct value_head){VALUE_INLINE, value->type, 0, value->length};
-    if (base_likely(value->length <= 8))
-        memcpy(done.bytes, value->u.bytes, 8);
-    else
-        memcpy(done.bytes, value->u.bytes, sizeof done.bytes);
+    done.length = (uint32_t)value->length;
+    done.type = value->type;
+    value_bytes_copy(done.bytes, value->u.bytes, value->length);
     struct net_piece piece = {&done, offsetof(struct done_small, bytes) + value->length};
-    int status = net_send(task->room->net, task->owner, TASK_MESSAGE_DONE, &piece, 1);
-    if (base_unlikely(status != RAYMPI_OK)) {
-        if (status == RAYMPI_ERR_MEMORY)
-            status = task_tell(task->room, task->owner, TASK_MESSAGE_DONE, &piece, 1);
-        if (status != RAYMPI_OK)
-            base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s",
-                     task_name(task), task->owner, base_detail());
-    }
+    int status = net_send(task->room->net, task->owner, TASK_MESSAGE_DONE_SMALL, &piece, 1);
+    if (base_unlikely(status == RAYMPI_ERR_MEMORY))
+        status = task_tell(task->room, task->owner, TASK_MESSAGE_DONE_SMALL, &piece, 1);
+    if (base_unlikely(status != RAYMPI_OK))
+        base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task),
+                 task->owner, base_detail());
     return true;
 }
 
@@ -479,46 +478,48 @@ static inline void flight_ended(struct task_room *room, int runner)
     atomic_store_explicit(ended, count + !base_defect(DEFECT_LOST_CREDIT), memory_order_relaxed);
 }
 
-/* False: it is not of that kind, and nothing has happened. */
-static inline bool small_done(struct task_room *room, const struct net_message *message)
+static void told_in_vain(uint64_t handle, int source)
 {
+    base_log(BASE_LOG_WARN, "task", "rank %d tells the end of a task (%#llx) that does not run there", source,
+             (unsigned long long)handle);
+}
+
+void task_on_done_small(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
     const struct done_small *done = message->data;
     size_t head = offsetof(struct done_small, bytes);
-    if (base_unlikely(message->length < head || message->length > sizeof *done || done->returns != 1 ||
-                      done->accepted != 0 || done->alias != 0 || done->value.kind != VALUE_INLINE ||
-                      done->value.nested != 0 || done->value.length != message->length - head))
-        return false;
+    if (base_unlikely(message->length < head || message->length > sizeof *done ||
+                      done->length != message->length - head || done->type > UINT8_MAX)) {
+        base_log(BASE_LOG_WARN, "task", "malformed end of a task from rank %d dropped", message->source);
+        return;
+    }
     struct task *task = task_told(room, done->handle);
-    if (base_unlikely(!task || task->returns != 1 || task->flags & TASK_VOID))
-        return false;
+    if (base_unlikely(!task || task->returns != 1 || task->flags & TASK_VOID)) {
+        told_in_vain(done->handle, message->source);
+        return;
+    }
     struct object *object = task_object(task);
     flight_ended(room, task->runner);
     task_free(task);
-    object->value.kind = VALUE_INLINE;
-    object->value.type = done->value.type;
-    object->value.nested = 0;
-    object->value.length = done->value.length;
-    if (base_likely(done->value.length == 8))
+    value_begin(&object->value, VALUE_INLINE, (uint8_t)done->type, done->length);
+    if (base_likely(done->length == 8))
         memcpy(object->value.u.bytes, done->bytes, 8);
     else
-        memcpy(object->value.u.bytes, done->bytes, done->value.length);
+        memcpy(object->value.u.bytes, done->bytes, done->length);
     object_set_producer(object, NULL);
     object_complete_drop(room, object);
     task_count_ended(room);
-    return true;
 }
 
 void task_on_done(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
-    if (base_likely(small_done(room, message)))
-        return;
     struct reader reader = {message->data, (const char *)message->data + message->length, false};
     uint64_t handle = read_u64(&reader);
     struct task *task = reader.failed ? NULL : task_told(room, handle);
     if (!task) {
-        base_log(BASE_LOG_WARN, "task", "rank %d tells the end of a task (%#llx) that does not run there",
-                 message->source, (unsigned long long)handle);
+        told_in_vain(handle, message->source);
         return;
     }
     flight_ended(room, task->runner);
