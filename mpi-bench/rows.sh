@@ -90,10 +90,11 @@ contender ours 'job one' ours/local waitset "$(n 1000 100)"
 contender 'OpenMP task' one rivals/openmp sync "$(n 100000 100)" 1
 target 'OpenMP task' 9.615 '< 1 us, where that takes 104 ns'
 
+# A bare scan takes 1.4 ns where OpenMP's task + taskwait takes 104: the target is as much.
 row A9.2 'wait for 1 of 1000 refs, 1000 times, without a wait set' 'ns/ref scanned'
 contender ours 'job one' ours/local wait "$(n 1000 100)"
-contender 'OpenMP task' one rivals/openmp sync "$(n 100000 100)" 1
-target 'OpenMP task' 0.01442 '<= 1.5 ns, where that takes 104'
+contender bare one bare/local wait "$(n 1000 100)"
+target bare 1.1 '<= 1.5 ns, where a bare scan takes 1.4'
 
 unbuilt A10 'Task Bench stencil_1d, nearest, fft, random_nearest, METG(50 %), 2 ranks' "Task Bench's MPI, StarPU, OpenMP" \
     '<= 1x MPI with actors or a recorded graph, <= 2x with plain tasks; <= 0.15x StarPU' 'recorded graphs, and the port of Task Bench'

@@ -2,6 +2,7 @@
 #include "api/api.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Others run first; the thread gets its context back. */
 static void api_yield(struct task_thread *thread)
@@ -49,36 +50,35 @@ static int wait_flags(struct object *const *objects, size_t count, bool *ready)
     return found;
 }
 
-/* The same for refs of this rank's, without holds: who has let go of one meanwhile does not wait for it. */
-static int wait_flags_owned(struct task_room *room, const raympi_ref *refs, size_t count, bool *ready)
-{
-    int found = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct object *object = object_by_slot(room, refs[i].handle);
-        ready[i] = !object || object_ready(object);
-        found += ready[i];
-    }
-    return found;
-}
+#define WAIT_FLAGS 1024 /* that fit on the stack */
 
-/* How many are ready, if one look at each tells that they are enough; -1: it does not, or there is something
- * wrong. */
-static int wait_enough(struct task_room *room, const raympi_ref *refs, size_t count, size_t k)
+/* How many are ready, if one look at each tells that they are enough, and which; -1: it does not, or there is
+ * something wrong. Of refs of this rank's that somebody can name; without holds: who lets go of one meanwhile does
+ * not wait for it. */
+static int wait_enough(struct task_room *room, const raympi_ref *refs, size_t count, size_t k, bool *flags)
 {
-    size_t found = 0;
+    const uint64_t names = OBJECT_WAITED - REFCOUNT_NAME;
+    uint64_t found = 0, place = UINT64_MAX;
+    struct object *slab = NULL;
     for (size_t i = 0; i < count; i++) {
-        struct object *object =
-            object_owned(room, refs[i].handle) ? object_by_slot(room, refs[i].handle) : NULL;
-        if (base_unlikely(!object))
-            return -1;
+        uint64_t handle = refs[i].handle;
+        /* Neighbours mostly lie in the same slab, and that they are this rank's is part of that. */
+        if (base_unlikely((handle & OBJECT_PLACE) != place)) {
+            place = handle & OBJECT_PLACE;
+            if (!object_owned(room, handle) || !(slab = object_slab(room, handle)))
+                return -1;
+        }
+        const struct object *object = slab + handle % OBJECT_SLAB;
         /* Acquire: where it says "ready", the value is seen. */
-        uint64_t word = atomic_load_explicit(&object->count.count, memory_order_acquire);
-        if (base_unlikely((word & (OBJECT_WAITED - REFCOUNT_NAME)) == 0)) /* no names */
+        uint64_t word = atomic_load_explicit(&((struct object *)object)->count.count, memory_order_acquire);
+        if (base_unlikely(object->count.handle != handle || (word & names) == 0))
             return -1;
-        found += (word & OBJECT_READY) != 0;
+        flags[i] = word >> 63;
+        found += word >> 63;
     }
     return found >= k ? (int)found : -1;
 }
+_Static_assert(OBJECT_READY == UINT64_C(1) << 63, "the flag is the uppermost bit");
 
 static int wait(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k, double timeout,
                 bool *ready)
@@ -87,9 +87,12 @@ static int wait(struct task_thread *thread, const raympi_ref *refs, size_t count
         return base_fail(RAYMPI_ERR_ARGUMENT, "wait for %zu refs: a negative count?", count);
     if (api_check_timeout(timeout) != RAYMPI_OK)
         return RAYMPI_ERR_ARGUMENT;
-    int enough = refs && k <= count ? wait_enough(thread->room, refs, count, k) : -1;
+    bool flags[WAIT_FLAGS];
+    int enough = refs && k <= count && count <= WAIT_FLAGS ? wait_enough(thread->room, refs, count, k, flags) : -1;
+    if (enough >= 0 && ready && count)
+        memcpy(ready, flags, count);
     if (enough >= 0)
-        return ready ? wait_flags_owned(thread->room, refs, count, ready) : enough;
+        return enough;
     struct object *few[64], **objects = few;
     if (count > 64 && !(objects = malloc(count * sizeof *objects)))
         return base_fail(RAYMPI_ERR_MEMORY, "no memory to wait for %zu refs", count);

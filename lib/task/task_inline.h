@@ -20,15 +20,24 @@ static inline bool object_owned(const struct task_room *room, uint64_t handle)
 _Static_assert(TASK_HANDLE_ACTOR == UINT64_C(1) << (REFCOUNT_SEQUENCE_BITS - 1),
                "the flag is below the rank");
 
-/** The record in the slot of an owned handle; NULL when that has another one by now. */
-static inline struct object *object_by_slot(struct task_room *room, uint64_t handle)
+/** Of a handle: what tells owner and slab. */
+#define OBJECT_PLACE (~OBJECT_GENERATIONS & ~(uint64_t)(OBJECT_SLAB - 1))
+
+/** Where the slot of an owned handle lies; NULL: there is none. */
+static inline struct object *object_slab(struct task_room *room, uint64_t handle)
 {
     uint32_t slot = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
     /* Acquire: the slab's memory is seen as its maker left it. */
-    struct object *slab = atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_acquire);
+    return atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_acquire);
+}
+
+/** The record in the slot of an owned handle; NULL when that has another one by now. */
+static inline struct object *object_by_slot(struct task_room *room, uint64_t handle)
+{
+    struct object *slab = object_slab(room, handle);
     if (base_unlikely(!slab))
         return NULL;
-    struct object *object = slab + slot % OBJECT_SLAB;
+    struct object *object = slab + handle % OBJECT_SLAB;
     return base_likely(object->count.handle == handle) ? object : NULL;
 }
 
