@@ -53,8 +53,8 @@ static int wait_flags(struct object *const *objects, size_t count, bool *ready)
 #define WAIT_FLAGS 1024 /* that fit on the stack */
 
 /* How many are ready, if one look at each tells that they are enough, and which; -1: it does not, or there is
- * something wrong. Of refs of this rank's that somebody can name; without holds: who lets go of one meanwhile does
- * not wait for it. */
+ * something wrong. Of refs of this rank's that somebody can name; without holds: who lets go of one meanwhile
+ * does not wait for it. */
 static int wait_enough(struct task_room *room, const raympi_ref *refs, size_t count, size_t k, bool *flags)
 {
     const uint64_t names = OBJECT_WAITED - REFCOUNT_NAME;
@@ -88,7 +88,8 @@ static int wait(struct task_thread *thread, const raympi_ref *refs, size_t count
     if (api_check_timeout(timeout) != RAYMPI_OK)
         return RAYMPI_ERR_ARGUMENT;
     bool flags[WAIT_FLAGS];
-    int enough = refs && k <= count && count <= WAIT_FLAGS ? wait_enough(thread->room, refs, count, k, flags) : -1;
+    int enough =
+        refs && k <= count && count <= WAIT_FLAGS ? wait_enough(thread->room, refs, count, k, flags) : -1;
     if (enough >= 0 && ready && count)
         memcpy(ready, flags, count);
     if (enough >= 0)

@@ -75,11 +75,19 @@ static inline int object_check(struct task_room *room, uint64_t handle, struct o
  * stores of several others has to wait for all stores before it; so here words are written and read as such,
  * which atomic accesses see to. */
 
-/** What stands before the bytes of one that nests nothing. */
+/** struct value's head of one that nests nothing. */
+static inline uint64_t value_head(uint8_t kind, uint8_t type)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return kind | (uint64_t)type << 8;
+#else
+    return (uint64_t)kind << 56 | (uint64_t)type << 48;
+#endif
+}
+
 static inline void value_begin(struct value *value, uint8_t kind, uint8_t type, uint64_t length)
 {
-    const struct value head = {.kind = kind, .type = type};
-    __atomic_store_n(&value->head, head.head, __ATOMIC_RELAXED);
+    __atomic_store_n(&value->head, value_head(kind, type), __ATOMIC_RELAXED);
     value->length = length;
 }
 

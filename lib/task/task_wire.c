@@ -281,14 +281,15 @@ struct done_small {
 static inline bool send_small_done(struct task *task, const struct result *result)
 {
     const struct value *value = &result->value;
-    const struct value number = {.kind = VALUE_INLINE, .type = value->type};
+    uint64_t value_is = __atomic_load_n(&value->head, __ATOMIC_RELAXED);
+    uint8_t type = value->type;
     if (base_unlikely(!is_small(task) || task->flags & TASK_VOID ||
-                      __atomic_load_n(&value->head, __ATOMIC_RELAXED) != number.head))
+                      value_is != value_head(VALUE_INLINE, type)))
         return false;
     struct done_small done;
     done.handle = task_result(task, 0);
     done.length = (uint32_t)value->length;
-    done.type = value->type;
+    done.type = type;
     value_bytes_copy(done.bytes, value->u.bytes, value->length);
     struct net_piece piece = {&done, offsetof(struct done_small, bytes) + value->length};
     int status = net_send(task->room->net, task->owner, TASK_MESSAGE_DONE_SMALL, &piece, 1);
