@@ -125,21 +125,33 @@ static inline bool net_ring_consume(struct net_ring_reader *reader, const struct
 /* ---- the commonest record: a whole message that neither waits nor goes round the end of the ring */
 
 /** Short messages were written just now, word by word, and longer loads would wait for all those stores. */
-static inline void net_ring_copy(void *to, const void *from, uint32_t size)
+static inline void net_ring_word(char *to, const char *from, unsigned i)
 {
-    const char *in = from;
-    _Atomic uint64_t *out = to;
-    if (base_unlikely(size > 64)) {
-        memcpy(to, from, size);
-        return;
+    uint64_t word;
+    memcpy(&word, from + 8 * i, 8);
+    atomic_store_explicit((_Atomic uint64_t *)(void *)(to + 8 * i), word, memory_order_relaxed);
+}
+static inline void net_ring_copy(char *to, const char *from, uint32_t size)
+{
+    switch (size / 8) {
+    case 6:
+        net_ring_word(to, from, 5);
+        net_ring_word(to, from, 4); /* fall through */
+    case 4:
+        net_ring_word(to, from, 3); /* fall through */
+    case 3:
+        net_ring_word(to, from, 2); /* fall through */
+    case 2:
+        net_ring_word(to, from, 1); /* fall through */
+    case 1:
+        net_ring_word(to, from, 0);
+        if (base_unlikely(size % 8 != 0))
+            memcpy(to + size / 8 * 8, from + size / 8 * 8, size % 8);
+        break;
+    default:
+        if (size > 0)
+            memcpy(to, from, size);
     }
-    for (; size >= 8; size -= 8, in += 8) {
-        uint64_t word;
-        memcpy(&word, in, 8);
-        atomic_store_explicit(out++, word, memory_order_relaxed);
-    }
-    if (base_unlikely(size > 0))
-        memcpy(out, in, size);
 }
 
 /** Writes and publishes it; false: it is none, or there is no room. At most record_max bytes. */
@@ -153,7 +165,7 @@ static inline bool net_ring_put_short(struct net_ring_writer *writer, uint16_t t
     struct net_ring_header *header = net_ring_header_at(writer->ring, writer->index);
     header->epoch = epoch;
     header->total = size;
-    net_ring_copy(header + 1, data, size);
+    net_ring_copy((char *)(header + 1), data, size);
     atomic_store_explicit(&net_ring_header_at(writer->ring, next)->mark, 0, memory_order_relaxed);
     /* What comes after that is still the consumer's, and stores wait for each other: it is asked for in time.
      */
