@@ -551,7 +551,7 @@ static int with_handle(uint64_t handle, int (*action)(struct task_thread *thread
 
 /* The commonest case: an object of this rank's that is ready and that only the caller's scope holds, once.
  * False: it is none. */
-static inline bool release_simple(struct task_thread *thread, raympi_ref ref)
+static inline __attribute__((always_inline)) bool release_simple(struct task_thread *thread, raympi_ref ref)
 {
     struct task_room *room = thread->room;
     struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
@@ -559,7 +559,7 @@ static inline bool release_simple(struct task_thread *thread, raympi_ref ref)
                       !object_is_plain(object) || base_defect(DEFECT_EARLY_FREE) ||
                       !context_unhold_short(thread->context, object)))
         return false;
-    object_slot_free(room, object);
+    object_slot_free_by(thread, room, object);
     return true;
 }
 

@@ -458,6 +458,7 @@ struct task_actor_hooks {
 struct task_flight {
     _Atomic uint32_t sent;
     _Atomic uint32_t ended; /* written by the poller only */
+    _Atomic bool reached;   /* messages can go there, now and later */
 };
 
 #define OBJECT_SLOT_BITS 24

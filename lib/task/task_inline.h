@@ -157,7 +157,8 @@ static inline struct object *object_new(struct task_room *room, uint64_t holds, 
 void object_slots_surplus(struct task_room *room, struct object *object);
 /** The slot of an object that is over and has no holders, waiters, status or flags any more: what a new
  * object begins with need not be written then. */
-static inline void object_slot_free(struct task_room *room, struct object *object)
+static inline void object_slot_free_by(struct task_thread *thread, struct task_room *room,
+                                       struct object *object)
 {
     uint64_t handle = object->count.handle;
     object->count.handle = 0;
@@ -166,7 +167,6 @@ static inline void object_slot_free(struct task_room *room, struct object *objec
     if (base_unlikely((handle & OBJECT_GENERATIONS) == OBJECT_GENERATIONS))
         return; /* the slot has had all the handles that there are for it */
     object->free.handle = handle + OBJECT_GENERATION;
-    struct task_thread *thread = task_self;
     if (base_unlikely(!thread || thread->room != room)) {
         object_slots_surplus(room, object);
         return;
@@ -177,6 +177,10 @@ static inline void object_slot_free(struct task_room *room, struct object *objec
     object->free.next = thread->free_objects;
     thread->free_objects = object;
     thread->free_object_count++;
+}
+static inline void object_slot_free(struct task_room *room, struct object *object)
+{
+    object_slot_free_by(task_self, room, object);
 }
 
 void object_destroy_more(struct task_room *room, struct object *object);

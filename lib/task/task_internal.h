@@ -121,6 +121,7 @@ bool waiter_is_remote(const struct waiter *waiter);
 void task_on_task(void *arg, const struct net_message *message);
 void task_on_done(void *arg, const struct net_message *message);
 void task_on_done_small(void *arg, const struct net_message *message);
+void task_send_own(struct task_room *room, struct task *task, int rank);
 void task_send_done(struct raympi_ctx *run);
 void task_send_failed(struct task *task, const struct value *error);
 

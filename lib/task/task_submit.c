@@ -440,10 +440,10 @@ bool task_submit_there(struct task_thread *thread, struct task_function *functio
     }
     task_count(&thread->submitted);
     *status = RAYMPI_OK;
-    if (plan->node != room->config.rank)
-        task_send(room, task, plan->node);
+    if (base_likely(plan->node != room->config.rank && !base_defect(DEFECT_WRONG_PLACE)))
+        task_send_own(room, task, plan->node);
     else
-        sched_push_pinned(room->sched, &task->item);
+        task_dispatch(task);
     return true;
 }
 

@@ -146,14 +146,16 @@ static inline bool is_small(const struct task *task)
     return task->arg_count == 0 && task->returns == 1;
 }
 
-/* The message of a task. `sent` counts it. */
-static int send_task(struct task_room *room, struct task *task, int rank, bool small, _Atomic uint32_t *sent)
+/* The message of a small task. `sent` counts it. */
+static inline int send_small(struct task_room *room, struct task *task, int rank, _Atomic uint32_t *sent)
 {
-    if (base_likely(small)) {
-        struct task_head head = head_of(task);
-        struct net_piece piece = {&head, sizeof head};
-        return net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
-    }
+    struct task_head head = head_of(task);
+    struct net_piece piece = {&head, sizeof head};
+    return net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
+}
+
+static int send_large(struct task_room *room, struct task *task, int rank, _Atomic uint32_t *sent)
+{
     struct writer writer;
     writer_init(&writer);
     write_task(room, &writer, task);
@@ -165,28 +167,57 @@ static int send_task(struct task_room *room, struct task *task, int rank, bool s
     return status;
 }
 
+/* Can messages go there? An owner of a task can be told at once when they can not; a task that waits for
+ * memory would look like one that hangs. */
+static inline bool is_reached(struct task_room *room, int rank)
+{
+    if (base_likely(atomic_load_explicit(&room->flights[rank].reached, memory_order_relaxed)))
+        return true;
+    if (net_reach(room->net, rank) != RAYMPI_OK)
+        return false;
+    atomic_store_explicit(&room->flights[rank].reached, true, memory_order_relaxed);
+    return true;
+}
+
+static void send_failed(struct task *task, int status)
+{
+    task->flags &= (uint8_t)~TASK_SENT;
+    task_fail(task, status, base_detail());
+}
+
 void task_send(struct task_room *room, struct task *task, int rank)
 {
-    bool own = !(task->flags & TASK_FOREIGN);
-    /* Its owner can be told at once; a task that waits for memory would look like one that hangs. */
-    if (own && base_unlikely(net_reach(room->net, rank) != RAYMPI_OK)) {
+    bool own = !(task->flags & TASK_FOREIGN), small = is_small(task);
+    if (own && base_unlikely(!is_reached(room, rank))) {
         task_fail(task, RAYMPI_ERR_STORE_FULL, base_detail());
         return;
     }
-    bool small = is_small(task); /* before the flags change: see value_begin() */
     if (own) {
         task->flags |= TASK_SENT;
         task->runner = rank;
     }
     task_count_sent(room);
-    int status = send_task(room, task, rank, small, own ? &room->flights[rank].sent : NULL);
-    if (status == RAYMPI_OK) {
-        if (!own)
-            task_free(task);
+    _Atomic uint32_t *sent = own ? &room->flights[rank].sent : NULL;
+    int status = small ? send_small(room, task, rank, sent) : send_large(room, task, rank, sent);
+    if (base_unlikely(status != RAYMPI_OK))
+        send_failed(task, status);
+    else if (!own)
+        task_free(task);
+}
+
+/* The same for one of this rank's that is small and no method's call. */
+void task_send_own(struct task_room *room, struct task *task, int rank)
+{
+    if (base_unlikely(!is_reached(room, rank))) {
+        task_fail(task, RAYMPI_ERR_STORE_FULL, base_detail());
         return;
     }
-    task->flags &= (uint8_t)~TASK_SENT;
-    task_fail(task, status, base_detail());
+    task->flags = TASK_SENT;
+    task->runner = rank;
+    task_count_sent(room);
+    int status = send_small(room, task, rank, &room->flights[rank].sent);
+    if (base_unlikely(status != RAYMPI_OK))
+        send_failed(task, status);
 }
 
 /* False: it is malformed. */
