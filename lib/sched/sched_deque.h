@@ -61,11 +61,6 @@ static inline struct sched_item *sched_deque_claim(struct sched_deque *deque, in
     base_fence_light();
     if (base_unlikely(bottom < atomic_load_explicit(&deque->split, memory_order_relaxed)))
         return sched_deque_pop_public(deque);
-    /* One whose turn comes soon: to be run, so to be written to; what it is part of begins before it. */
-    const char *soon = (const char *)atomic_load_explicit(
-        &deque->slot[(bottom - SCHED_DEQUE_AHEAD) & deque->mask], memory_order_relaxed);
-    base_prefetch_write((const void *)((uintptr_t)soon - 64));
-    base_prefetch_line((uintptr_t)soon + 64);
     return atomic_load_explicit(&deque->slot[bottom & deque->mask], memory_order_relaxed);
 }
 /** Owner only; NULL when empty. */
@@ -75,7 +70,13 @@ static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
     /* The owner alone adds: when it sees an empty deque, it is empty. */
     if (bottom == atomic_load_explicit(&deque->top, memory_order_relaxed))
         return NULL;
-    return sched_deque_claim(deque, bottom - 1);
+    bottom--;
+    /* One whose turn comes soon: to be run, so to be written to; what it is part of begins before it. */
+    const char *soon = (const char *)atomic_load_explicit(
+        &deque->slot[(bottom - SCHED_DEQUE_AHEAD) & deque->mask], memory_order_relaxed);
+    base_prefetch_write((const void *)((uintptr_t)soon - 64));
+    base_prefetch_line((uintptr_t)soon + 64);
+    return sched_deque_claim(deque, bottom);
 }
 /** Owner only: takes `item` if that is the one that sched_deque_pop() would take, and no thief is faster. */
 static inline bool sched_deque_pop_newest(struct sched_deque *deque, const struct sched_item *item)
