@@ -451,6 +451,7 @@ struct task_flight {
 #define OBJECT_SLOT_BITS 24
 #define OBJECT_SLAB      32768 /* objects: three huge pages */
 #define OBJECT_SLABS     512
+#define BORROWED_RECENT  64
 
 struct task_room {
     struct net *net;
@@ -466,6 +467,7 @@ struct task_room {
     struct object *free_objects;   /* slots that came one by one */
     struct base_spin borrow_lock;  /* the hash, and every refcount call marked [locked] */
     struct borrowed *borrowed;
+    struct borrowed *recent[BORROWED_RECENT]; /* some of them; under the same lock */
     struct base_pool tasks, args;
     struct base_spin thread_lock;
     struct task_thread *threads;

@@ -1,7 +1,9 @@
-/* Objects: how their records end. */
+/* Objects: how their records end, and how those of other ranks' objects are found. */
 #include "task_node.h"
 
-enum { RECORDS = 100 };
+#include <pthread.h>
+
+enum { RECORDS = 100, ROUNDS = 20000 };
 
 static struct task_node node;
 static struct object *unsealed;
@@ -52,8 +54,74 @@ static void an_unsealed_object_may_end_while_others_are_woken(void)
     node_close(&node);
 }
 
+static uint64_t foreign(int number)
+{
+    return UINT64_C(1) << REFCOUNT_SEQUENCE_BITS | (uint64_t)(RECORDS + number);
+}
+
+static struct object *accept(int number)
+{
+    struct object *object =
+        object_accept(node.room, foreign(number), (struct task_id){{1, 2}}, 1, foreign(number));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(object);
+    return object;
+}
+
+/* More records than there are places for those found lately: each is found, also again, until it goes. */
+static void a_borrowed_record_is_found_as_long_as_it_is_there(void)
+{
+    struct object *records[RECORDS];
+    int wrong = 0;
+    node_open(&node);
+    for (int i = 0; i < RECORDS; i++)
+        records[i] = accept(i);
+    for (int i = 0; i < 2 * RECORDS; i++)
+        wrong += object_find(node.room, foreign(i % RECORDS)) != records[i % RECORDS];
+    for (int i = 0; i < RECORDS; i++) {
+        wrong += object_find(node.room, foreign(i)) != records[i];
+        object_drop(node.room, records[i]);
+        wrong += object_find(node.room, foreign(i)) != NULL;
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+    node_close(&node);
+}
+
+static _Atomic int over;
+
+/* By a handle that no scope holds, as a thread of the user's may have it left. */
+static void *look(void *arg)
+{
+    struct object *object;
+    (void)arg;
+    long held = 0;
+    while (!atomic_load(&over))
+        held += object_check(node.room, foreign(0), &object) != RAYMPI_ERR_RELEASED;
+    return (void *)held;
+}
+
+/* That the record is freed while another thread looks at it, ThreadSanitizer sees. */
+static void a_stale_handle_is_refused_while_its_record_goes(void)
+{
+    pthread_t looker;
+    void *held;
+    node_open(&node);
+    atomic_store(&over, 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&looker, NULL, look, NULL), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        object_drop(node.room, accept(0));
+        if (i % 100 == 0)
+            node_settle(&node);
+    }
+    atomic_store(&over, 1);
+    pthread_join(looker, &held);
+    CU_ASSERT_PTR_NULL(held);
+    node_close(&node);
+}
+
 static const struct unit_test tests[] = {
     {"an unsealed object may end while others are woken", an_unsealed_object_may_end_while_others_are_woken},
+    {"a borrowed record is found as long as it is there", a_borrowed_record_is_found_as_long_as_it_is_there},
+    {"a stale handle is refused while its record goes", a_stale_handle_is_refused_while_its_record_goes},
 };
 
 int main(void)
