@@ -116,6 +116,7 @@ void ref_on_value(void *arg, const struct net_message *message);
 void ref_on_free(void *arg, const struct net_message *message);
 
 /* task_wire.c */
+#define TASK_LIST_MAX (1u << 24) /* refs in one argument */
 void task_on_task(void *arg, const struct net_message *message);
 void task_on_done(void *arg, const struct net_message *message);
 void task_send_done(struct raympi_ctx *run);

@@ -149,6 +149,11 @@ static int arg_set_list(struct task_room *room, struct arg *arg, const raympi_re
     if ((count && !refs) || count > UINT32_MAX / 2)
         return base_fail(RAYMPI_ERR_ARGUMENT, "a list of %zu refs with %s array", count,
                          refs ? "an" : "a null");
+    if (count > TASK_LIST_MAX)
+        return base_fail(RAYMPI_ERR_TOO_LARGE,
+                         "a list of %zu refs: at most %u in one argument; pass several lists, or the ref of "
+                         "an object that declares them (raympi_put_nested)",
+                         count, TASK_LIST_MAX);
     arg->list = malloc((count ? count : 1) * sizeof *arg->list);
     if (!arg->list)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a list of %zu refs", count);
