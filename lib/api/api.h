@@ -78,8 +78,9 @@ int api_nested_hold(struct task_thread *thread, struct object *container, uint64
 /* api_attach.c */
 /** STATE, and why. */
 int api_not_running(void);
-/** The node that threads of the user's belong to; NULL: none. */
-void api_attach_set(struct api_node *node);
+/** The node that threads of the user's belong to from here on. Main thread only. MEMORY. */
+int api_attach_set(struct api_node *node);
+/** NULL: none. */
 struct api_node *api_attach_get(void);
 /** No thread is attached or detached any more when this returns: the node can be taken down. */
 void api_attach_close(void);
