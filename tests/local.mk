@@ -109,6 +109,7 @@ sanitizer_tests += %D%/mpi/objects.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 unit_tests += %D%/api/test_sim_hello
 unit_tests += %D%/task/test_wire %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object
+unit_tests += %D%/task/test_gaps
 EXTRA_DIST += %D%/task/task_node.h
 EXTRA_DIST += %D%/api/sim_job.h
 mpi_programs += %D%/mpi/actors

@@ -543,7 +543,11 @@ const char *task_name(const struct task *task);
 /** Are all arguments there? */
 bool task_ready(const struct task *task);
 
-/** After sched_park(): others have run on this thread meanwhile, and it gets its context back. */
+/** sched_park() of an attached thread: others have run on it meanwhile, and it gets its context back. */
+int task_park(struct sched_parker *parker, uint64_t deadline);
+/** Lets others go first, in the same way. */
+void task_yield(struct task_thread *thread);
+/** Others have run on this thread, and it gets its context back. */
 void task_resumed(struct task_thread *thread, struct context *context);
 
 /** Waits for an object. OK (it is ready, perhaps with an error), TIMEOUT, DEADLOCK, MEMORY. */
