@@ -270,8 +270,9 @@ void object_want(struct task_room *room, struct object *object)
         __atomic_exchange_n(&object->wanted, 1, __ATOMIC_RELAXED))
         return;
     struct net_piece piece = {&handle, sizeof handle};
-    if (net_send(room->net, owner, TASK_MESSAGE_WANT, &piece, 1) != RAYMPI_OK)
-        object_fail(room, object, RAYMPI_ERR_MEMORY, object->label, base_detail());
+    int status = net_send(room->net, owner, TASK_MESSAGE_WANT, &piece, 1);
+    if (status != RAYMPI_OK)
+        object_fail(room, object, status, object->label, base_detail());
 }
 
 static void send_value(struct task_room *room, struct object *object, int rank)

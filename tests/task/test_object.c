@@ -118,10 +118,29 @@ static void a_stale_handle_is_refused_while_its_record_goes(void)
     node_close(&node);
 }
 
+/* Whoever waits is told why the owner could not be asked. */
+static void a_value_that_can_not_be_asked_for_fails_with_the_reason(void)
+{
+    node_open(&node);
+    struct object *object = accept(0);
+    node_settle(&node);
+    net_sim_kill(node.sim, 1);
+    while (net_send(node.net[0], 1, TASK_MESSAGE_STEAL, NULL, 0) == RAYMPI_OK)
+        node_settle(&node);
+    object_want(node.room, object);
+    CU_ASSERT_TRUE(object_ready(object));
+    CU_ASSERT_EQUAL(object->status, RAYMPI_ERR_NODE_DIED);
+    object_see(object);
+    object_drop(node.room, object);
+    node_close(&node);
+}
+
 static const struct unit_test tests[] = {
     {"an unsealed object may end while others are woken", an_unsealed_object_may_end_while_others_are_woken},
     {"a borrowed record is found as long as it is there", a_borrowed_record_is_found_as_long_as_it_is_there},
     {"a stale handle is refused while its record goes", a_stale_handle_is_refused_while_its_record_goes},
+    {"a value that can not be asked for fails with the reason",
+     a_value_that_can_not_be_asked_for_fails_with_the_reason},
 };
 
 int main(void)

@@ -21,6 +21,12 @@ RAYMPI_TASK(three, .num_returns = 3)
     return RAYMPI_OK;
 }
 
+RAYMPI_TASK(takes, .num_returns = RAYMPI_NONE)
+{
+    raympi_arg_ref(ctx, 0);
+    return RAYMPI_OK;
+}
+
 static struct task_node node;
 static const raympi_options there = {.size = sizeof there, .strategy = RAYMPI_STRATEGY_NODE, .node = 1};
 
@@ -115,6 +121,30 @@ static void a_task_travels_and_its_end_comes_back(void)
     memcpy(&sum, value.u.bytes, sizeof sum);
     CU_ASSERT_EQUAL(sum, 42);
     CU_ASSERT(reader.at == reader.end && !reader.failed);
+    node_close(&node);
+}
+
+/* The message names an object of this rank's that is no more, which a rank that keeps to the protocol can not
+ * do. */
+static void an_argument_that_was_released_is_said_to_be(void)
+{
+    char bytes[1024];
+    node_open(&node);
+    raympi_ref ref = raympi_put("x", 1);
+    size_t length = task_message(raympi_call_opts(there, takes, ref), bytes);
+    raympi_release(ref);
+    uint32_t owner = 1;
+    memcpy(bytes, &owner, sizeof owner);
+    try_task(bytes, length);
+    struct reader reader = {node.got[TASK_MESSAGE_DONE].bytes,
+                            node.got[TASK_MESSAGE_DONE].bytes + node.got[TASK_MESSAGE_DONE].length, false};
+    struct value error;
+    read_u64(&reader);
+    CU_ASSERT_EQUAL(read_u32(&reader), 0);
+    CU_ASSERT_EQUAL_FATAL(read_u8(&reader), UINT8_MAX);
+    CU_ASSERT_FATAL(read_value(node.room, &reader, &error));
+    CU_ASSERT_EQUAL(value_error_code(&error), RAYMPI_ERR_RELEASED);
+    value_drop(node.room, &error, true);
     node_close(&node);
 }
 
@@ -319,6 +349,7 @@ static void broken_values_do_no_harm(void)
 
 static const struct unit_test tests[] = {
     {"a task travels and its end comes back", a_task_travels_and_its_end_comes_back},
+    {"an argument that was released is said to be", an_argument_that_was_released_is_said_to_be},
     {"broken tasks do no harm", broken_tasks_do_no_harm},
     {"an end gives all results", an_end_gives_all_results},
     {"broken ends do no harm", broken_ends_do_no_harm},
