@@ -64,6 +64,9 @@ static inline void api_leave(struct task_thread *thread)
 int api_object_of(struct task_thread *thread, raympi_ref ref, struct object **object);
 /** ARGUMENT when it is not a number. */
 int api_check_timeout(double timeout);
+/** A status, with the detail text, as the ref that the caller gets. */
+raympi_ref api_error_ref(struct task_thread *thread, int status, const char *what);
+
 /* refs that an object's bytes declare */
 /** A hold on each. ARGUMENT, TOO_LARGE, RELEASED: on none. */
 int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count);

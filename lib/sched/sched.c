@@ -120,11 +120,6 @@ int sched_worker_index(const struct worker *worker)
     return worker->index;
 }
 
-struct worker *sched_worker_self(void)
-{
-    return worker_self();
-}
-
 void sched_worker_assume(struct worker *worker)
 {
     sched_self_front = &worker->front;

@@ -189,18 +189,6 @@ struct object *object_accept(struct task_room *room, uint64_t handle, struct tas
     return object;
 }
 
-void ref_decline(struct task_room *room, uint64_t handle, int forwarder)
-{
-    struct refcount_output output = {0};
-    if (refcount_decline(room->config.rank, forwarder, handle, &output) != REFCOUNT_OK)
-        return;
-    base_spin_lock(&room->borrow_lock);
-    if (output.has_message)
-        ref_send(room, &output.message);
-    base_spin_unlock(&room->borrow_lock);
-    finish(room, NULL, output.drop);
-}
-
 struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *label)
 {
     base_spin_lock(&room->borrow_lock);
