@@ -105,11 +105,14 @@ static inline struct object *object_new_bare(struct task_room *room, uint64_t ho
     object->label = label;
     return object;
 }
-/** The same, without a task and with no value yet. */
+/** The same, without a task, with no value yet and no identity: what was the list of free slots does not
+ * travel. */
 static inline struct object *object_new(struct task_room *room, uint64_t holds, const char *label)
 {
     struct object *object = object_new_bare(room, holds, label);
     if (base_likely(object != NULL)) {
+        object->parent = (struct task_id){{0, 0}};
+        object->child = 0;
         object_set_producer(object, NULL);
         value_init(&object->value);
     }
