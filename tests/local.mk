@@ -53,6 +53,9 @@ sanitizer_tests += %D%/mpi/hello_cxx.test
 
 mpi_programs += %D%/mpi/tasks %D%/mpi/credits
 mpi_tests += %D%/mpi/credits.test
+mpi_programs += %D%/mpi/slowed
+mpi_tests += %D%/mpi/slowed.test
+sanitizer_tests += %D%/mpi/slowed.test
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 

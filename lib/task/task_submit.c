@@ -328,9 +328,9 @@ static int make_more(struct task *task, struct context *context, int count)
     return RAYMPI_OK;
 }
 
+/* Takes a hold over. */
 static void task_set_actor(struct task *task, uint64_t actor, struct object *object)
 {
-    object_retain(object);
     task->actor = actor;
     task->actor_object = object;
     task->lane = NULL;
@@ -388,10 +388,15 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     if (base_unlikely(count > (size_t)plan->num_returns))
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu refs for the results of %s, which has %d", count,
                          request->function->full_name, plan->num_returns);
+    if (request->actor) /* who holds it may let go of it while we wait */
+        object_retain(request->actor_object);
     task_backlog_wait(room, request->actor ? refcount_owner(request->actor) : plan->node);
     struct task *task = task_make(room, request->function, thread->context);
-    if (base_unlikely(!task))
+    if (base_unlikely(!task)) {
+        if (request->actor)
+            object_drop(room, request->actor_object);
         return RAYMPI_ERR_MEMORY;
+    }
     status = task_prepare(task, request, plan);
     bool all = task->returns == plan->num_returns;
     int given = all ? (int)count : 0;
