@@ -170,7 +170,9 @@ void task_on_steal(void *arg, const struct net_message *message)
         struct task *task = base_container(items[i], struct task, item);
         if (base_defect(DEFECT_LOST_STOLEN))
             continue;
-        if (task->function && task_function_on(task->function, message->source)) {
+        /* Without memory for messages to who asks, it runs here: sent, it would fail. */
+        if (task->function && task_function_on(task->function, message->source) &&
+            net_reach(room->net, message->source) == RAYMPI_OK) {
             task_send(room, task, message->source);
             given++;
         } else {

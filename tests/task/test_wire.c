@@ -1,5 +1,6 @@
 /* Messages of the task room: what was written is read, and what is broken does no harm, whichever byte it is.
  */
+#include "net/net_internal.h"
 #include "task_node.h"
 
 #include <fcntl.h>
@@ -168,6 +169,33 @@ static void broken_tasks_do_no_harm(void)
     raympi_ref ref = raympi_call(add, 1, 2);
     CU_ASSERT_EQUAL(raympi_get_copy(ref, &sum, sizeof sum), RAYMPI_OK);
     CU_ASSERT_EQUAL(sum, 3);
+    raympi_release(ref);
+    node_close(&node);
+}
+
+/* ---- STEAL */
+
+static int no_memory_to_reach(struct net *net, int peer)
+{
+    (void)net;
+    return base_fail(RAYMPI_ERR_STORE_FULL, "no memory for messages to rank %d", peer);
+}
+
+/* It can run here. */
+static void a_task_is_not_given_to_a_rank_that_can_not_be_reached(void)
+{
+    int64_t sum = 0;
+    node_open(&node);
+    const struct net_operations *operations = node.net[0]->operations;
+    struct net_operations without = *operations;
+    without.reach = no_memory_to_reach;
+    raympi_ref ref = raympi_call(add, 40, 2);
+    CU_ASSERT_EQUAL(sched_queued(node.room->sched), 1);
+    node.net[0]->operations = &without;
+    node_receive(&node, task_on_steal, NULL, 0);
+    node.net[0]->operations = operations;
+    CU_ASSERT_EQUAL(raympi_get_copy(ref, &sum, sizeof sum), RAYMPI_OK);
+    CU_ASSERT_EQUAL(sum, 42);
     raympi_release(ref);
     node_close(&node);
 }
@@ -351,6 +379,8 @@ static const struct unit_test tests[] = {
     {"a task travels and its end comes back", a_task_travels_and_its_end_comes_back},
     {"an argument that was released is said to be", an_argument_that_was_released_is_said_to_be},
     {"broken tasks do no harm", broken_tasks_do_no_harm},
+    {"a task is not given to a rank that can not be reached",
+     a_task_is_not_given_to_a_rank_that_can_not_be_reached},
     {"an end gives all results", an_end_gives_all_results},
     {"broken ends do no harm", broken_ends_do_no_harm},
     {"broken values do no harm", broken_values_do_no_harm},
