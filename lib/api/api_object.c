@@ -170,9 +170,11 @@ static int seal(struct task_room *room, uint64_t handle)
     if (!object->unsealed)
         return base_fail(RAYMPI_ERR_ARGUMENT,
                          "only an object of raympi_create() is sealed, once; this one is %s", object->label);
+    /* A hold of our own: who sees it ready may let go of it while others are still to be told. */
+    object_retain(object);
     object->unsealed = 0;
     value_seal(room, &object->value);
-    object_complete(room, object);
+    object_complete_drop(room, object);
     return RAYMPI_OK;
 }
 

@@ -54,6 +54,37 @@ static void an_unsealed_object_may_end_while_others_are_woken(void)
     node_close(&node);
 }
 
+static uint64_t seen;
+
+/* As a thread that has seen the object ready, and has the only hold that is kept. */
+static void release_it(struct waiter *waiter, struct object *object)
+{
+    (void)waiter;
+    CU_ASSERT_EQUAL(context_unhold(task_self->context, object), RAYMPI_OK);
+    object_drop_named(node.room, object);
+}
+
+static void see_it(struct waiter *waiter, struct object *object)
+{
+    (void)waiter;
+    seen = object_handle(object);
+}
+
+static void a_sealed_object_is_there_until_all_were_told(void)
+{
+    struct waiter first = {NULL, release_it}, second = {NULL, see_it};
+    raympi_ref ref;
+    node_open(&node);
+    CU_ASSERT_PTR_NOT_NULL_FATAL((char *)raympi_create(8, &ref));
+    struct object *object = object_find(node.room, ref.handle);
+    CU_ASSERT_TRUE(object_wait_add(object, &first));
+    CU_ASSERT_TRUE(object_wait_add(object, &second));
+    CU_ASSERT_EQUAL(raympi_seal(ref), RAYMPI_OK);
+    CU_ASSERT_EQUAL(seen, ref.handle);
+    CU_ASSERT_PTR_NULL(object_find(node.room, ref.handle));
+    node_close(&node);
+}
+
 static uint64_t foreign(int number)
 {
     return UINT64_C(1) << REFCOUNT_SEQUENCE_BITS | (uint64_t)(RECORDS + number);
@@ -157,6 +188,7 @@ static void a_value_that_can_not_be_asked_for_fails_with_the_reason(void)
 
 static const struct unit_test tests[] = {
     {"an unsealed object may end while others are woken", an_unsealed_object_may_end_while_others_are_woken},
+    {"a sealed object is there until all were told", a_sealed_object_is_there_until_all_were_told},
     {"a borrowed record is found as long as it is there", a_borrowed_record_is_found_as_long_as_it_is_there},
     {"a stale handle is refused while its record goes", a_stale_handle_is_refused_while_its_record_goes},
     {"a new object has no identity left from its slot", a_new_object_has_no_identity_left_from_its_slot},
