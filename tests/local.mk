@@ -54,6 +54,9 @@ sanitizer_tests += %D%/mpi/hello_cxx.test
 
 mpi_programs += %D%/mpi/tasks %D%/mpi/credits
 mpi_tests += %D%/mpi/credits.test
+mpi_programs += %D%/mpi/slowed
+mpi_tests += %D%/mpi/slowed.test
+sanitizer_tests += %D%/mpi/slowed.test
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test
 
@@ -108,7 +111,7 @@ mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 unit_tests += %D%/task/test_wire %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
-	%D%/task/test_close
+	%D%/task/test_close %D%/task/test_gaps
 EXTRA_DIST += %D%/task/task_node.h
 # What is not freed is counted.
 %C%_task_test_close_SOURCES = %D%/task/test_close.c %D%/limits/fault.c

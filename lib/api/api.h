@@ -64,6 +64,9 @@ static inline void api_leave(struct task_thread *thread)
 int api_object_of(struct task_thread *thread, raympi_ref ref, struct object **object);
 /** ARGUMENT when it is not a number. */
 int api_check_timeout(double timeout);
+/** A status, with the detail text, as the ref that the caller gets. */
+raympi_ref api_error_ref(struct task_thread *thread, int status, const char *what);
+
 /* refs that an object's bytes declare */
 /** A hold on each. ARGUMENT, TOO_LARGE, RELEASED: on none. */
 int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count);
@@ -78,8 +81,9 @@ int api_nested_hold(struct task_thread *thread, struct object *container, uint64
 /* api_attach.c */
 /** STATE, and why. */
 int api_not_running(void);
-/** The node that threads of the user's belong to; NULL: none. */
-void api_attach_set(struct api_node *node);
+/** The node that threads of the user's belong to from here on. Main thread only. MEMORY. */
+int api_attach_set(struct api_node *node);
+/** NULL: none. */
 struct api_node *api_attach_get(void);
 /** No thread is attached or detached any more when this returns: the node can be taken down. */
 void api_attach_close(void);

@@ -9,7 +9,7 @@ static struct api_node *_Atomic attach_node;
  * either such a thread sees that attach_node is NULL, or api_attach_close() sees the thread. */
 static _Atomic int attach_crossing;
 static pthread_key_t attach_key;
-static pthread_once_t attach_once = PTHREAD_ONCE_INIT;
+static bool attach_prepared; /* raympi_init()'s */
 
 /* A user's thread ends: what it held is let go, and it no longer counts as one that may still call. */
 static void thread_gone(void *arg)
@@ -32,16 +32,23 @@ static void forked(void)
     sched_worker_assume(NULL);
 }
 
-static void attach_prepare(void)
+static bool attach_prepare(void)
 {
-    pthread_key_create(&attach_key, thread_gone);
-    pthread_atfork(NULL, NULL, forked);
+    if (pthread_key_create(&attach_key, thread_gone) != 0)
+        return false;
+    if (pthread_atfork(NULL, NULL, forked) == 0)
+        return true;
+    pthread_key_delete(attach_key);
+    return false;
 }
 
-void api_attach_set(struct api_node *node)
+int api_attach_set(struct api_node *node)
 {
-    pthread_once(&attach_once, attach_prepare);
+    if (!attach_prepared && !(attach_prepared = attach_prepare()))
+        return base_fail(RAYMPI_ERR_MEMORY,
+                         "no key for data of threads is left in this process, or no memory for one");
     atomic_store(&attach_node, node);
+    return RAYMPI_OK;
 }
 
 void api_attach_close(void)
@@ -69,7 +76,10 @@ static int attach_to(struct api_node *node, struct task_thread **thread)
     *thread = task_thread_open(node->tasks, NULL, "thread");
     if (!*thread)
         return RAYMPI_ERR_MEMORY;
-    pthread_setspecific(attach_key, *thread);
+    if (pthread_setspecific(attach_key, *thread) != 0) { /* its end would not be noticed */
+        task_thread_close(*thread);
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for a thread that calls raympi");
+    }
     sched_thread_attach(node->sched);
     return RAYMPI_OK;
 }

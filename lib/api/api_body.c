@@ -168,13 +168,15 @@ static uint64_t arg_hold(raympi_ctx *ctx, int i, int j, bool actor)
         return 0;
     }
     struct object *object = arg_record(ctx, arg);
+    int status = object ? RAYMPI_OK : RAYMPI_ERR_RELEASED;
     if (object) {
         object_retain(object);
-        if (context_hold(&ctx->context, object) == RAYMPI_OK)
+        status = context_hold(&ctx->context, object);
+        if (status == RAYMPI_OK)
             return arg->handle;
         object_drop(ctx->context.room, object);
     }
-    fail_body(ctx, RAYMPI_ERR_MEMORY);
+    fail_body(ctx, status);
     return 0;
 }
 

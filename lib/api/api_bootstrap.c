@@ -300,32 +300,73 @@ static bool collects(struct bootstrap *b, const void *memory, const char *what)
     return there;
 }
 
-static void write_trace(struct bootstrap *b, struct api_node *node)
+/* MPI counts with ints: whole blocks, so that two gigabytes are not the end. */
+#define TRACE_BLOCK 4096
+
+/* What this rank has recorded, in whole blocks; NULL, and 0 bytes: it can not be told. */
+static char *own_trace(const struct bootstrap *b, struct api_node *node, uint64_t *bytes)
 {
-    char *mine = NULL, *all = NULL;
-    size_t length = 0;
-    if (trace_serialize(node->trace, &mine, &length) != RAYMPI_OK || length > INT32_MAX / 2)
-        length = 0;
-    int count = (int)length, counts[b->size], offsets[b->size];
-    MPI_Gather(&count, 1, MPI_INT, counts, 1, MPI_INT, 0, b->comm);
-    size_t sum = 0;
+    char *mine = NULL, *whole = NULL;
+    size_t length = 0, most = (size_t)(INT32_MAX / b->size) * TRACE_BLOCK;
+    int status = trace_serialize(node->trace, &mine, &length);
+    if (status == RAYMPI_OK && length > most)
+        status = base_fail(RAYMPI_ERR_TOO_LARGE, "%zu bytes, at most %zu of each of %d ranks", length, most,
+                           b->size);
+    else if (status == RAYMPI_OK && !(whole = realloc(mine, base_align_up(length, TRACE_BLOCK))))
+        status = base_fail(RAYMPI_ERR_MEMORY, "no memory");
+    if (status == RAYMPI_OK) {
+        memset(whole + length, 0, base_align_up(length, TRACE_BLOCK) - length);
+        *bytes = length;
+        return whole;
+    }
+    base_log(BASE_LOG_WARN, "trace", "the timeline lacks rank %d: %s", b->rank, base_detail());
+    free(mine);
+    *bytes = 0;
+    return NULL;
+}
+
+static int trace_blocks(uint64_t bytes)
+{
+    return (int)(base_align_up(bytes, TRACE_BLOCK) / TRACE_BLOCK);
+}
+
+/* Rank 0: all traces, each at its offset in blocks; NULL elsewhere, or when there is no memory for them. */
+static char *gather_traces(struct bootstrap *b, const char *mine, const uint64_t *bytes, int *offsets)
+{
+    int counts[b->size], sum = 0;
+    char *all = NULL;
     for (int rank = 0; b->rank == 0 && rank < b->size; rank++) {
-        offsets[rank] = (int)sum;
-        sum += (size_t)counts[rank];
+        counts[rank] = trace_blocks(bytes[rank]);
+        offsets[rank] = sum;
+        sum += counts[rank];
     }
     if (b->rank == 0)
-        all = malloc(sum + 1);
-    bool collected = collects(b, all, "the timeline");
-    if (collected)
-        MPI_Gatherv(mine, count, MPI_BYTE, all, counts, offsets, MPI_BYTE, 0, b->comm);
+        all = malloc((size_t)sum * TRACE_BLOCK + 1);
+    if (!collects(b, all, "the timeline"))
+        return NULL;
+    MPI_Datatype block;
+    MPI_Type_contiguous(TRACE_BLOCK, MPI_BYTE, &block);
+    MPI_Type_commit(&block);
+    MPI_Gatherv(mine, trace_blocks(bytes[b->rank]), block, all, counts, offsets, block, 0, b->comm);
+    MPI_Type_free(&block);
+    return all;
+}
+
+static void write_trace(struct bootstrap *b, struct api_node *node)
+{
+    uint64_t bytes[b->size];
+    int offsets[b->size];
+    char *mine = own_trace(b, node, &bytes[b->rank]);
+    MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, bytes, 1, MPI_UINT64_T, b->comm);
+    char *all = gather_traces(b, mine, bytes, offsets);
     free(mine);
-    if (b->rank != 0 || !collected)
+    if (!all)
         return;
     const char *buffers[b->size];
     size_t lengths[b->size];
     for (int rank = 0; rank < b->size; rank++) {
-        buffers[rank] = all + offsets[rank];
-        lengths[rank] = (size_t)counts[rank];
+        buffers[rank] = all + (size_t)offsets[rank] * TRACE_BLOCK;
+        lengths[rank] = bytes[rank];
     }
     FILE *file = fopen(b->config.trace_file, "w");
     if (!file || trace_write_json(file, buffers, lengths, b->size) != RAYMPI_OK)

@@ -3,13 +3,6 @@
 
 #include <string.h>
 
-static raympi_ref error_ref(struct task_thread *thread, int status, const char *what)
-{
-    char text[512];
-    snprintf(text, sizeof text, "%s", base_detail());
-    return task_error_ref(thread->room, status, what, text);
-}
-
 /* The function that a definition or a name stands for; a definition that is linked in knows it. */
 static int function_of(const raympi_definition *definition, const char *name, bool klass,
                        struct task_function **function)
@@ -48,7 +41,7 @@ static __attribute__((noinline)) raympi_ref submit_any(const raympi_definition *
         return ref;
     int status = submit(thread, definition, name, options, args, count, &ref, 1);
     if (base_unlikely(status != RAYMPI_OK))
-        ref = error_ref(thread, status, name ? name : "?");
+        ref = api_error_ref(thread, status, name ? name : "?");
     api_leave(thread);
     return ref;
 }
@@ -56,7 +49,7 @@ static __attribute__((noinline)) raympi_ref submit_any(const raympi_definition *
 static __attribute__((noinline)) raympi_ref submit_refused(struct task_thread *thread, int status,
                                                            const char *name)
 {
-    raympi_ref ref = error_ref(thread, status, name);
+    raympi_ref ref = api_error_ref(thread, status, name);
     api_leave(thread);
     return ref;
 }
@@ -130,7 +123,7 @@ raympi_ref raympi_actor_submit(raympi_actor actor, raympi_method_name *method, c
                                     count, &ref)
                      : base_fail(RAYMPI_ERR_ARGUMENT, "the method's name is a null pointer");
     if (status != RAYMPI_OK)
-        ref = error_ref(thread, status, method && method->name ? method->name : "?");
+        ref = api_error_ref(thread, status, method && method->name ? method->name : "?");
     api_leave(thread);
     return ref;
 }

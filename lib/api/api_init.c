@@ -169,8 +169,9 @@ static int start(const raympi_config *config)
         job.main_thread = pthread_self();
         job.state =
             JOB_RUNNING; /* from here on other ranks' tasks may run, and crash, exit, or start threads */
-        api_attach_set(&job.node);
-        status = api_node_start(&job.node);
+        status = api_attach_set(&job.node);
+        if (status == RAYMPI_OK)
+            status = api_node_start(&job.node);
     }
     return bootstrap_agree(b, status);
 }
@@ -195,7 +196,7 @@ int raympi_init(int *argc, char ***argv, const raympi_config *config)
         char text[1024];
         snprintf(text, sizeof text, "%s", base_detail());
         job.state = JOB_NONE;
-        api_attach_set(NULL);
+        api_attach_close();
         api_node_stop(&job.node);
         base_crash_remove();
         api_node_close(&job.node);

@@ -9,8 +9,7 @@ const char *raympi_detail(void)
     return base_detail();
 }
 
-/* A status as the ref that the caller gets. */
-static raympi_ref error_ref(struct task_thread *thread, int status, const char *what)
+raympi_ref api_error_ref(struct task_thread *thread, int status, const char *what)
 {
     char text[512];
     snprintf(text, sizeof text, "%s", base_detail());
@@ -89,15 +88,15 @@ static raympi_ref put(struct task_thread *thread, const void *data, size_t len, 
     struct task_room *room = thread->room;
     if (len && !data) {
         base_fail(RAYMPI_ERR_ARGUMENT, "put of %zu bytes from a null pointer", len);
-        return error_ref(thread, RAYMPI_ERR_ARGUMENT, "put");
+        return api_error_ref(thread, RAYMPI_ERR_ARGUMENT, "put");
     }
     int status = api_nested_take(room, refs, count);
     if (status != RAYMPI_OK)
-        return error_ref(thread, status, "put");
+        return api_error_ref(thread, status, "put");
     struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, "put");
     if (!object) {
         api_nested_give_back(room, refs, count);
-        return error_ref(thread, RAYMPI_ERR_MEMORY, "put");
+        return api_error_ref(thread, RAYMPI_ERR_MEMORY, "put");
     }
     identify(thread, object);
     status = fill(room, object, data, len, refs, count);
@@ -107,7 +106,7 @@ static raympi_ref put(struct task_thread *thread, const void *data, size_t len, 
         status = context_hold_named(thread->context, object);
     if (base_unlikely(status != RAYMPI_OK)) {
         object_drop(room, object);
-        return error_ref(thread, status, "put");
+        return api_error_ref(thread, status, "put");
     }
     object_complete_fresh(object);
     trace_count(thread->trace, TRACE_COUNT_PUTS, 1);
@@ -171,9 +170,11 @@ static int seal(struct task_room *room, uint64_t handle)
     if (!object->unsealed)
         return base_fail(RAYMPI_ERR_ARGUMENT,
                          "only an object of raympi_create() is sealed, once; this one is %s", object->label);
+    /* A hold of our own: who sees it ready may let go of it while others are still to be told. */
+    object_retain(object);
     object->unsealed = 0;
     value_seal(room, &object->value);
-    object_complete(room, object);
+    object_complete_drop(room, object);
     return RAYMPI_OK;
 }
 
@@ -443,7 +444,7 @@ int api_nested_hold(struct task_thread *thread, struct object *container, uint64
 raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire)
 {
     int status = api_nested_hold(thread, container, wire.handle, false);
-    return status == RAYMPI_OK ? (raympi_ref){wire.handle} : error_ref(thread, status, "nested ref");
+    return status == RAYMPI_OK ? (raympi_ref){wire.handle} : api_error_ref(thread, status, "nested ref");
 }
 
 static struct object *view_container(struct task_thread *thread, const raympi_view *view)
@@ -463,7 +464,7 @@ raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire)
         return ref;
     struct object *container = view_container(thread, view);
     ref = container ? api_nested_ref(thread, container, wire)
-                    : error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
+                    : api_error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
     api_leave(thread);
     return ref;
 }

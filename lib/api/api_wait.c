@@ -4,14 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Others run first; the thread gets its context back. */
-static void api_yield(struct task_thread *thread)
-{
-    struct context *context = thread->context;
-    sched_yield_fiber(thread->room->sched);
-    task_resumed(thread, context);
-}
-
 static void wait_drop(struct task_room *room, struct object **objects, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -131,7 +123,7 @@ static int unready_status(struct task_thread *thread, struct object *object)
     object_retain(object);
     object_want(thread->room, object);
     if (!object_ready(object))
-        api_yield(thread);
+        task_yield(thread);
     int status = object_ready(object) ? ready_status(object)
                                       : base_fail(RAYMPI_ERR_TIMEOUT, "%s is not ready yet", object->label);
     object_drop(thread->room, object);

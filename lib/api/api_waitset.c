@@ -154,16 +154,14 @@ static void put_back(raympi_waitset *set, struct entry *entry)
 static int take_waiting(struct task_thread *thread, raympi_waitset *set, uint64_t deadline,
                         struct entry **entry)
 {
-    struct context *context = thread->context;
     int status = RAYMPI_OK;
     while (!(*entry = take(set, NULL)) && status == RAYMPI_OK) {
         struct sched_parker parker;
         sched_parker_init(thread->room->sched, &parker,
-                          (struct sched_reason){context->name, "wait set", 0, false});
+                          (struct sched_reason){thread->context->name, "wait set", 0, false});
         if ((*entry = take(set, &parker)))
             return RAYMPI_OK;
-        status = sched_park(&parker, deadline);
-        task_resumed(thread, context);
+        status = task_park(&parker, deadline);
         base_spin_lock(&set->lock);
         set->parker = NULL;
         base_spin_unlock(&set->lock);

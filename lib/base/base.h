@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/base_defect.h"
+#include "base/base_fence.h"
 #include "base/base_fiber.h"
 #include "base/base_pool.h"
 #include "base/base_spin.h"

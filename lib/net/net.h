@@ -98,9 +98,10 @@ void net_on_death(struct net *net, void (*died)(void *arg, int rank), void *arg)
 
 /**
  * Sends one message made of `count` pieces to `peer` (may be oneself). Never blocks and never fails for lack
- * of room: what the ring can not take waits in a queue of this rank that later sends and polls flush, in
- * order. Any thread. Messages of one sending thread to one peer arrive in order (of all threads: in the order
- * of the internal lock). Long messages are split and put together again. MEMORY, TOO_LARGE, NODE_DIED.
+ * of room: what the ring can not take waits in a queue of this rank, which its polls and the look before
+ * net_sleep() flush, in order. Any thread. Messages of one sending thread to one peer arrive in order (of all
+ * threads: in the order of the internal lock). Long messages are split and put together again. MEMORY,
+ * TOO_LARGE, NODE_DIED.
  */
 int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count);
 /** The same; `counter`, if it is not NULL, is one more when the message is on its way. It has to be one that
@@ -141,7 +142,7 @@ void net_wake_all(struct net *net);
  * nobody waiting) or DEADLOCK, once per rest; everybody else NO. After a death always NO: what the dead one
  * had received is unknown. net_idle_withdraw() when something moves again, before it is acted on: before
  * net_poll(), and before acting on DONE or DEADLOCK too (that ends the rest: the next one is answered anew).
- * Both poller only; both may be repeated. */
+ * Any thread, one at a time (the caller sees to that); both may be repeated. */
 enum net_rest net_idle_publish(struct net *net);
 void net_idle_withdraw(struct net *net);
 

@@ -113,6 +113,14 @@ static void shm_self_drop(struct shm_net *shm)
     }
 }
 
+static void shm_memory_free(struct shm_net *shm)
+{
+    free(shm->sources);
+    free(shm->in);
+    free(shm->out);
+    free(shm);
+}
+
 static void shm_free(struct shm_net *shm)
 {
     for (int peer = 0; peer < shm->net.size; peer++) {
@@ -122,10 +130,7 @@ static void shm_free(struct shm_net *shm)
     shm_self_drop(shm);
     pthread_mutex_destroy(&shm->self_lock);
     net_teardown(&shm->net);
-    free(shm->sources);
-    free(shm->in);
-    free(shm->out);
-    free(shm);
+    shm_memory_free(shm);
 }
 
 static void shm_close(struct net *net)
@@ -170,10 +175,7 @@ static struct shm_net *shm_allocate(int size)
     shm->in = calloc((size_t)size, sizeof *shm->in);
     shm->sources = calloc((size_t)size, sizeof *shm->sources);
     if (shm->out == NULL || shm->in == NULL || shm->sources == NULL) {
-        free(shm->sources);
-        free(shm->in);
-        free(shm->out);
-        free(shm);
+        shm_memory_free(shm);
         return NULL;
     }
     memset(shm->out, 0, out_bytes);
@@ -220,8 +222,10 @@ int net_shm_open(struct net **net, struct base_segment *segment, uint64_t offset
     shm_locate(shm, segment, begin, rank, size);
     struct net_board *boards = (struct net_board *)(void *)(shm->ranks + size);
     status = net_setup(&shm->net, &shm_operations, rank, size, boards, &shm->host->rest);
-    if (status != RAYMPI_OK)
-        goto free_shm;
+    if (status != RAYMPI_OK) {
+        shm_memory_free(shm);
+        return status;
+    }
     shm_prepare(shm);
     status = net_life_start(&shm->life, &shm->own->life);
     if (status != RAYMPI_OK) {
@@ -230,11 +234,4 @@ int net_shm_open(struct net **net, struct base_segment *segment, uint64_t offset
     }
     *net = &shm->net;
     return RAYMPI_OK;
-
-free_shm:
-    free(shm->sources);
-    free(shm->in);
-    free(shm->out);
-    free(shm);
-    return status;
 }

@@ -1,5 +1,5 @@
 /* The sending side of the shm transport. Per peer one ring under a light lock; what does not fit waits in
- * parcels, first in, first out, that later sends and polls move into the ring. */
+ * parcels, first in, first out, which polls move into the ring, and the look before sleep. */
 #include "net/net_shm.h"
 
 #include <stdlib.h>

@@ -127,11 +127,6 @@ const _Atomic uint32_t *sched_ticks(const struct sched *sched)
     return sched->config.cooperative ? NULL : &sched->ticks;
 }
 
-struct worker *sched_worker_self(void)
-{
-    return worker_self();
-}
-
 void sched_worker_assume(struct worker *worker)
 {
     sched_self_front = &worker->front;

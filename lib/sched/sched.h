@@ -51,8 +51,6 @@ void sched_close(struct sched *sched);
 
 int sched_workers(const struct sched *sched);
 int sched_worker_index(const struct worker *worker);
-/** The worker that the calling thread is, or NULL. */
-struct worker *sched_worker_self(void);
 /** For the sim, where one thread plays the worker of several nodes: takes the identity of `worker`. */
 void sched_worker_assume(struct worker *worker);
 struct worker *sched_worker(struct sched *sched, int index);
@@ -127,8 +125,6 @@ size_t sched_stack_high_water(const struct sched *sched);
 unsigned sched_fibers_peak(const struct sched *sched);
 /** Changes at least every 10 ms while a worker is awake; NULL for the sim, where nothing ticks. */
 const _Atomic uint32_t *sched_ticks(const struct sched *sched);
-/** Bytes of stack left below the caller; SIZE_MAX when unknown. */
-size_t sched_stack_left(void);
 
 /** The scheduler's own counts, for the statistics. */
 struct sched_counters {

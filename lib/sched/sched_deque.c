@@ -6,7 +6,7 @@
 
 int sched_deque_init(struct sched_deque *deque)
 {
-    deque->slot = malloc(DEQUE_FIRST * sizeof deque->slot[0]);
+    deque->slot = calloc(DEQUE_FIRST, sizeof deque->slot[0]);
     if (!deque->slot)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a worker's queue");
     deque->mask = DEQUE_FIRST - 1;
@@ -27,7 +27,8 @@ void sched_deque_fini(struct sched_deque *deque)
 static bool enlarge(struct sched_deque *deque, int64_t top, int64_t bottom)
 {
     int64_t slots = 2 * (deque->mask + 1);
-    _Atomic(struct sched_item *) *larger = malloc((size_t)slots * sizeof larger[0]);
+    /* All of it is something: the owner looks at the slot below an empty deque too. */
+    _Atomic(struct sched_item *) *larger = calloc((size_t)slots, sizeof larger[0]);
     if (!larger)
         return false;
     for (int64_t i = top; i < bottom; i++)

@@ -9,7 +9,6 @@
 #define RAYMPI_SCHED_DEQUE_H
 
 #include "base/base.h"
-#include "base/base_fence.h"
 
 struct sched_item;
 

@@ -73,15 +73,10 @@ static int park_thread(struct sched *sched, struct sched_parker *parker, uint64_
     return parker->status;
 }
 
-size_t sched_stack_left(void)
-{
-    return worker_self() ? sched_stack_left_of(worker_self()->current) : SIZE_MAX;
-}
-
 /* No fiber is left: runs one more item on this stack, above the blocked task, while there is room. */
 static int nested_step(struct worker *worker, struct sched_parker *parker)
 {
-    bool room = sched_stack_left() > STACK_RESERVE;
+    bool room = sched_stack_left_of(worker->current) > STACK_RESERVE;
     struct sched_item *item = room ? worker_next(worker) : NULL;
     uint32_t parked = PARKER_PARKED;
     if (item) {

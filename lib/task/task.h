@@ -464,6 +464,7 @@ struct task_flight {
 #define OBJECT_SLOT_BITS 24
 #define OBJECT_SLAB      32768 /* objects: three huge pages */
 #define OBJECT_SLABS     512
+#define BORROWED_RECENT  64
 
 struct task_room {
     struct net *net;
@@ -479,6 +480,7 @@ struct task_room {
     struct object *free_objects;   /* slots that came one by one */
     struct base_spin borrow_lock;  /* the hash, and every refcount call marked [locked] */
     struct borrowed *borrowed;
+    struct borrowed *recent[BORROWED_RECENT]; /* some of them; under the same lock */
     struct base_pool tasks, args;
     struct base_spin thread_lock;
     struct task_thread *threads;
@@ -557,7 +559,11 @@ const char *task_name(const struct task *task);
 /** Are all arguments there? */
 bool task_ready(const struct task *task);
 
-/** After sched_park(): others have run on this thread meanwhile, and it gets its context back. */
+/** sched_park() of an attached thread: others have run on it meanwhile, and it gets its context back. */
+int task_park(struct sched_parker *parker, uint64_t deadline);
+/** Lets others go first, in the same way. */
+void task_yield(struct task_thread *thread);
+/** Others have run on this thread, and it gets its context back. */
 void task_resumed(struct task_thread *thread, struct context *context);
 
 /** Waits for an object. OK (it is ready, perhaps with an error), TIMEOUT, DEADLOCK, MEMORY. */

@@ -36,23 +36,38 @@ void task_on_end(void *arg, const struct net_message *message)
     base_spin_unlock(&room->finalize_lock);
 }
 
+/* Under the lock. */
+static uint64_t sum_ended(struct task_room *room)
+{
+    uint64_t sum = __atomic_load_n(&room->ended_threads_ended, __ATOMIC_ACQUIRE);
+    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+        sum += atomic_load(&thread->ended);
+    return sum;
+}
+
+static uint64_t sum_submitted(struct task_room *room)
+{
+    uint64_t sum = room->ended_threads_submitted;
+    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
+        sum += atomic_load(&thread->submitted);
+    return sum;
+}
+
 uint64_t task_outstanding(struct task_room *room)
 {
     base_spin_lock(&room->thread_lock);
-    uint64_t left =
-        room->ended_threads_submitted - __atomic_load_n(&room->ended_threads_ended, __ATOMIC_RELAXED);
-    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
-        left += atomic_load(&thread->submitted) - atomic_load(&thread->ended);
+    /* In this order: a task that one thread has submitted and another has ended is counted as submitted if it
+     * is counted as ended. */
+    uint64_t ended = sum_ended(room);
+    uint64_t submitted = sum_submitted(room);
     base_spin_unlock(&room->thread_lock);
-    return left;
+    return submitted - ended;
 }
 
 uint64_t task_submitted(struct task_room *room)
 {
     base_spin_lock(&room->thread_lock);
-    uint64_t sum = room->ended_threads_submitted;
-    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
-        sum += atomic_load(&thread->submitted);
+    uint64_t sum = sum_submitted(room);
     base_spin_unlock(&room->thread_lock);
     return sum;
 }

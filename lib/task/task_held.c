@@ -137,9 +137,8 @@ static void held_compact(struct context *context)
     for (uint32_t i = kept; i < context->held_used; i++)
         if (context->held[i]) {
             uint64_t handle = context->held[i];
-            bool owned =
-                !task_handle_is_actor(handle) && refcount_owner(handle) == context->room->config.rank;
-            struct object *object = owned ? object_by_slot(context->room, handle) : NULL;
+            struct object *object =
+                object_owned(context->room, handle) ? object_by_slot(context->room, handle) : NULL;
             if (object)
                 atomic_store_explicit(&object->scope_index, kept, memory_order_relaxed);
             context->held[kept++] = handle;

@@ -59,11 +59,15 @@ static inline struct object *object_find(struct task_room *room, uint64_t handle
 
 /** Fails with ARGUMENT or RELEASED, and says why. */
 int object_refused(uint64_t handle);
+/** object_check() for what is not in a slot: a record that has no names may go at any moment. */
+int object_check_borrowed(struct task_room *room, uint64_t handle, struct object **object);
 /** As object_find() for handles that come from the user: RELEASED with a text when no user's scope on this
  * rank holds it, even if something else (a view, an argument of a waiting task) still does. */
 static inline int object_check(struct task_room *room, uint64_t handle, struct object **object)
 {
-    *object = object_find(room, handle);
+    if (base_unlikely(!object_owned(room, handle)))
+        return object_check_borrowed(room, handle, object);
+    *object = object_by_slot(room, handle);
     if (base_likely(*object && refcount_names(&(*object)->count) > 0))
         return RAYMPI_OK;
     return object_refused(handle);
@@ -142,11 +146,14 @@ static inline struct object *object_new_bare(struct task_room *room, uint64_t ho
     object->label = label;
     return object;
 }
-/** The same, without a task and with no value yet. */
+/** The same, without a task, with no value yet and no identity: what was the list of free slots does not
+ * travel. */
 static inline struct object *object_new(struct task_room *room, uint64_t holds, const char *label)
 {
     struct object *object = object_new_bare(room, holds, label);
     if (base_likely(object != NULL)) {
+        object->parent = (struct task_id){{0, 0}};
+        object->child = 0;
         object_set_producer(object, NULL);
         value_init(&object->value);
     }

@@ -109,7 +109,6 @@ void views_stand(struct context *context, struct object *object);
 /* task_ref.c */
 void object_zero(struct task_room *room, uint64_t handle);
 void object_drop_handle(struct task_room *room, uint64_t handle);
-void ref_decline(struct task_room *room, uint64_t handle, int forwarder);
 void ref_on_message(void *arg, const struct net_message *message);
 void ref_on_want(void *arg, const struct net_message *message);
 void ref_on_value(void *arg, const struct net_message *message);
@@ -118,6 +117,7 @@ void ref_on_free(void *arg, const struct net_message *message);
 bool waiter_is_remote(const struct waiter *waiter);
 
 /* task_wire.c */
+#define TASK_LIST_MAX (1u << 24) /* refs in one argument */
 void task_on_task(void *arg, const struct net_message *message);
 void task_on_done(void *arg, const struct net_message *message);
 void task_on_done_small(void *arg, const struct net_message *message);

@@ -136,15 +136,6 @@ void object_slots_surplus(struct task_room *room, struct object *object)
     thread->free_object_count = 0;
 }
 
-struct object *object_find_borrowed(struct task_room *room, uint64_t handle)
-{
-    struct borrowed *borrowed;
-    base_spin_lock(&room->borrow_lock);
-    HASH_FIND(hh, room->borrowed, &handle, sizeof handle, borrowed);
-    base_spin_unlock(&room->borrow_lock);
-    return borrowed ? &borrowed->object : NULL;
-}
-
 int object_refused(uint64_t handle)
 {
     if (handle == 0)

@@ -17,13 +17,46 @@ static void ref_send(struct task_room *room, const struct refcount_message *mess
                  base_detail());
 }
 
-static struct object *hash_find(struct task_room *room, uint64_t handle)
+/* Where a record that was found lately may be found again: most calls go to few actors. */
+static struct borrowed **recent_of(struct task_room *room, uint64_t handle)
 {
-    struct borrowed *borrowed;
-    if (!task_handle_is_actor(handle) && refcount_owner(handle) == room->config.rank)
-        return object_by_slot(room, handle);
+    return &room->recent[(handle ^ handle >> REFCOUNT_SEQUENCE_BITS) % BORROWED_RECENT];
+}
+
+/* Under the lock. */
+static struct object *borrowed_find(struct task_room *room, uint64_t handle)
+{
+    struct borrowed **recent = recent_of(room, handle), *borrowed = *recent;
+    if (base_likely(borrowed && object_handle(&borrowed->object) == handle))
+        return &borrowed->object;
     HASH_FIND(hh, room->borrowed, &handle, sizeof handle, borrowed);
-    return borrowed ? &borrowed->object : NULL;
+    if (!borrowed)
+        return NULL;
+    *recent = borrowed;
+    return &borrowed->object;
+}
+
+struct object *object_find_borrowed(struct task_room *room, uint64_t handle)
+{
+    base_spin_lock(&room->borrow_lock);
+    struct object *object = borrowed_find(room, handle);
+    base_spin_unlock(&room->borrow_lock);
+    return object;
+}
+
+int object_check_borrowed(struct task_room *room, uint64_t handle, struct object **object)
+{
+    base_spin_lock(&room->borrow_lock);
+    *object = borrowed_find(room, handle);
+    bool named = *object && refcount_names(&(*object)->count) > 0;
+    base_spin_unlock(&room->borrow_lock);
+    return base_likely(named) ? RAYMPI_OK : object_refused(handle);
+}
+
+/* Under the lock. */
+static struct object *record_find(struct task_room *room, uint64_t handle)
+{
+    return object_owned(room, handle) ? object_by_slot(room, handle) : borrowed_find(room, handle);
 }
 
 /* Under the lock: a new record in the hash, which owns nothing yet. */
@@ -48,6 +81,9 @@ static struct object *hash_create(struct task_room *room, uint64_t handle, const
 static void hash_remove(struct task_room *room, struct object *object)
 {
     struct borrowed *borrowed = base_container(object, struct borrowed, object);
+    struct borrowed **recent = recent_of(room, object_handle(object));
+    if (*recent == borrowed)
+        *recent = NULL;
     HASH_DEL(room->borrowed, borrowed);
 }
 
@@ -74,7 +110,7 @@ static struct object *actor_record(struct task_room *room, uint64_t handle, int 
  * refused, so memory for it is waited for, with the lock, which only keeps others from needing memory too. */
 static struct object *arrived(struct task_room *room, uint64_t handle, int *tries)
 {
-    struct object *object = hash_find(room, handle);
+    struct object *object = record_find(room, handle);
     if (object || !task_handle_is_actor(handle))
         return object;
     int maker = room->actor.unborn(room->actor.arg, handle);
@@ -88,8 +124,7 @@ static struct object *apply(struct task_room *room, struct object *object,
                             const struct refcount_output *output)
 {
     bool gone = output->verdict == REFCOUNT_FREE || output->verdict == REFCOUNT_ERASE;
-    if (gone && (task_handle_is_actor(object_handle(object)) ||
-                 refcount_owner(object_handle(object)) != room->config.rank))
+    if (gone && !object_owned(room, object_handle(object)))
         hash_remove(room, object);
     if (output->has_message)
         ref_send(room, &output->message);
@@ -109,7 +144,7 @@ void object_zero(struct task_room *room, uint64_t handle)
     struct refcount_output output = {0};
     struct object *gone = NULL;
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_find(room, handle);
+    struct object *object = record_find(room, handle);
     if (refcount_reached_zero(object ? &object->count : NULL, room->config.rank, &output) == REFCOUNT_OK)
         gone = apply(room, object, &output);
     base_spin_unlock(&room->borrow_lock);
@@ -154,18 +189,6 @@ struct object *object_accept(struct task_room *room, uint64_t handle, struct tas
     return object;
 }
 
-void ref_decline(struct task_room *room, uint64_t handle, int forwarder)
-{
-    struct refcount_output output = {0};
-    if (refcount_decline(room->config.rank, forwarder, handle, &output) != REFCOUNT_OK)
-        return;
-    base_spin_lock(&room->borrow_lock);
-    if (output.has_message)
-        ref_send(room, &output.message);
-    base_spin_unlock(&room->borrow_lock);
-    finish(room, NULL, output.drop);
-}
-
 struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *label)
 {
     base_spin_lock(&room->borrow_lock);
@@ -177,7 +200,7 @@ struct object *object_actor_borrow(struct task_room *room, uint64_t handle, cons
 struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *label)
 {
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_find(room, handle); /* others may have been faster than this news */
+    struct object *object = record_find(room, handle); /* others may have been faster than this news */
     if (object)
         object->label = label;
     else
@@ -189,7 +212,7 @@ struct object *object_actor_new(struct task_room *room, uint64_t handle, int hol
 struct object *object_retain_alive(struct task_room *room, uint64_t handle)
 {
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_find(room, handle);
+    struct object *object = record_find(room, handle);
     uint64_t count = object ? atomic_load_explicit(&object->count.count, memory_order_relaxed) : 0;
     while ((uint32_t)count > 0 &&
            !atomic_compare_exchange_weak_explicit(&object->count.count, &count, count + 1,
@@ -235,8 +258,9 @@ void object_want(struct task_room *room, struct object *object)
         __atomic_exchange_n(&object->wanted, 1, __ATOMIC_RELAXED))
         return;
     struct net_piece piece = {&handle, sizeof handle};
-    if (net_send(room->net, owner, TASK_MESSAGE_WANT, &piece, 1) != RAYMPI_OK)
-        object_fail(room, object, RAYMPI_ERR_MEMORY, object->label, base_detail());
+    int status = net_send(room->net, owner, TASK_MESSAGE_WANT, &piece, 1);
+    if (status != RAYMPI_OK)
+        object_fail(room, object, status, object->label, base_detail());
 }
 
 static void send_value(struct task_room *room, struct object *object, int rank)
@@ -310,7 +334,7 @@ void ref_on_value(void *arg, const struct net_message *message)
     }
     /* The record may go at any moment: a hold of our own while we fill it. */
     base_spin_lock(&room->borrow_lock);
-    struct object *object = hash_find(room, handle);
+    struct object *object = record_find(room, handle);
     bool use = object && refcount_owner(handle) == message->source && message->source != room->config.rank &&
                !object_ready(object);
     if (use)

@@ -32,8 +32,10 @@
  *   itself. The task's completion says which arguments were accepted; S drops its hold for the others only.
  * - To take x out of a container y, a rank needs a record of y: it retains y (the guard) and calls
  *   refcount_accept(x, forwarder itself, token y). The guard ends by `drop` or by the ACK.
- * - A ref that arrives and is wanted by nobody (the result of a task whose ref was released) is answered by
- *   refcount_decline, or its forwarder would hold it for ever.
+ * - A ref that arrives and is wanted by nobody (the result of a task whose ref was released) has to be
+ * answered too, or its forwarder would hold it for ever. raympi accepts it like any other: the result's
+ * record is there until the task has ended, takes it, and drops it as it goes. refcount_decline would do
+ * where there is no such record.
  */
 #ifndef RAYMPI_TASK_REFCOUNT_H
 #define RAYMPI_TASK_REFCOUNT_H
@@ -138,14 +140,10 @@ static inline void refcount_retain(struct refcount *record)
     atomic_fetch_add_explicit(&record->count, 1, memory_order_relaxed);
 }
 
-/* A hold of the caller's gets a name, or loses it. */
+/* A hold of the caller's gets a name. */
 static inline void refcount_name(struct refcount *record)
 {
     atomic_fetch_add_explicit(&record->count, REFCOUNT_NAME, memory_order_relaxed);
-}
-static inline void refcount_unname(struct refcount *record)
-{
-    atomic_fetch_sub_explicit(&record->count, REFCOUNT_NAME, memory_order_relaxed);
 }
 
 /* `units` is more than there was: undone, and told. */

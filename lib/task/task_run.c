@@ -95,10 +95,9 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
     if (alias) {
         object_retain(object);
         *alias = (struct alias_waiter){{NULL, alias_fire}, room, object};
-        if (object_wait_add(target, &alias->waiter)) {
-            object_want(room, target);
+        object_want(room, target); /* before: the waiter's call takes our hold, at any moment */
+        if (object_wait_add(target, &alias->waiter))
             return;
-        }
         object_drop(room, object);
         free(alias);
     }

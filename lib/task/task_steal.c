@@ -81,14 +81,12 @@ int task_choose(struct task_room *room, const struct task *task)
 static void slow_down(struct task_room *room, uint64_t (*left)(struct task_room *room, int rank), int rank,
                       uint64_t enough, const char *what)
 {
-    struct task_thread *thread = task_self;
-    struct context *context = thread->context;
+    const char *who = task_self->context->name;
     uint64_t now_left = left(room, rank), least = now_left, now = net_now(room->net), moved = now;
     while (now_left >= enough && now - moved < SLOW_PATIENCE) {
         struct sched_parker parker;
-        sched_parker_init(room->sched, &parker, (struct sched_reason){context->name, what, 0, false});
-        int status = sched_park(&parker, now + SLOW_LOOK);
-        task_resumed(thread, context);
+        sched_parker_init(room->sched, &parker, (struct sched_reason){who, what, 0, false});
+        int status = task_park(&parker, now + SLOW_LOOK);
         if (status != RAYMPI_OK && status != RAYMPI_ERR_TIMEOUT)
             return;
         now = net_now(room->net);
@@ -172,7 +170,9 @@ void task_on_steal(void *arg, const struct net_message *message)
         struct task *task = base_container(items[i], struct task, item);
         if (base_defect(DEFECT_LOST_STOLEN))
             continue;
-        if (task->function && task_function_on(task->function, message->source)) {
+        /* Without memory for messages to who asks, it runs here: sent, it would fail. */
+        if (task->function && task_function_on(task->function, message->source) &&
+            net_reach(room->net, message->source) == RAYMPI_OK) {
             task_send(room, task, message->source);
             given++;
         } else {

@@ -149,6 +149,11 @@ static int arg_set_list(struct task_room *room, struct arg *arg, const raympi_re
     if ((count && !refs) || count > UINT32_MAX / 2)
         return base_fail(RAYMPI_ERR_ARGUMENT, "a list of %zu refs with %s array", count,
                          refs ? "an" : "a null");
+    if (count > TASK_LIST_MAX)
+        return base_fail(RAYMPI_ERR_TOO_LARGE,
+                         "a list of %zu refs: at most %u in one argument; pass several lists, or the ref of "
+                         "an object that declares them (raympi_put_nested)",
+                         count, TASK_LIST_MAX);
     arg->list = malloc((count ? count : 1) * sizeof *arg->list);
     if (!arg->list)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a list of %zu refs", count);
@@ -323,9 +328,9 @@ static int make_more(struct task *task, struct context *context, int count)
     return RAYMPI_OK;
 }
 
+/* Takes a hold over. */
 static void task_set_actor(struct task *task, uint64_t actor, struct object *object)
 {
-    object_retain(object);
     task->actor = actor;
     task->actor_object = object;
     task->lane = NULL;
@@ -391,10 +396,15 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
     if (base_unlikely(count > (size_t)plan->num_returns))
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu refs for the results of %s, which has %d", count,
                          request->function->full_name, plan->num_returns);
+    if (request->actor) /* who holds it may let go of it while we wait */
+        object_retain(request->actor_object);
     task_backlog_wait(room, request->actor ? refcount_owner(request->actor) : plan->node);
     struct task *task = task_make(room, request->function, thread->context);
-    if (base_unlikely(!task))
+    if (base_unlikely(!task)) {
+        if (request->actor)
+            object_drop(room, request->actor_object);
         return RAYMPI_ERR_MEMORY;
+    }
     status = task_prepare(task, request, plan);
     bool all = task->returns == plan->num_returns;
     int given = all ? (int)count : 0;

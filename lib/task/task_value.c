@@ -43,9 +43,7 @@ static int store_create_waiting(struct task_room *room, uint64_t bytes, struct s
         sched_parker_init(room->sched, &parker,
                           (struct sched_reason){task_self->context->name, "room in the store", 0, false});
         uint64_t next = now + ROOM_RETRY;
-        struct context *context = task_self->context;
-        int parked = sched_park(&parker, next < deadline ? next : deadline);
-        task_resumed(task_self, context);
+        int parked = task_park(&parker, next < deadline ? next : deadline);
         if (parked != RAYMPI_OK && parked != RAYMPI_ERR_TIMEOUT)
             return status;
     }

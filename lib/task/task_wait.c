@@ -25,15 +25,32 @@ static void await_fire(struct waiter *waiter, struct object *object)
     atomic_store_explicit(&awaiter->fired, 1, memory_order_release);
 }
 
-/* Parks, and gives the thread its context back: other tasks ran meanwhile. */
-static int park(struct task_thread *thread, struct sched_parker *parker, uint64_t deadline)
+/* In timelines a task has gaps where it waits; main() and threads are no tasks. */
+static void trace_gap(struct task_thread *thread, enum trace_kind kind)
 {
+    const struct task *task = thread->context->run ? thread->context->run->task : NULL;
+    if (task)
+        trace_event(thread->trace, kind, task->function->full_hash, task_object(task)->child);
+}
+
+int task_park(struct sched_parker *parker, uint64_t deadline)
+{
+    struct task_thread *thread = task_self;
     struct context *context = thread->context;
-    trace_event(thread->trace, TRACE_TASK_BLOCK, parker->reason.handle, 0);
+    trace_gap(thread, TRACE_TASK_BLOCK);
     int status = sched_park(parker, deadline);
     task_resumed(thread, context);
-    trace_event(thread->trace, TRACE_TASK_RESUME, parker->reason.handle, 0);
+    trace_gap(thread, TRACE_TASK_RESUME);
     return status;
+}
+
+void task_yield(struct task_thread *thread)
+{
+    struct context *context = thread->context;
+    trace_gap(thread, TRACE_TASK_BLOCK);
+    sched_yield_fiber(thread->room->sched);
+    task_resumed(thread, context);
+    trace_gap(thread, TRACE_TASK_RESUME);
 }
 
 /* Runs the task that makes the object on the caller's stack, if it is the one that this worker would take
@@ -82,7 +99,7 @@ int task_await(struct task_room *room, struct object *object, uint64_t deadline,
                       (struct sched_reason){thread->context->name, what, object_handle(object), false});
     if (!object_wait_add(object, &awaiter.waiter))
         return RAYMPI_OK;
-    int status = park(thread, &awaiter.parker, deadline);
+    int status = task_park(&awaiter.parker, deadline);
     if (status == RAYMPI_OK || !object_wait_remove(object, &awaiter.waiter))
         base_spin_until(&awaiter.fired); /* the one who fires takes its hands off this stack */
     if (object_ready(object))
@@ -155,7 +172,7 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
     }
     int status = RAYMPI_OK;
     if (atomic_fetch_sub_explicit(&group.needed, already, memory_order_acq_rel) > already)
-        status = park(thread, &group.parker, deadline);
+        status = task_park(&group.parker, deadline);
     for (size_t i = 0; i < count; i++)
         if (members[i].added && !object_wait_remove(objects[i], &members[i].waiter))
             base_spin_until(&members[i].fired);

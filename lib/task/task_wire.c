@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#define LIST_MAX  (1u << 24)
 #define ARG_BYTES 27 /* of the shortest argument: a list has no more members than there are bytes for */
 
 /* ---- a task on its way to its runner */
@@ -30,7 +29,7 @@ static bool read_arg(struct task_room *room, struct reader *reader, struct task 
     if (arg->handle)
         read_bytes(reader, &arg->id, sizeof arg->id);
     uint32_t count = read_u32(reader);
-    if (reader->failed || (count && (depth > 0 || count > LIST_MAX || arg->kind != RAYMPI_KIND_REFS ||
+    if (reader->failed || (count && (depth > 0 || count > TASK_LIST_MAX || arg->kind != RAYMPI_KIND_REFS ||
                                      count > (size_t)(reader->end - reader->at) / ARG_BYTES)))
         return false;
     if (arg->kind == RAYMPI_KIND_REFS)

@@ -512,6 +512,8 @@ static void counts(void)
     FAILS(RAYMPI_ERR_ARGUMENT, "18446744073709551615 refs", raympi_release_all(refs, negative));
     REF_FAILS(RAYMPI_ERR_ARGUMENT, "18446744073709551615 refs",
               raympi_call(echo, RAYMPI_REFS(refs, negative)));
+    REF_FAILS(RAYMPI_ERR_TOO_LARGE, "at most 16777216",
+              raympi_call(echo, RAYMPI_REFS(refs, ((size_t)1 << 24) + 1)));
     REF_FAILS(RAYMPI_ERR_ARGUMENT, "arguments",
               raympi_submit(NULL, "echo", NULL, RAYMPI_VALUES(RAYMPI_VALUE(1)), negative));
     FAILS(RAYMPI_ERR_ARGUMENT, "refs for the results of pair, which has 2",

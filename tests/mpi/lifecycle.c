@@ -2,6 +2,7 @@
  * a communicator of the program's. The first argument says what. */
 #include "mpi_test.h"
 
+#include <limits.h>
 #include <mpi.h>
 #include <pthread.h>
 
@@ -152,6 +153,26 @@ static int after_mpi(int *argc, char ***argv)
     return test_end(RAYMPI_OK);
 }
 
+/* Another part of the program has used up what the ends of threads are noticed by. */
+static int keys(int *argc, char ***argv)
+{
+    static pthread_key_t taken[PTHREAD_KEYS_MAX];
+    int provided, count = 0;
+    raympi_config config = {.size = sizeof config};
+    MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided);
+    while (count < PTHREAD_KEYS_MAX && pthread_key_create(&taken[count], NULL) == 0)
+        count++;
+    IS(RAYMPI_ERR_MEMORY, "no key for data of threads", raympi_init(argc, argv, &config));
+    nothing_runs();
+    while (count > 0)
+        pthread_key_delete(taken[--count]);
+    CHECK_OK(raympi_init(argc, argv, &config));
+    work();
+    CHECK_OK(raympi_finalize());
+    MPI_Finalize();
+    return test_end(RAYMPI_OK);
+}
+
 static int settings(int *argc, char ***argv)
 {
     raympi_config config = {.size = 1};
@@ -255,6 +276,8 @@ int main(int argc, char **argv)
         return order(&argc, &argv);
     if (!strcmp(what, "after-mpi"))
         return after_mpi(&argc, &argv);
+    if (!strcmp(what, "keys"))
+        return keys(&argc, &argv);
     if (!strcmp(what, "settings"))
         return settings(&argc, &argv);
     return !strcmp(what, "coupled") ? coupled(&argc, &argv) : plain(&argc, &argv);

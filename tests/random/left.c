@@ -20,17 +20,6 @@ __attribute__((no_sanitize_thread, noinline)) static unsigned objects_left(struc
     return objects;
 }
 
-static uint64_t tasks_left(struct task_room *room)
-{
-    base_spin_lock(&room->thread_lock);
-    uint64_t left =
-        room->ended_threads_submitted - __atomic_load_n(&room->ended_threads_ended, __ATOMIC_RELAXED);
-    for (struct task_thread *thread = room->threads; thread; thread = thread->next)
-        left += atomic_load(&thread->submitted) - atomic_load(&thread->ended);
-    base_spin_unlock(&room->thread_lock);
-    return left;
-}
-
 static unsigned borrowed_left(struct task_room *room)
 {
     base_spin_lock(&room->borrow_lock);
@@ -70,7 +59,7 @@ bool nothing_left(int own, char *text, size_t size)
     int boxes = atomic_load(&box_objects);
     for (int rank = 0; rank < room->config.size; rank++)
         inflight += task_inflight(room, rank);
-    uint64_t tasks = tasks_left(room);
+    uint64_t tasks = task_outstanding(room);
     unsigned borrowed = borrowed_left(room), kept = kept_left(room), actors = actors_left(node->actors);
     unsigned counted = atomic_load(&net_board(node->net, room->config.rank)->actors);
     int unseen = atomic_load(&room->unseen);

@@ -99,7 +99,8 @@ static inline void node_receive(struct task_node *node, net_handler *handler, co
 {
     /* Of its own, and exactly that long, so that a sanitizer sees a read past its end. */
     char *copy = malloc(length ? length : 1);
-    memcpy(copy, bytes, length);
+    if (length)
+        memcpy(copy, bytes, length);
     struct net_message message = {.source = 1, .data = copy, .length = length};
     handler(node->room, &message);
     free(copy);

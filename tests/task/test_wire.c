@@ -1,5 +1,6 @@
 /* Messages of the task room: what was written is read, and what is broken does no harm, whichever byte it is.
  */
+#include "net/net_internal.h"
 #include "task_node.h"
 
 #include <fcntl.h>
@@ -18,6 +19,12 @@ RAYMPI_TASK(three, .num_returns = 3)
 {
     for (int i = 0; i < 3; i++)
         raympi_return_int(ctx, i, i);
+    return RAYMPI_OK;
+}
+
+RAYMPI_TASK(takes, .num_returns = RAYMPI_NONE)
+{
+    raympi_arg_ref(ctx, 0);
     return RAYMPI_OK;
 }
 
@@ -92,6 +99,15 @@ static size_t task_message(raympi_ref ref, char *bytes)
     return length;
 }
 
+/* The owner of a task is the rank in the handle of its result. */
+static void give_to_rank_1(char *bytes)
+{
+    uint64_t handle;
+    memcpy(&handle, bytes + AT_HANDLE, sizeof handle);
+    handle |= UINT64_C(1) << REFCOUNT_SEQUENCE_BITS;
+    memcpy(bytes + AT_HANDLE, &handle, sizeof handle);
+}
+
 static void a_task_travels_and_its_end_comes_back(void)
 {
     char bytes[1024];
@@ -99,10 +115,7 @@ static void a_task_travels_and_its_end_comes_back(void)
     size_t length = task_message(raympi_call_opts(there, add, 40, 2), bytes);
     /* It asked for rank 1; whoever gets it runs it. The answer goes to its owner, here rank 0: an end that
      * nobody waits for any more. */
-    uint64_t handle, owner = UINT64_C(1) << REFCOUNT_SEQUENCE_BITS;
-    memcpy(&handle, bytes + AT_HANDLE, sizeof handle);
-    handle |= owner;
-    memcpy(bytes + AT_HANDLE, &handle, sizeof handle);
+    give_to_rank_1(bytes);
     int before = node.got[TASK_MESSAGE_DONE].count;
     try_task(bytes, length);
     CU_ASSERT_EQUAL(node.got[TASK_MESSAGE_DONE].count, before + 1);
@@ -119,6 +132,29 @@ static void a_task_travels_and_its_end_comes_back(void)
     memcpy(&sum, value.u.bytes, sizeof sum);
     CU_ASSERT_EQUAL(sum, 42);
     CU_ASSERT(reader.at == reader.end && !reader.failed);
+    node_close(&node);
+}
+
+/* The message names an object of this rank's that is no more, which a rank that keeps to the protocol can not
+ * do. */
+static void an_argument_that_was_released_is_said_to_be(void)
+{
+    char bytes[1024];
+    node_open(&node);
+    raympi_ref ref = raympi_put("x", 1);
+    size_t length = task_message(raympi_call_opts(there, takes, ref), bytes);
+    raympi_release(ref);
+    give_to_rank_1(bytes);
+    try_task(bytes, length);
+    struct reader reader = {node.got[TASK_MESSAGE_DONE].bytes,
+                            node.got[TASK_MESSAGE_DONE].bytes + node.got[TASK_MESSAGE_DONE].length, false};
+    struct value error;
+    read_u64(&reader);
+    CU_ASSERT_EQUAL(read_u32(&reader), 0);
+    CU_ASSERT_EQUAL_FATAL(read_u8(&reader), UINT8_MAX);
+    CU_ASSERT_FATAL(read_value(node.room, &reader, &error));
+    CU_ASSERT_EQUAL(value_error_code(&error), RAYMPI_ERR_RELEASED);
+    value_drop(node.room, &error, true);
     node_close(&node);
 }
 
@@ -142,6 +178,33 @@ static void broken_tasks_do_no_harm(void)
     raympi_ref ref = raympi_call(add, 1, 2);
     CU_ASSERT_EQUAL(raympi_get_copy(ref, &sum, sizeof sum), RAYMPI_OK);
     CU_ASSERT_EQUAL(sum, 3);
+    raympi_release(ref);
+    node_close(&node);
+}
+
+/* ---- STEAL */
+
+static int no_memory_to_reach(struct net *net, int peer)
+{
+    (void)net;
+    return base_fail(RAYMPI_ERR_STORE_FULL, "no memory for messages to rank %d", peer);
+}
+
+/* It can run here. */
+static void a_task_is_not_given_to_a_rank_that_can_not_be_reached(void)
+{
+    int64_t sum = 0;
+    node_open(&node);
+    const struct net_operations *operations = node.net[0]->operations;
+    struct net_operations without = *operations;
+    without.reach = no_memory_to_reach;
+    raympi_ref ref = raympi_call(add, 40, 2);
+    CU_ASSERT_EQUAL(sched_queued(node.room->sched), 1);
+    node.net[0]->operations = &without;
+    node_receive(&node, task_on_steal, NULL, 0);
+    node.net[0]->operations = operations;
+    CU_ASSERT_EQUAL(raympi_get_copy(ref, &sum, sizeof sum), RAYMPI_OK);
+    CU_ASSERT_EQUAL(sum, 42);
     raympi_release(ref);
     node_close(&node);
 }
@@ -323,7 +386,10 @@ static void broken_values_do_no_harm(void)
 
 static const struct unit_test tests[] = {
     {"a task travels and its end comes back", a_task_travels_and_its_end_comes_back},
+    {"an argument that was released is said to be", an_argument_that_was_released_is_said_to_be},
     {"broken tasks do no harm", broken_tasks_do_no_harm},
+    {"a task is not given to a rank that can not be reached",
+     a_task_is_not_given_to_a_rank_that_can_not_be_reached},
     {"an end gives all results", an_end_gives_all_results},
     {"broken ends do no harm", broken_ends_do_no_harm},
     {"broken values do no harm", broken_values_do_no_harm},
