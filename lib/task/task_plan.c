@@ -124,10 +124,11 @@ static void plan_apply(struct task_plan *plan, const raympi_options *options)
 
 void task_plan_init(struct task_plan *plan, const raympi_options *definition)
 {
-    *plan = (struct task_plan){.status = RAYMPI_OK, .num_returns = 1, .node = -1};
+    *plan = (struct task_plan){.status = RAYMPI_OK, .num_returns = 1, .node = -1, .plain = true};
     if (!definition)
         return;
     plan->status = options_check(definition);
+    plan->plain = false;
     if (plan->status != RAYMPI_OK)
         return;
     plan_apply(plan, definition);

@@ -462,11 +462,14 @@ int task_submit_call(struct task_thread *thread, struct task_function *function,
 {
     struct task_room *room = thread->room;
     uint64_t actor = object_handle(object);
+    object_retain(object); /* the call's: others may let go of the actor while we wait */
     task_credit_wait(room, refcount_owner(actor));
     task_backlog_check(room, thread);
     struct task *task = task_make(room, function, thread->context);
-    if (base_unlikely(!task))
+    if (base_unlikely(!task)) {
+        object_drop(room, object);
         return RAYMPI_ERR_MEMORY;
+    }
     ref->handle = object_handle(task_object(task));
     task_set_actor(task, actor, object);
     int status = count > 0 ? task_set_args(task, args, count) : RAYMPI_OK;
