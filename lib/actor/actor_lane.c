@@ -57,13 +57,18 @@ static struct lane *lane_new(void **caller, uint64_t actor)
     return lane;
 }
 
+bool lane_clear(struct context *context)
+{
+    /* Only this caller adds lanes. Acquire: when the last one is gone, what was in it was sent before. */
+    return !__atomic_load_n(caller_of(context), __ATOMIC_ACQUIRE);
+}
+
 bool lane_enter(void *arg, struct task *task, struct context *context)
 {
     struct actor_room *room = arg;
     void **caller = caller_of(context);
-    /* Only this caller adds lanes. Acquire: when the last one is gone, what was in it was sent before. */
-    if (!__atomic_load_n(caller, __ATOMIC_ACQUIRE) && task_ready(task))
-        return true; /* nothing of this caller waits: straight on */
+    if (lane_clear(context) && task_ready(task))
+        return true; /* straight on */
     base_spin_lock(&room->lane_lock);
     struct lane *lane = lane_find(caller, task->actor);
     bool must_wait = lane || !task_ready(task);

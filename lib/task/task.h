@@ -445,6 +445,7 @@ struct task_actor_hooks {
     void *arg;
     bool (*enter)(void *arg, struct task *task,
                   struct context *context);            /* on the submitter, in program order */
+    bool (*clear)(struct context *context);            /* nothing of this caller waits */
     void (*leave)(void *arg, struct context *context); /* a context with lanes ends */
     void (*send)(void *arg, struct task *task);        /* on the submitter, arguments are there */
     void (*deliver)(void *arg, struct task *task);     /* on the host */

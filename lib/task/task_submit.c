@@ -463,7 +463,8 @@ int task_submit_call(struct task_thread *thread, struct task_function *function,
     struct task_room *room = thread->room;
     uint64_t actor = object_handle(object);
     object_retain(object); /* the call's: others may let go of the actor while we wait */
-    task_credit_wait(room, refcount_owner(actor));
+    int host = refcount_owner(actor);
+    task_credit_wait(room, host);
     task_backlog_check(room, thread);
     struct task *task = task_make(room, function, thread->context);
     if (base_unlikely(!task)) {
@@ -476,6 +477,9 @@ int task_submit_call(struct task_thread *thread, struct task_function *function,
     if (base_unlikely(status != RAYMPI_OK))
         return submit_failed(task, status, true);
     task_count(&thread->submitted);
-    task_enter(room, task, thread->context);
+    if (base_likely(count == 0 && host != room->config.rank && room->actor.clear(thread->context)))
+        task_send_own(room, task, host);
+    else
+        task_enter(room, task, thread->context);
     return RAYMPI_OK;
 }

@@ -204,7 +204,7 @@ void task_send(struct task_room *room, struct task *task, int rank)
         task_free(task);
 }
 
-/* The same for one of this rank's that is small and no method's call. */
+/* The same for one of this rank's that is small. */
 void task_send_own(struct task_room *room, struct task *task, int rank)
 {
     if (base_unlikely(!is_reached(room, rank))) {
