@@ -74,7 +74,6 @@ static inline void sched_main_leaves(struct sched_front *front)
 static inline void sched_newest_ran(struct sched *sched, bool before)
 {
     struct sched_front *self = sched_self_front;
-    sched_chained = false;
     if (!before)
         sched_main_leaves(self);
     if (base_unlikely(++self->tick % SCHED_POLL_EVERY == 0))

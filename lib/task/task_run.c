@@ -273,11 +273,18 @@ static inline bool is_simple(const struct task *task)
 
 static inline void run_end(struct raympi_ctx *run, struct task *task, int status)
 {
+    const struct result *first = &run->results_inline[0];
+    uint64_t number = value_head(VALUE_INLINE, first->value.type);
     if (base_unlikely(status != RAYMPI_OK)) {
         run_failed(run, status);
-    } else if (base_likely(is_simple(task))) {
+    } else if (base_likely(is_simple(task) && !first->alias &&
+                           __atomic_load_n(&first->value.head, __ATOMIC_RELAXED) == number)) {
         struct task_room *room = task->room;
-        return_complete(room, task_object(task), run->results, NULL);
+        struct object *object = task_object(task);
+        object_set_producer(object, NULL);
+        value_begin(&object->value, VALUE_INLINE, first->value.type, first->value.length);
+        value_bytes_copy(object->value.u.bytes, first->value.u.bytes, first->value.length);
+        object_complete_drop(room, object);
         task_count_ended(room);
     } else if (task->flags & TASK_FOREIGN) {
         task_send_done(run);
