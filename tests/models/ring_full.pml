@@ -5,7 +5,7 @@
  *             net_ring_publish(). Threads of one rank.
  *   poller    of that rank: lib/net/net_shm_send.c shm_flush(), from lib/net/net_shm_poll.c shm_poll() and
  *             lib/net/net_shm.c shm_sleep()
- *   receiver  of another rank: lib/net/net_ring.c net_ring_peek(), net_ring_consume(); lib/net/net_shm_poll.c
+ *   receiver  of another rank: lib/net/net_ring.c net_ring_peek(), net_ring_tell(); lib/net/net_shm_poll.c
  *             shm_in_take(); with RECEIVER_SLEEPS lib/net/net_shm.c shm_sleep()
  * Every record takes one place: skip marks, records of several sizes and long messages are left out. So are doorbells
  * and futexes (sleep_net.pml has them): who finds "asleep" and takes it away has ended the sleep. `queues` and

@@ -8,8 +8,11 @@
  *
  * Holds: whatever was sent or pushed is handled. A lost wake-up is an end in which the sleeper stays in its futex.
  *
+ * UNEVEN: the sleeper's fence is a heavy one, and who wakes it has none but the compiler's.
+ *
+ * cases: EVEN UNEVEN
  * deep: TWO_EACH
- * variants: NO_FENCE_SENDER NO_FENCE_SLEEPER NO_SECOND_LOOK DOORBELL_READ_LATE PENDING_BIT */
+ * variants: UNEVEN:NO_HEAVY_FENCE NO_FENCE_SENDER NO_FENCE_SLEEPER NO_SECOND_LOOK DOORBELL_READ_LATE PENDING_BIT */
 #define SENDERS     2
 #ifdef TWO_EACH
 #define MESSAGES(s) 2 /* of each sender */
@@ -34,8 +37,10 @@
 /* shm_knock(), shm_doorbell() */
 inline knock(cpu)
 {
+#ifndef UNEVEN
 #ifndef NO_FENCE_SENDER
     fence(cpu);
+#endif
 #endif
     if
     :: load(cpu, ASLEEP) ->
@@ -113,6 +118,14 @@ active proctype sleeper()
         store(SLEEPER, ASLEEP, 1);
 #ifndef NO_FENCE_SLEEPER
         fence(SLEEPER);
+#ifdef UNEVEN
+#ifndef NO_HEAVY_FENCE
+        /* membarrier: every processor passes a full fence, some time before this ends. */
+        fence(0);
+        fence(1);
+        fence(WAKER);
+#endif
+#endif
 #endif
 #endif
         if
