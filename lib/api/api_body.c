@@ -341,9 +341,22 @@ int raympi_return_copy(raympi_ctx *ctx, int i, const void *data, size_t len)
     return RAYMPI_OK;
 }
 
+/* A thread that does not belong to a rank yet, or a forked child, which never does. */
+static __attribute__((noinline)) int enter_once(void)
+{
+    struct task_thread *thread;
+    int status = api_enter(&thread);
+    if (status == RAYMPI_OK)
+        api_leave(thread);
+    return status;
+}
+
 /* Writes to the context only, which is the caller's: not a call in which others could come in. */
 static inline int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
 {
+    int status = base_likely(task_self != NULL) ? RAYMPI_OK : enter_once();
+    if (base_unlikely(status != RAYMPI_OK))
+        return status;
     struct result *result = result_at(ctx, i);
     if (base_unlikely(!result))
         return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;

@@ -2,7 +2,6 @@
 #ifndef RAYMPI_NET_SHM_H
 #define RAYMPI_NET_SHM_H
 
-#include "base/base_fence.h"
 #include "net/net_futex.h"
 #include "net/net_internal.h"
 #include "net/net_life.h"

@@ -92,6 +92,19 @@ struct __attribute__((packed)) value_head {
 void write_value(struct task_room *room, struct writer *writer, struct value *value);
 bool read_value(struct task_room *room, struct reader *reader, struct value *value);
 
+/* task_submit.c */
+static inline void task_arg_init(struct arg *arg, struct task *task, int kind)
+{
+    arg->kind = (uint8_t)kind;
+    arg->accepted = 0;
+    arg->count = 0;
+    arg->task = task;
+    arg->handle = 0;
+    arg->object = NULL;
+    arg->list = NULL;
+    value_init(&arg->value);
+}
+
 /* task_object.c */
 /** A thread ends: its free slots go to the room. */
 void object_slots_return(struct task_room *room, struct task_thread *thread);

@@ -59,8 +59,11 @@ static void args_free(struct task *task)
 {
     struct task_thread *thread = task_self;
     bool submitter = !(task->flags & TASK_FOREIGN);
-    for (int i = 0; i < task->arg_count; i++)
-        arg_free(task->room, &task->args[i], submitter);
+    for (int i = 0; i < task->arg_count; i++) {
+        struct arg *arg = &task->args[i];
+        if (arg->list || arg->object || arg->value.kind > VALUE_INLINE)
+            arg_free(task->room, arg, submitter);
+    }
     if (task->flags & TASK_ARGS_POOLED)
         base_pool_give(&task->room->args, thread ? &thread->args : NULL, task->args);
     else
@@ -79,21 +82,6 @@ void task_free_more(struct task *task)
 }
 
 /* ---- arguments */
-
-static void arg_init(struct arg *arg, struct task *task, int kind)
-{
-    arg->kind = (uint8_t)kind;
-    arg->accepted = 0;
-    arg->count = 0;
-    arg->task = task;
-    arg->handle = 0;
-    arg->object = NULL;
-    arg->list = NULL;
-    arg->value.kind = VALUE_NONE;
-    arg->value.type = 0;
-    arg->value.nested = 0;
-    arg->value.length = 0;
-}
 
 static int arg_set_bytes(struct task_room *room, struct arg *arg, const void *data, size_t length)
 {
@@ -158,7 +146,7 @@ static int arg_set_list(struct task_room *room, struct arg *arg, const raympi_re
     if (!arg->list)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a list of %zu refs", count);
     for (size_t i = 0; i < count; i++) {
-        arg_init(&arg->list[i], arg->task, RAYMPI_KIND_REF);
+        task_arg_init(&arg->list[i], arg->task, RAYMPI_KIND_REF);
         arg->count++;
         int status = arg_set_handle(room, &arg->list[i], refs[i].handle);
         if (status != RAYMPI_OK)
@@ -202,7 +190,7 @@ static int task_set_args(struct task *task, const raympi_value *args, size_t cou
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu arguments in a null array", count);
     int status = count ? task_args_new(task, (uint32_t)count) : RAYMPI_OK;
     for (size_t i = 0; i < count && status == RAYMPI_OK; i++) {
-        arg_init(&task->args[i], task, args[i].kind);
+        task_arg_init(&task->args[i], task, args[i].kind);
         task->arg_count++;
         status = arg_set(task->room, &task->args[i], &args[i]);
     }

@@ -7,8 +7,42 @@
 
 /* ---- a task on its way to its runner */
 
+/* A number as an argument: the same bytes as any other's, at once. */
+struct __attribute__((packed)) arg_number {
+    uint8_t kind;
+    uint64_t handle;
+    uint32_t count;
+    struct value_head head;
+    char number[8];
+};
+
+static inline bool is_number(uint8_t kind)
+{
+    return kind == RAYMPI_KIND_INT || kind == RAYMPI_KIND_DOUBLE;
+}
+
+static bool read_number(struct reader *reader, struct task *task, struct arg *arg)
+{
+    const struct arg_number *bytes = (const void *)reader->at;
+    if ((size_t)(reader->end - reader->at) < sizeof *bytes || !is_number(bytes->kind) || bytes->handle != 0 ||
+        bytes->count != 0 || bytes->head.kind != VALUE_INLINE || bytes->head.nested != 0 ||
+        bytes->head.length != 8)
+        return false;
+    task_arg_init(arg, task, bytes->kind);
+    value_begin(&arg->value, VALUE_INLINE, bytes->head.type, 8);
+    memcpy(arg->value.u.bytes, bytes->number, 8);
+    reader->at += sizeof *bytes;
+    return true;
+}
+
 static void write_arg(struct task_room *room, struct writer *writer, const struct task *task, struct arg *arg)
 {
+    if (is_number(arg->kind) && arg->value.kind == VALUE_INLINE && arg->value.length == 8) {
+        struct arg_number bytes = {.kind = arg->kind, .head = {VALUE_INLINE, arg->value.type, 0, 8}};
+        memcpy(bytes.number, arg->value.u.bytes, 8);
+        write_bytes(writer, &bytes, sizeof bytes);
+        return;
+    }
     write_u8(writer, arg->kind);
     write_u64(writer, arg->handle);
     if (arg->handle) {
@@ -25,6 +59,8 @@ static void write_arg(struct task_room *room, struct writer *writer, const struc
 static bool read_arg(struct task_room *room, struct reader *reader, struct task *task, struct arg *arg,
                      int depth)
 {
+    if (read_number(reader, task, arg))
+        return true;
     *arg = (struct arg){.kind = read_u8(reader), .task = task, .handle = read_u64(reader)};
     if (arg->handle)
         read_bytes(reader, &arg->id, sizeof arg->id);
