@@ -129,7 +129,7 @@ const _Atomic uint32_t *sched_ticks(const struct sched *sched)
 
 void sched_worker_assume(struct worker *worker)
 {
-    sched_self_front = &worker->front;
+    sched_self_front = (struct sched_front *)worker; /* which begins with it; NULL: none */
     sched_chained = false;
 }
 
