@@ -7,6 +7,7 @@
 #include "api/api.h"
 #include "task/task_internal.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -104,6 +105,23 @@ static inline void node_receive(struct task_node *node, net_handler *handler, co
     struct net_message message = {.source = 1, .data = copy, .length = length};
     handler(node->room, &message);
     free(copy);
+}
+
+/* What is logged from here on is not shown, until quiet_end(): broken messages are many. */
+static inline int quiet_begin(void)
+{
+    int kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
+    fflush(stderr);
+    dup2(null, STDERR_FILENO);
+    close(null);
+    return kept;
+}
+
+static inline void quiet_end(int kept)
+{
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
 }
 
 #endif

@@ -3,8 +3,6 @@
 #include "net/net_internal.h"
 #include "task_node.h"
 
-#include <fcntl.h>
-
 RAYMPI_TASK(nothing, .num_returns = RAYMPI_NONE)
 {
     return RAYMPI_OK;
@@ -30,23 +28,6 @@ RAYMPI_TASK(takes, .num_returns = RAYMPI_NONE)
 
 static struct task_node node;
 static const raympi_options there = {.size = sizeof there, .strategy = RAYMPI_STRATEGY_NODE, .node = 1};
-
-/* Broken messages are logged, thousands of them. */
-static int quiet_begin(void)
-{
-    int kept = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY);
-    fflush(stderr);
-    dup2(null, STDERR_FILENO);
-    close(null);
-    return kept;
-}
-
-static void quiet_end(int kept)
-{
-    fflush(stderr);
-    dup2(kept, STDERR_FILENO);
-    close(kept);
-}
 
 /* Calls try_one for every truncation of a message and for every byte of it changed in several ways. */
 static void broken_each(const char *bytes, size_t length, void (*try_one)(const char *bytes, size_t length))
