@@ -33,9 +33,8 @@ _Static_assert(sizeof(struct entry) == 64, "a cache line");
 struct record {
     int64_t (*function)(int64_t argument);
     int64_t argument;
-    uint64_t handle;     /* of the result; ring: at the submitter's */
-    struct record *next; /* of those that another thread gives back */
-    uint64_t fill[12];   /* as large as a record with a few arguments */
+    uint64_t handle;   /* of the result; ring: at the submitter's */
+    uint64_t fill[13]; /* as large as a record with a few arguments */
 } __attribute__((aligned(128)));
 _Static_assert(sizeof(struct record) == 128, "two cache lines");
 
@@ -45,7 +44,8 @@ static unsigned free_count;
 static struct record *pool;
 static struct record **free_records;
 static unsigned free_record_count;
-static _Atomic(struct record *) returned; /* by other threads */
+static struct record *returned[SLOTS]; /* by another thread */
+static _Atomic unsigned returned_end;
 
 static inline void *huge(size_t bytes)
 {
@@ -75,21 +75,22 @@ static inline void record_free(struct record *record)
     free_records[free_record_count++] = record;
 }
 
-/** From a thread that is not the pool's. */
-static inline void record_return(struct record *record)
+/** Several from the one thread that is not the pool's. */
+static inline void records_return(struct record *const *records, unsigned count)
 {
-    record->next = atomic_load_explicit(&returned, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&returned, &record->next, record, memory_order_release,
-                                                  memory_order_relaxed))
-        continue;
+    unsigned end = atomic_load_explicit(&returned_end, memory_order_relaxed);
+    for (unsigned i = 0; i < count; i++)
+        returned[(end + i) % SLOTS] = records[i];
+    atomic_store_explicit(&returned_end, end + count, memory_order_release);
 }
 
 static API void records_collect(void)
 {
-    struct record *record = atomic_exchange_explicit(&returned, NULL, memory_order_acquire);
-    bench_require(record != NULL, "pool is empty");
-    for (; record != NULL; record = record->next)
-        record_free(record);
+    static unsigned taken;
+    unsigned end = atomic_load_explicit(&returned_end, memory_order_acquire);
+    bench_require(end != taken, "pool is empty");
+    for (; taken != end; taken++)
+        record_free(returned[taken % SLOTS]);
 }
 
 static inline struct record *record_new(void)

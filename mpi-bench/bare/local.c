@@ -103,10 +103,9 @@ static void steal(void)
         batch[n] = deque.task[top++ % SLOTS];
     atomic_store_explicit(&deque.top, top, memory_order_relaxed);
     unlock();
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++)
         run(batch[i]);
-        record_return(batch[i]);
-    }
+    records_return(batch, n);
 }
 
 static void *thief(void *unused)
