@@ -1,16 +1,24 @@
 #include "base/base_fence.h"
 
-#include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* Of <linux/membarrier.h>, which older systems lack, or lack some of. The kernel answers what it does not
+ * know. */
+enum {
+    GLOBAL_EXPEDITED = 1 << 1,
+    REGISTER_GLOBAL_EXPEDITED = 1 << 2,
+    PRIVATE_EXPEDITED = 1 << 3,
+    REGISTER_PRIVATE_EXPEDITED = 1 << 4,
+};
 
 bool base_fences_uneven;
 
 void base_fences_open(void)
 {
 #if !defined(BASE_TSAN) && defined(SYS_membarrier)
-    base_fences_uneven = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
-                         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+    base_fences_uneven = syscall(SYS_membarrier, REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+                         syscall(SYS_membarrier, PRIVATE_EXPEDITED, 0, 0) == 0;
 #endif
 }
 
@@ -19,7 +27,7 @@ void base_fence_heavy(void)
     base_fence();
 #ifdef SYS_membarrier
     if (base_fences_uneven)
-        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+        syscall(SYS_membarrier, PRIVATE_EXPEDITED, 0, 0);
 #endif
     base_fence();
 }
@@ -27,8 +35,8 @@ void base_fence_heavy(void)
 bool base_fences_open_shared(void)
 {
 #if !defined(BASE_TSAN) && defined(SYS_membarrier)
-    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0 &&
-           syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+    return syscall(SYS_membarrier, REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0 &&
+           syscall(SYS_membarrier, GLOBAL_EXPEDITED, 0, 0) == 0;
 #else
     return false;
 #endif
@@ -38,7 +46,7 @@ void base_fence_heavy_shared(void)
 {
     base_fence();
 #ifdef SYS_membarrier
-    syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+    syscall(SYS_membarrier, GLOBAL_EXPEDITED, 0, 0);
 #endif
     base_fence();
 }

@@ -93,7 +93,7 @@ void net_ring_reader_init(struct net_ring_reader *reader, void *memory, uint32_t
 uint32_t net_ring_record_max(uint32_t capacity);
 
 /** Room for a record with `size` bytes of payload, to be filled and published; NULL when there is none: then
- *  "blocked" is set, and the consumer will be told so by net_ring_consume(). */
+ *  "blocked" is set, and the consumer learns of it in net_ring_tell(). */
 void *net_ring_reserve(struct net_ring_writer *writer, uint32_t size);
 /** Publishes what was reserved; record->data is not looked at. */
 void net_ring_publish(struct net_ring_writer *writer, const struct net_ring_record *record);
