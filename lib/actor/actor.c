@@ -61,7 +61,6 @@ int actor_room_open(struct actor_room **out, struct task_room *tasks)
     base_spin_init(&room->making_lock);
     tasks->actor = (struct task_actor_hooks){.arg = room,
                                              .enter = lane_enter,
-                                             .clear = lane_clear,
                                              .leave = lane_leave,
                                              .send = lane_send,
                                              .deliver = actor_deliver,

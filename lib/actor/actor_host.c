@@ -348,7 +348,7 @@ static void run_destructor(struct actor *actor)
     task->function = destructor;
     task_object(task)->parent = task_id_root(2, actor->handle >> 32, actor->handle & UINT32_MAX);
     task_object(task)->child = 0;
-    task->flags |= TASK_VOID;
+    task->flags |= TASK_VOID | TASK_CALL;
     task->actor = actor->handle;
     task->actor_object = NULL;
     atomic_fetch_add(&task_self->submitted, 1); /* its end is counted like any task's */

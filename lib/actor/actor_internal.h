@@ -73,7 +73,6 @@ struct actor_room {
 /* actor_lane.c */
 /** False when there is no memory to keep the order. */
 bool lane_enter(void *arg, struct task *task, struct context *context);
-bool lane_clear(struct context *context);
 void lane_leave(void *arg, struct context *context);
 /** The caller whose list this is has ended; what it has sent goes on. */
 void lane_leave_list(struct actor_room *room, void **caller);

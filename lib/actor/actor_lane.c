@@ -57,7 +57,7 @@ static struct lane *lane_new(void **caller, uint64_t actor)
     return lane;
 }
 
-bool lane_clear(struct context *context)
+static bool lane_clear(struct context *context)
 {
     /* Only this caller adds lanes. Acquire: when the last one is gone, what was in it was sent before. */
     return !__atomic_load_n(caller_of(context), __ATOMIC_ACQUIRE);

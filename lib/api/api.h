@@ -43,6 +43,7 @@ static inline int api_enter(struct task_thread **out)
     if (base_unlikely(!thread || thread->in_call))
         return api_enter_first(out);
     thread->in_call = 1;
+    atomic_signal_fence(memory_order_seq_cst);
     *out = thread;
     return RAYMPI_OK;
 }
@@ -52,10 +53,12 @@ static inline bool api_enter_short(struct task_thread *thread)
     if (base_unlikely(!thread || thread->in_call))
         return false;
     thread->in_call = 1;
+    atomic_signal_fence(memory_order_seq_cst); /* that is for signal handlers */
     return true;
 }
 static inline void api_leave(struct task_thread *thread)
 {
+    atomic_signal_fence(memory_order_seq_cst);
     thread->in_call = 0;
 }
 

@@ -46,34 +46,69 @@ static __attribute__((noinline)) raympi_ref submit_any(const raympi_definition *
     return ref;
 }
 
-static __attribute__((noinline)) raympi_ref submit_refused(struct task_thread *thread, int status,
-                                                           const char *name)
+/* By a definition whose plan needs no second look. */
+static __attribute__((noinline)) raympi_ref submit_known(const raympi_definition *definition,
+                                                         const raympi_value *args, size_t count)
 {
-    raympi_ref ref = api_error_ref(thread, status, name);
+    struct task_thread *thread;
+    raympi_ref ref = {0};
+    if (api_enter(&thread) != RAYMPI_OK)
+        return ref;
+    struct task_function *known = definition->internal[0];
+    int status;
+    if (known->plan.plain) {
+        status = task_submit_plain(thread, known, args, count, &ref);
+    } else if (!task_submit_there(thread, known, args, count, &ref, &status)) {
+        api_leave(thread);
+        return submit_any(definition, NULL, NULL, args, count);
+    }
+    if (base_unlikely(status != RAYMPI_OK))
+        ref = api_error_ref(thread, status, known->name);
     api_leave(thread);
     return ref;
+}
+
+/* The two short ways, for tasks without arguments; each a function of its own, so that it saves no more
+ * registers than it needs. */
+static __attribute__((noinline)) raympi_ref submit_here(const raympi_definition *definition,
+                                                        struct task_function *function)
+{
+    struct task_thread *thread = task_self;
+    if (base_unlikely(!api_enter_short(thread)))
+        return submit_known(definition, NULL, 0);
+    uint64_t handle = task_submit_here(thread, function);
+    api_leave(thread);
+    return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, NULL, 0);
+}
+
+static __attribute__((noinline)) raympi_ref submit_away(const raympi_definition *definition,
+                                                        struct task_function *function)
+{
+    struct task_thread *thread = task_self;
+    const struct task_plan *plan = &function->plan;
+    if (base_unlikely(!api_enter_short(thread)))
+        return submit_known(definition, NULL, 0);
+    uint64_t handle = 0;
+    if (base_likely(__atomic_load_n(&plan->checked, __ATOMIC_RELAXED) &&
+                    plan->node != thread->room->config.rank && !base_defect(DEFECT_WRONG_PLACE)))
+        handle = task_submit_away(thread, function, plan->node, 0, NULL);
+    api_leave(thread);
+    return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, NULL, 0);
 }
 
 raympi_ref raympi_submit(const raympi_definition *definition, const char *name, const raympi_options *options,
                          const raympi_value *args, size_t count)
 {
-    struct task_thread *thread = task_self;
     struct task_function *known = definition ? definition->internal[0] : NULL;
-    raympi_ref ref;
-    int status;
-    if (base_unlikely(!known || (const void *)known == (const void *)definition || options ||
-                      !(known->plan.plain || known->plan.there) || !api_enter_short(thread)))
+    if (base_unlikely(!known || (const void *)known == (const void *)definition || options))
         return submit_any(definition, name, options, args, count);
-    if (known->plan.plain) {
-        status = task_submit_plain(thread, known, args, count, &ref);
-    } else if (!task_submit_there(thread, known, args, count, &ref, &status)) {
-        api_leave(thread);
-        return submit_any(definition, name, options, args, count);
-    }
-    if (base_unlikely(status != RAYMPI_OK))
-        return submit_refused(thread, status, known->name);
-    api_leave(thread);
-    return ref;
+    if (base_likely(known->plan.plain))
+        return base_likely(count == 0) ? submit_here(definition, known)
+                                       : submit_known(definition, args, count);
+    if (base_likely(known->plan.there))
+        return base_likely(count == 0) ? submit_away(definition, known)
+                                       : submit_known(definition, args, count);
+    return submit_any(definition, name, options, args, count);
 }
 
 int raympi_submit_n(const raympi_definition *definition, const char *name, const raympi_options *options,

@@ -8,6 +8,7 @@ libraympi_sources += \
 	%D%/net_life.c \
 	%D%/net_life.h \
 	%D%/net_ring.c \
+	%D%/net_inline.h \
 	%D%/net_ring.h \
 	%D%/net_shm.c \
 	%D%/net_shm.h \

@@ -53,8 +53,8 @@ void net_handle(struct net *net, uint16_t type, net_handler *handler, void *arg)
 {
     if (type >= NET_HANDLERS)
         return;
-    net->handlers[type] = handler;
-    net->handler_args[type] = arg;
+    net->handlers[type].run = handler;
+    net->handlers[type].arg = arg;
 }
 
 void net_on_death(struct net *net, void (*died)(void *arg, int rank), void *arg)
@@ -76,24 +76,12 @@ static size_t pieces_length(const struct net_piece *pieces, int count)
     return length;
 }
 
-/* What was done before a message was sent comes before the handling of its answer. That order goes through
- * another process, where ThreadSanitizer does not see it: so it is told. */
-static inline void net_order_send(struct net *net)
-{
-    base_tsan_release(net);
-}
-
-static inline void net_order_deliver(struct net *net)
-{
-    base_tsan_acquire(net);
-}
-
 int net_send_counted(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
                      _Atomic uint32_t *counter)
 {
     if (base_likely(count == 1 && pieces->length <= NET_MESSAGE_MAX && (unsigned)peer < (unsigned)net->size &&
                     type < NET_HANDLERS)) {
-        net_order_send(net);
+        net_tell_order(net);
         return net->operations->send(net, peer, type, pieces, pieces->length, counter);
     }
     if (base_unlikely(peer < 0 || peer >= net->size || type >= NET_HANDLERS || count < 0))
@@ -106,13 +94,18 @@ int net_send_counted(struct net *net, int peer, uint16_t type, const struct net_
     if (base_unlikely(length > NET_MESSAGE_MAX))
         return base_fail(RAYMPI_ERR_TOO_LARGE, "message of type %u to rank %d is longer than %llu bytes",
                          type, peer, (unsigned long long)NET_MESSAGE_MAX);
-    net_order_send(net);
+    net_tell_order(net);
     return net->operations->send(net, peer, type, pieces, length, counter);
 }
 
 int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count)
 {
     return net_send_counted(net, peer, type, pieces, count, NULL);
+}
+
+void net_ring_bell(struct net *net, int peer)
+{
+    net->operations->ring_bell(net, peer);
 }
 
 int net_reach(struct net *net, int peer)
@@ -178,14 +171,9 @@ void net_malformed(struct net *net, int source, const char *what)
              source, what);
 }
 
-void net_deliver(struct net *net, const struct net_message *message)
+void net_undelivered(struct net *net, const struct net_message *message)
 {
-    net_order_deliver(net);
-    net_handler *handler = message->type < NET_HANDLERS ? net->handlers[message->type] : NULL;
-    if (base_likely(handler != NULL))
-        handler(net->handler_args[message->type], message);
-    else
-        net_malformed(net, message->source, "nobody handles its type");
+    net_malformed(net, message->source, "nobody handles its type");
 }
 
 void net_delivered(struct net *net, int messages, uint64_t bytes)
@@ -201,7 +189,7 @@ void net_delivered(struct net *net, int messages, uint64_t bytes)
 
 void net_died(struct net *net, int rank)
 {
-    atomic_fetch_add_explicit(&net->deaths, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&net->front.deaths, 1, memory_order_relaxed);
     base_log(BASE_LOG_INFO, "net", "rank %d died", rank);
     if (net->died != NULL)
         net->died(net->died_arg, rank);

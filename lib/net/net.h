@@ -159,4 +159,6 @@ struct net_counters {
 };
 void net_counters(const struct net *net, struct net_counters *counters);
 
+#include "net/net_inline.h"
+
 #endif

@@ -11,6 +11,7 @@ struct net_operations {
                 _Atomic uint32_t *counter);
     size_t (*pending)(struct net *net, int peer);
     int (*reach)(struct net *net, int peer); /* may be NULL: always */
+    void (*ring_bell)(struct net *net, int peer); /* where there are lanes */
     int (*poll)(struct net *net, int budget);
     void (*look)(struct net *net); /* may be NULL */
     void (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
@@ -33,16 +34,18 @@ struct net_rest_words {
 };
 
 struct net {
+    struct net_front front; /* first */
     const struct net_operations *operations;
     int rank;
     int size;
     struct net_board *boards;
     struct net_rest_words *rest;
-    net_handler *handlers[NET_HANDLERS];
-    void *handler_args[NET_HANDLERS];
+    struct {
+        net_handler *run;
+        void *arg;
+    } handlers[NET_HANDLERS];
     void (*died)(void *arg, int rank);
     void *died_arg;
-    _Atomic uint32_t deaths; /* peers whose death this rank was told: the epoch its messages carry */
     bool idle;               /* published and not withdrawn */
     bool answered;           /* was given the answer of the present rest */
     bool *warned;            /* by source: a log line about its malformed messages was written */
@@ -54,8 +57,17 @@ int net_setup(struct net *net, const struct net_operations *operations, int rank
               struct net_board *boards, struct net_rest_words *rest);
 void net_teardown(struct net *net);
 
+/** Nobody handles it. */
+void net_undelivered(struct net *net, const struct net_message *message);
 /** Runs the handler of a message. */
-void net_deliver(struct net *net, const struct net_message *message);
+static inline void net_deliver(struct net *net, const struct net_message *message)
+{
+    base_tsan_acquire(net); /* see net_tell_order() */
+    if (base_likely(message->type < NET_HANDLERS && net->handlers[message->type].run))
+        net->handlers[message->type].run(net->handlers[message->type].arg, message);
+    else
+        net_undelivered(net, message);
+}
 /** Counts messages that were delivered, before the poll ends. */
 void net_delivered(struct net *net, int messages, uint64_t bytes);
 /** Counts a malformed message of `source`; one log line per source. */
@@ -68,18 +80,10 @@ static inline void net_count(_Atomic uint64_t *counter, uint64_t amount)
     atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
 }
 
-/** A counter that its writers change one after the other. */
-static inline void net_count_alone(_Atomic uint32_t *counter)
-{
-    if (counter != NULL)
-        atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                              memory_order_relaxed);
-}
-
 /** The number of deaths this rank knows of; messages carry it. */
 static inline uint32_t net_epoch(const struct net *net)
 {
-    return atomic_load_explicit(&net->deaths, memory_order_relaxed);
+    return atomic_load_explicit(&net->front.deaths, memory_order_relaxed);
 }
 
 /** Reads the pieces of a message one after the other. */

@@ -16,15 +16,15 @@ uint32_t net_ring_record_max(uint32_t capacity)
     return capacity / 4 / 8 * 8 - (uint32_t)sizeof(struct net_ring_header);
 }
 
-/** Looks for `need` bytes, with the cursor last seen first: the consumer's line is only touched when that is
+/** With the cursor last seen first: the consumer's line is only touched when that is
  * used up. */
-static bool ring_has_room(struct net_ring_writer *writer, uint64_t need)
+bool net_ring_has_room(struct net_ring_writer *writer, uint64_t bytes)
 {
-    if (base_likely(writer->capacity - (writer->put - writer->taken) >= need))
+    if (base_likely(writer->capacity - (writer->put - writer->taken) >= bytes))
         return true;
     /* Acquire: the consumer has read its records before we write over them. */
     writer->taken = atomic_load_explicit(&writer->ring->taken, memory_order_acquire);
-    return writer->capacity - (writer->put - writer->taken) >= need;
+    return writer->capacity - (writer->put - writer->taken) >= bytes;
 }
 
 void *net_ring_reserve(struct net_ring_writer *writer, uint32_t size)
@@ -33,12 +33,12 @@ void *net_ring_reserve(struct net_ring_writer *writer, uint32_t size)
     uint32_t left = writer->capacity - writer->index;
     uint32_t skip = bytes > left ? left : 0;
     uint64_t need = skip + bytes + sizeof(uint64_t); /* and the mark after it, which is set to zero */
-    if (base_unlikely(!ring_has_room(writer, need))) {
+    if (base_unlikely(!net_ring_has_room(writer, need))) {
         atomic_store_explicit(&writer->ring->blocked, 1, memory_order_relaxed);
         /* Orders "blocked" before the second look at the cursor; the consumer stores the cursor, fences, and
          * looks at "blocked": one of the two sees the other. */
         base_fence();
-        if (!ring_has_room(writer, need))
+        if (!net_ring_has_room(writer, need))
             return NULL;
     }
     writer->start = skip > 0 ? 0 : writer->index;

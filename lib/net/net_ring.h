@@ -154,18 +154,29 @@ static inline void net_ring_copy(char *to, const char *from, uint32_t size)
     }
 }
 
-/** Writes and publishes it; false: it is none, or there is no room. At most record_max bytes. */
-static inline bool net_ring_put_short(struct net_ring_writer *writer, uint16_t type, uint32_t epoch,
-                                      const void *data, uint32_t size)
+/** Looks at how far the consumer is: is there room now? */
+bool net_ring_has_room(struct net_ring_writer *writer, uint64_t bytes);
+/** Is there room for such a record? At most record_max bytes. */
+static inline bool net_ring_has_short(struct net_ring_writer *writer, uint32_t size)
+{
+    uint32_t bytes = net_ring_bytes(size);
+    return base_likely(writer->index + bytes < writer->capacity) &&
+           (base_likely(writer->capacity - (writer->put - writer->taken) >= bytes + sizeof(uint64_t)) ||
+            net_ring_has_room(writer, bytes + sizeof(uint64_t)));
+}
+/** Then: where its payload goes, of any size that there is room for. */
+static inline void *net_ring_payload(const struct net_ring_writer *writer)
+{
+    return net_ring_header_at(writer->ring, writer->index) + 1;
+}
+/** Publishes it. */
+static inline void net_ring_end_short(struct net_ring_writer *writer, uint16_t type, uint32_t epoch,
+                                      uint32_t size)
 {
     uint32_t bytes = net_ring_bytes(size), next = writer->index + bytes;
-    if (base_unlikely(next >= writer->capacity ||
-                      writer->capacity - (writer->put - writer->taken) < bytes + sizeof(uint64_t)))
-        return false;
     struct net_ring_header *header = net_ring_header_at(writer->ring, writer->index);
     header->epoch = epoch;
     header->total = size;
-    net_ring_copy((char *)(header + 1), data, size);
     atomic_store_explicit(&net_ring_header_at(writer->ring, next)->mark, 0, memory_order_relaxed);
     /* What comes after that is still the consumer's, and stores wait for each other: it is asked for in time.
      */
@@ -176,7 +187,6 @@ static inline bool net_ring_put_short(struct net_ring_writer *writer, uint16_t t
     /* Release: as in net_ring_publish(). */
     atomic_store_explicit(&header->mark, net_ring_mark(NET_RING_MESSAGE, size, type, 0),
                           memory_order_release);
-    return true;
 }
 
 /** The next record, if it is such a one and well-formed; NULL: it is not, see net_ring_peek(). After it was

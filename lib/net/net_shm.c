@@ -30,15 +30,16 @@ uint64_t net_shm_bytes(int size)
            (uint64_t)size * (uint64_t)size * shm_ring_bytes(size);
 }
 
-void shm_doorbell(struct shm_net *shm, int rank)
+static void shm_ring_bell(struct net *net, int peer)
 {
+    struct net_bell *bell = &shm_of(net)->ranks[peer].bell;
     /* One of many senders takes the duty. Should it be killed between the two, the death word wakes the
      * sleeper. */
-    if (!atomic_exchange(&shm->ranks[rank].asleep, 0))
+    if (!atomic_exchange(&bell->asleep, 0))
         return;
-    atomic_fetch_add(&shm->ranks[rank].doorbell, 1);
-    net_futex_wake(&shm->ranks[rank].doorbell, 1);
-    net_count(&shm->net.wakes, 1);
+    atomic_fetch_add(&bell->rung, 1);
+    net_futex_wake(&bell->rung, 1);
+    net_count(&net->wakes, 1);
 }
 
 static void shm_wake_rank(struct shm_net *shm, int rank)
@@ -59,10 +60,10 @@ static void shm_wake_all(struct net *net)
         shm_wake_rank(shm_of(net), rank);
 }
 
-static void shm_sleep_wait(struct shm_net *shm, uint32_t doorbell, uint64_t deadline)
+static void shm_sleep_wait(struct shm_net *shm, uint32_t rung, uint64_t deadline)
 {
     struct net_futex futexes[2 + NET_LIFE_WORDS] = {
-        {.word = &shm->own->doorbell, .expected = doorbell},
+        {.word = &shm->own->bell.rung, .expected = rung},
         {.word = &shm->host->deaths, .expected = shm->deaths_seen},
     };
     int count = 2 + shm_watch(shm, &futexes[2]);
@@ -77,17 +78,17 @@ static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
 {
     struct shm_net *shm = shm_of(net);
     /* Acquire: read before "asleep" is set, so that a bump by who saw it set makes the futex differ. */
-    uint32_t doorbell = atomic_load_explicit(&shm->own->doorbell, memory_order_acquire);
-    atomic_store_explicit(&shm->own->asleep, 1, memory_order_relaxed);
-    /* Orders "asleep" before the looks below: the other half of shm_knock(). */
-    if (atomic_load_explicit(&shm->own->heavy, memory_order_relaxed))
+    uint32_t rung = atomic_load_explicit(&shm->own->bell.rung, memory_order_acquire);
+    atomic_store_explicit(&shm->own->bell.asleep, 1, memory_order_relaxed);
+    /* Orders "asleep" before the looks below: the other half of net_knock(). */
+    if (atomic_load_explicit(&shm->own->bell.heavy, memory_order_relaxed))
         base_fence_heavy_shared();
     else
         base_fence();
     if (!atomic_load_explicit(&shm->own->wake, memory_order_relaxed) && !shm_ready(shm) && !shm_flush(shm) &&
         !(busy != NULL && busy(arg)))
-        shm_sleep_wait(shm, doorbell, deadline);
-    atomic_store_explicit(&shm->own->asleep, 0, memory_order_relaxed);
+        shm_sleep_wait(shm, rung, deadline);
+    atomic_store_explicit(&shm->own->bell.asleep, 0, memory_order_relaxed);
     /* Acquire: what the wakers did before net_wake() is seen from here on. */
     atomic_exchange_explicit(&shm->own->wake, 0, memory_order_acquire);
 }
@@ -95,7 +96,7 @@ static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
 static void shm_seldom(struct net *net)
 {
     struct shm_net *shm = shm_of(net);
-    atomic_store_explicit(&shm->own->heavy, shm->light, memory_order_relaxed);
+    atomic_store_explicit(&shm->own->bell.heavy, shm->net.front.light, memory_order_relaxed);
 }
 
 static uint64_t shm_now(const struct net *net)
@@ -118,6 +119,7 @@ static void shm_memory_free(struct shm_net *shm)
     free(shm->sources);
     free(shm->in);
     free(shm->out);
+    free(shm->net.front.lanes);
     free(shm);
 }
 
@@ -151,6 +153,7 @@ static const struct net_operations shm_operations = {
     .send = shm_send,
     .pending = shm_pending,
     .reach = shm_reach,
+    .ring_bell = shm_ring_bell,
     .poll = shm_poll,
     .look = shm_look,
     .sleep = shm_sleep,
@@ -170,15 +173,16 @@ static struct shm_net *shm_allocate(int size)
     struct shm_net *shm = calloc(1, sizeof *shm);
     if (shm == NULL)
         return NULL;
-    size_t out_bytes = (size_t)size * sizeof *shm->out;
-    shm->out = aligned_alloc(BASE_CACHE_LINE, out_bytes);
+    size_t lane_bytes = (size_t)size * sizeof(struct net_lane);
+    shm->net.front.lanes = aligned_alloc(BASE_CACHE_LINE, lane_bytes);
+    shm->out = calloc((size_t)size, sizeof *shm->out);
     shm->in = calloc((size_t)size, sizeof *shm->in);
     shm->sources = calloc((size_t)size, sizeof *shm->sources);
-    if (shm->out == NULL || shm->in == NULL || shm->sources == NULL) {
+    if (shm->net.front.lanes == NULL || shm->out == NULL || shm->in == NULL || shm->sources == NULL) {
         shm_memory_free(shm);
         return NULL;
     }
-    memset(shm->out, 0, out_bytes);
+    memset(shm->net.front.lanes, 0, lane_bytes);
     return shm;
 }
 
@@ -198,10 +202,13 @@ static void shm_locate(struct shm_net *shm, struct base_segment *segment, uint64
 static void shm_prepare(struct shm_net *shm)
 {
     for (int peer = 0; peer < shm->net.size; peer++) {
-        base_spin_init(&shm->out[peer].lock);
+        struct net_lane *lane = &shm->net.front.lanes[peer];
+        base_spin_init(&lane->lock);
+        lane->bell = &shm->ranks[peer].bell;
+        shm->out[peer].lane = lane;
         shm->out[peer].last = &shm->out[peer].first;
     }
-    shm->light = base_fences_open_shared();
+    shm->net.front.light = base_fences_open_shared();
     pthread_mutex_init(&shm->self_lock, NULL);
     shm->self_last = &shm->self_first;
 }

@@ -17,12 +17,9 @@ struct shm_host {
     _Atomic uint64_t dead[SHM_SET_WORDS];              /* ranks whose death was announced */
 };
 
-/** Of one rank. Lines by who writes them: senders look at `asleep` for every message, so nothing else that
- * changes often shares its line. */
+/** Of one rank. Lines by who writes them. */
 struct shm_rank {
-    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t asleep; /* the poller sleeps or is about to */
-    _Atomic uint32_t doorbell;                         /* futex: bumped by who found it asleep */
-    _Atomic uint32_t heavy; /* the poller's fence before it sleeps is a heavy one, from now on */
+    struct net_bell bell;
     _Alignas(BASE_CACHE_LINE) _Atomic uint32_t wake; /* net_wake() since the last sleep */
     /* senders whose ring to this rank exists */
     _Alignas(BASE_CACHE_LINE) _Atomic uint64_t used[SHM_SET_WORDS];
@@ -48,19 +45,17 @@ struct shm_parcel {
     struct net_piece piece;
 };
 
-/** The sending side towards one peer; all under `lock`, except the two atomics. */
 #define SHM_RETRY UINT64_C(10000000) /* ns between two tries to get memory for a ring */
 
+/** What the sending side towards one peer has besides its lane; all under the lane's lock, except the two
+ * atomics. */
 struct shm_out {
-    _Alignas(BASE_CACHE_LINE) struct base_spin lock;
-    struct net_ring_writer writer; /* ring NULL until first used */
+    struct net_lane *lane;
     uint32_t record_max;
-    uint32_t short_end; /* shorter messages go straight into the ring, if that has room; 0: none do */
     struct shm_parcel *first, **last;
     struct shm_block *blocks, *block_last; /* oldest first */
     _Atomic int open;                      /* the ring is there */
     _Atomic size_t waiting;                /* bytes in parcels */
-    _Atomic uint64_t messages, bytes;      /* sent so far */
     bool gone;                             /* the peer died */
     bool unopened;                         /* parcels wait because there was no memory for the ring */
     uint64_t retry;                        /* then: when to try again */
@@ -92,7 +87,6 @@ struct shm_net {
     struct shm_host *host;
     struct shm_rank *ranks;
     struct shm_rank *own;
-    bool light; /* our fences may be light towards those whose are heavy */
     struct net_life life;
     struct shm_out *out;
     _Atomic int queues;   /* peers with parcels */
@@ -124,21 +118,9 @@ static inline uint64_t shm_ring_offset(const struct shm_net *shm, int receiver, 
     return shm->rings + ((uint64_t)receiver * (uint64_t)shm->net.size + (uint64_t)sender) * shm->ring_bytes;
 }
 
-/** The rare part of shm_knock(). */
-void shm_doorbell(struct shm_net *shm, int rank);
-
-/** Wakes the poller of `rank` if it sleeps: to be called after publishing what it should see. */
 static inline void shm_knock(struct shm_net *shm, int rank)
 {
-    /* Orders what was published before the look at "asleep". The sleeper sets "asleep", fences, and looks at
-     * what is published: one of the two sees the other. Without this the load may pass the stores and a
-     * wake-up is lost. Where the sleeper's fence is a heavy one, ours is light. */
-    if (base_likely(shm->light && atomic_load_explicit(&shm->ranks[rank].heavy, memory_order_relaxed)))
-        atomic_signal_fence(memory_order_seq_cst);
-    else
-        base_fence();
-    if (base_unlikely(atomic_load_explicit(&shm->ranks[rank].asleep, memory_order_relaxed)))
-        shm_doorbell(shm, rank);
+    net_knock(&shm->net, &shm->ranks[rank].bell, rank);
 }
 
 /* net_shm_send.c */

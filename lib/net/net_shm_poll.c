@@ -142,16 +142,16 @@ static int shm_in_take(struct shm_net *shm, int source, int budget, int records)
     struct shm_in *in = &shm->in[source];
     int delivered = 0, few = 0;
     uint64_t length = 0;
+    struct net_message message = {.source = source};
     while (!in->closed && delivered < budget && records-- > 0) {
         uint64_t mark;
         uint32_t bytes;
         const struct net_ring_header *header = net_ring_peek_short(&in->reader, &mark, &bytes);
         if (base_likely(header != NULL && in->whole == NULL)) {
-            struct net_message message = {.type = (uint16_t)(mark >> 16),
-                                          .epoch = header->epoch,
-                                          .source = source,
-                                          .data = header + 1,
-                                          .length = header->total};
+            message.type = (uint16_t)(mark >> 16);
+            message.epoch = header->epoch;
+            message.data = header + 1;
+            message.length = header->total;
             net_deliver(&shm->net, &message);
             delivered++;
             few++;

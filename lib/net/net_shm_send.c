@@ -14,8 +14,8 @@ static int shm_out_open(struct shm_net *shm, struct shm_out *out, int peer)
     int status = base_segment_commit(shm->segment, offset, shm->ring_bytes);
     if (status != RAYMPI_OK)
         return status;
-    net_ring_writer_init(&out->writer, shm->segment->write + offset, shm->ring_bytes);
-    out->record_max = net_ring_record_max(out->writer.capacity);
+    net_ring_writer_init(&out->lane->writer, shm->segment->write + offset, shm->ring_bytes);
+    out->record_max = net_ring_record_max(out->lane->writer.capacity);
     _Atomic uint64_t *used = &shm->ranks[peer].used[shm->net.rank / 64];
     /* Release: the ring's memory exists before the receiver reads it. */
     atomic_fetch_or_explicit(used, UINT64_C(1) << (shm->net.rank % 64), memory_order_release);
@@ -36,13 +36,13 @@ static bool shm_parcel_write(struct shm_net *shm, struct shm_out *out, struct sh
             record.kind = NET_RING_NEXT;
         else
             record.kind = record.size == parcel->total ? NET_RING_MESSAGE : NET_RING_FIRST;
-        void *room = net_ring_reserve(&out->writer, record.size);
+        void *room = net_ring_reserve(&out->lane->writer, record.size);
         if (room == NULL)
             return false;
         net_cursor_copy(&parcel->cursor, room, record.size);
         if (record.kind == NET_RING_NEXT && base_defect(DEFECT_SPLIT_MESSAGE))
             memset(room, 0, record.size);
-        net_ring_publish(&out->writer, &record);
+        net_ring_publish(&out->lane->writer, &record);
         parcel->done += record.size;
     } while (parcel->done < parcel->total);
     return true;
@@ -140,7 +140,7 @@ static void shm_out_unopened(struct shm_net *shm, struct shm_out *out, int peer)
 /** Tries again to make the ring that parcels wait for. */
 static bool shm_out_reopen(struct shm_net *shm, struct shm_out *out, int peer)
 {
-    if (out->writer.ring != NULL)
+    if (out->lane->writer.ring != NULL)
         return true;
     if (out->unopened && base_now() < out->retry)
         return false;
@@ -159,9 +159,9 @@ int shm_reach(struct net *net, int peer)
     struct shm_out *out = &shm->out[peer];
     if (peer == net->rank || base_likely(atomic_load_explicit(&out->open, memory_order_relaxed)))
         return RAYMPI_OK;
-    base_spin_lock(&out->lock);
+    base_spin_lock(&out->lane->lock);
     bool opened = shm_out_reopen(shm, out, peer);
-    base_spin_unlock(&out->lock);
+    base_spin_unlock(&out->lane->lock);
     return opened ? RAYMPI_OK
                   : base_fail(RAYMPI_ERR_STORE_FULL,
                               "no memory in /dev/shm for messages to rank %d: free some", peer);
@@ -170,7 +170,7 @@ int shm_reach(struct net *net, int peer)
 /** After what decides about it has changed: nothing may overtake a parcel, or go to a rank that is gone. */
 static void shm_out_judge(struct shm_out *out)
 {
-    out->short_end = out->writer.ring == NULL || out->first != NULL || out->gone ? 0 : out->record_max + 1;
+    out->lane->short_end = out->lane->writer.ring == NULL || out->first != NULL || out->gone ? 0 : out->record_max + 1;
 }
 
 static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struct shm_parcel *parcel)
@@ -180,7 +180,7 @@ static int shm_out_put(struct shm_net *shm, struct shm_out *out, int peer, struc
                          peer);
     /* Without memory for the ring (/dev/shm is full just now) the message waits: many of them are replies
      * that somebody depends on. */
-    bool opened = base_likely(out->writer.ring != NULL) || shm_out_reopen(shm, out, peer);
+    bool opened = base_likely(out->lane->writer.ring != NULL) || shm_out_reopen(shm, out, peer);
     shm_out_judge(out);
     if (base_likely(opened) && out->first == NULL && shm_parcel_write(shm, out, parcel))
         return RAYMPI_OK;
@@ -213,20 +213,15 @@ static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_pi
 }
 
 /** A short message while nothing waits: straight into the ring. */
-static inline bool shm_out_short(struct shm_net *shm, struct shm_out *out, uint16_t type,
+static inline bool shm_out_short(struct net_lane *lane, uint16_t type, uint32_t epoch,
                                  const struct net_piece *piece, size_t length)
 {
-    return base_likely(length < out->short_end && piece->length == length) &&
-           net_ring_put_short(&out->writer, type, net_epoch(&shm->net), piece->data, (uint32_t)length);
-}
-
-/** Under the lock: a load and a store do. */
-static inline void shm_out_count(struct shm_out *out, size_t length)
-{
-    uint64_t messages = atomic_load_explicit(&out->messages, memory_order_relaxed);
-    uint64_t bytes = atomic_load_explicit(&out->bytes, memory_order_relaxed);
-    atomic_store_explicit(&out->messages, messages + 1, memory_order_relaxed);
-    atomic_store_explicit(&out->bytes, bytes + length, memory_order_relaxed);
+    if (base_unlikely(length >= lane->short_end || piece->length != length ||
+                      !net_ring_has_short(&lane->writer, (uint32_t)length)))
+        return false;
+    net_ring_copy(net_ring_payload(&lane->writer), piece->data, (uint32_t)length);
+    net_ring_end_short(&lane->writer, type, epoch, (uint32_t)length);
+    return true;
 }
 
 static __attribute__((noinline)) int shm_out_long(struct shm_net *shm, struct shm_out *out, int peer,
@@ -242,18 +237,19 @@ int shm_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
 {
     struct shm_net *shm = shm_of(net);
     struct shm_out *out = &shm->out[peer];
+    struct net_lane *lane = &net->front.lanes[peer];
     int status = RAYMPI_OK;
     if (base_unlikely(peer == net->rank)) {
         status = shm_send_self(shm, type, pieces, length, counter);
     } else {
-        base_spin_lock(&out->lock);
-        if (base_unlikely(!shm_out_short(shm, out, type, pieces, length)))
+        base_spin_lock(&lane->lock);
+        if (base_unlikely(!shm_out_short(lane, type, net_epoch(net), pieces, length)))
             status = shm_out_long(shm, out, peer, type, pieces, length);
         if (base_likely(status == RAYMPI_OK)) {
-            shm_out_count(out, length);
+            net_lane_count(lane, length);
             net_count_alone(counter);
         }
-        base_spin_unlock(&out->lock);
+        base_spin_unlock(&lane->lock);
     }
     shm_knock(shm, peer);
     /* The receiver may have made room, and said so, before the parcel was in the queue: while our poller was
@@ -267,7 +263,7 @@ uint64_t shm_sent(const struct net *net)
 {
     uint64_t sum = atomic_load_explicit(&shm_of(net)->self_messages, memory_order_relaxed);
     for (int peer = 0; peer < net->size; peer++)
-        sum += atomic_load_explicit(&shm_of(net)->out[peer].messages, memory_order_relaxed);
+        sum += atomic_load_explicit(&net->front.lanes[peer].messages, memory_order_relaxed);
     return sum;
 }
 
@@ -275,7 +271,7 @@ uint64_t shm_bytes_sent(const struct net *net)
 {
     uint64_t sum = 0;
     for (int peer = 0; peer < net->size; peer++)
-        sum += atomic_load_explicit(&shm_of(net)->out[peer].bytes, memory_order_relaxed);
+        sum += atomic_load_explicit(&net->front.lanes[peer].bytes, memory_order_relaxed);
     return sum;
 }
 
@@ -301,11 +297,11 @@ static bool shm_out_flush(struct shm_net *shm, struct shm_out *out, int peer)
 {
     if (base_unlikely(!shm_out_reopen(shm, out, peer)))
         return false;
-    uint64_t before = out->writer.put;
+    uint64_t before = out->lane->writer.put;
     while (out->first != NULL && shm_parcel_write(shm, out, out->first))
         shm_parcel_pop(shm, out);
     shm_out_judge(out);
-    return out->writer.put != before;
+    return out->lane->writer.put != before;
 }
 
 bool shm_flush(struct shm_net *shm)
@@ -317,9 +313,9 @@ bool shm_flush(struct shm_net *shm)
         struct shm_out *out = &shm->out[peer];
         if (atomic_load_explicit(&out->waiting, memory_order_relaxed) == 0)
             continue;
-        base_spin_lock(&out->lock);
+        base_spin_lock(&out->lane->lock);
         bool here = shm_out_flush(shm, out, peer);
-        base_spin_unlock(&out->lock);
+        base_spin_unlock(&out->lane->lock);
         if (here)
             shm_knock(shm, peer);
         moved = moved || here;
@@ -330,7 +326,7 @@ bool shm_flush(struct shm_net *shm)
 void shm_out_drop(struct shm_net *shm, int peer, bool gone)
 {
     struct shm_out *out = &shm->out[peer];
-    base_spin_lock(&out->lock);
+    base_spin_lock(&out->lane->lock);
     out->gone = out->gone || gone;
     while (out->first != NULL)
         shm_parcel_pop(shm, out);
@@ -338,5 +334,5 @@ void shm_out_drop(struct shm_net *shm, int peer, bool gone)
         atomic_fetch_sub(&shm->unopened, 1);
     out->unopened = false;
     shm_out_judge(out);
-    base_spin_unlock(&out->lock);
+    base_spin_unlock(&out->lane->lock);
 }

@@ -27,17 +27,28 @@ struct sched_deque {
 int sched_deque_init(struct sched_deque *deque);
 void sched_deque_fini(struct sched_deque *deque);
 
+/** Owner only: may it push without a look at how much thieves have taken? */
+static inline bool sched_deque_has_room(const struct sched_deque *deque)
+{
+    return atomic_load_explicit(&((struct sched_deque *)deque)->bottom, memory_order_relaxed) !=
+           deque->room_until;
+}
+/** Then. */
+static inline void sched_deque_put(struct sched_deque *deque, struct sched_item *item)
+{
+    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
+    atomic_store_explicit(&deque->slot[bottom & deque->mask], item, memory_order_relaxed);
+    /* Release: a thief that sees the new bottom sees the slot and what the item points to. */
+    atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_release);
+}
 /** For sched_deque_push(): there seems to be no room; false: out of memory for more. */
 bool sched_deque_grow(struct sched_deque *deque);
 /** Owner only. False when memory for a larger array is out: the item was not taken. */
 static inline bool sched_deque_push(struct sched_deque *deque, struct sched_item *item)
 {
-    int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
-    if (base_unlikely(bottom == deque->room_until) && !sched_deque_grow(deque))
+    if (base_unlikely(!sched_deque_has_room(deque)) && !sched_deque_grow(deque))
         return false;
-    atomic_store_explicit(&deque->slot[bottom & deque->mask], item, memory_order_relaxed);
-    /* Release: a thief that sees the new bottom sees the slot and what the item points to. */
-    atomic_store_explicit(&deque->bottom, bottom + 1, memory_order_release);
+    sched_deque_put(deque, item);
     return true;
 }
 void sched_deque_publish_half(struct sched_deque *deque);

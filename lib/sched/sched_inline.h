@@ -38,6 +38,14 @@ static inline void sched_push(struct sched *sched, struct sched_item *item)
         sched_push_from(sched, item);
 }
 
+/** The calling worker, if its sched_push() is sure to have room and has nobody to wake; else NULL. */
+static inline struct sched_front *sched_push_ready(const struct sched *sched)
+{
+    struct sched_front *self = sched_self_front;
+    bool ready = self && self->alone && self->sched == sched && sched_deque_has_room(&self->deque);
+    return base_likely(ready) ? self : NULL;
+}
+
 bool sched_others_wait(const struct sched_front *front);
 /** Takes `item` off the calling worker's deque if that has made it runnable last and enough stack is left to
  * run it here and now: who waits for it anyway need not leave the stack. `item` may point to memory that

@@ -195,6 +195,21 @@ static struct sched_item *pinned_next(struct worker *worker)
     return item;
 }
 
+/* The next of those that were taken out of the queue together, while nothing else is to be looked at; NULL:
+ * worker_next() knows. */
+static inline struct sched_item *mine_next(struct worker *worker)
+{
+    struct sched_front *front = &worker->front;
+    struct sched_item *item = front->mine;
+    if (!item || worker->ready_head || (front->tick + 1) % SCHED_POLL_EVERY == 0 ||
+        sched_deque_size(&front->deque) > 0 ||
+        base_unlikely(atomic_load_explicit(&worker->remote_ready, memory_order_relaxed) != NULL))
+        return NULL;
+    front->tick++;
+    front->mine = item->next;
+    return item;
+}
+
 static struct sched_item *shared_next(struct worker *worker)
 {
     struct sched_item *item = pinned_next(worker);
@@ -222,8 +237,9 @@ struct sched_item *worker_next(struct worker *worker)
     if (!may_take(worker))
         return NULL;
     unsigned tick = ++worker->front.tick;
+    /* Who has tasks of others to run takes no more than it runs: the rest waits in the rings. */
     if (tick % SCHED_POLL_EVERY == 0)
-        sched_poll(sched, worker->index, POLL_BUDGET);
+        sched_poll(sched, worker->index, queue_empty(&sched->pinned) ? POLL_BUDGET : SCHED_POLL_EVERY);
     struct sched_item *item = NULL;
     if (tick % SCHED_FAIR_TICKS == 0) {
         sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));
@@ -472,6 +488,12 @@ void worker_loop(void *arg)
         worker->finished = NULL;
     }
     for (;;) {
+        struct sched_item *item = mine_next(worker);
+        if (item) {
+            worker_run(worker, item);
+            sched_chained = true;
+            continue;
+        }
         struct sched_parker *ready = worker_ready(worker);
         if (ready) {
             sched_chained = false;
@@ -482,7 +504,7 @@ void worker_loop(void *arg)
             worker->finished = worker->current;
             worker_switch(worker, &worker->own);
         }
-        struct sched_item *item = worker_next(worker);
+        item = worker_next(worker);
         if (item)
             worker_run(worker, item);
         else

@@ -197,6 +197,7 @@ enum task_flags {
     TASK_SPREAD = 16,      /* goes to the next rank in turn */
     TASK_ARGS_POOLED = 32, /* its arguments are a record of the pool's */
     TASK_POOLED = 64,      /* so is its own record: it has no result here */
+    TASK_CALL = 128,       /* of a method */
 };
 
 /** What a task has besides its identity, which is that of its first result. */
@@ -207,21 +208,31 @@ struct task {
     };
     struct task_room *room;
     struct task_function *function;
-    struct arg *args; /* TASK_ARGS_INLINE of them are a record of the pool's */
-    int node;         /* must run there; -1: anywhere */
-    int owner;        /* rank that submitted it and owns the results */
-    _Atomic uint32_t unresolved;
-    uint16_t arg_count;
-    uint8_t returns;
-    uint8_t flags;
-    uint64_t actor; /* a method call: the actor's handle */
+    union {
+        struct {
+            int node;  /* must run there; -1: anywhere */
+            int owner; /* rank that submitted it and owns the results */
+        };
+        uint64_t where; /* both */
+    };
+    union {
+        struct {
+            _Atomic uint32_t unresolved;
+            uint16_t arg_count;
+            uint8_t returns;
+            uint8_t flags;
+        };
+        uint64_t shape; /* all four: see task_shape() */
+    };
+    struct arg *args; /* if arg_count > 0; TASK_ARGS_INLINE of them are a record of the pool's */
+    uint64_t actor;   /* a method call: the actor's handle; else 0 */
     union {
         uint64_t name_hash; /* foreign: see task_hash() */
         int runner;         /* sent: where to */
     };
     struct object *actor_object; /* submitter: a hold on it while the call is on its way */
     void *lane;
-    uint64_t *more; /* handles of the results but the first */
+    uint64_t *more; /* if returns > 1: handles of the results but the first */
 };
 
 /** One object as this rank knows it: as its owner (in a type-stable slot) or as a borrower (in a hash). While
@@ -445,7 +456,6 @@ struct task_actor_hooks {
     void *arg;
     bool (*enter)(void *arg, struct task *task,
                   struct context *context);            /* on the submitter, in program order */
-    bool (*clear)(struct context *context);            /* nothing of this caller waits */
     void (*leave)(void *arg, struct context *context); /* a context with lanes ends */
     void (*send)(void *arg, struct task *task);        /* on the submitter, arguments are there */
     void (*deliver)(void *arg, struct task *task);     /* on the host */

@@ -125,6 +125,24 @@ static inline void value_move(struct value *to, const struct value *from)
     value_bytes_copy(to->u.bytes, from->u.bytes, value_extent(from->length, from->nested));
 }
 
+/** What stood in a free slot becomes an object. */
+static inline void object_begin(struct object *object, uint64_t holds, const char *label)
+{
+    object->count.handle = object->free.handle;
+    atomic_store_explicit(&object->count.count, holds, memory_order_relaxed);
+    object->label = label;
+}
+/** object_new_bare() for a thread that has a free slot. */
+static inline struct object *object_take(struct task_thread *thread, uint64_t holds, const char *label)
+{
+    struct object *object = thread->free_objects, *next = object->free.next;
+    thread->free_objects = next;
+    thread->free_object_count--;
+    base_prefetch_write(next);
+    base_prefetch_line((uintptr_t)next + 128);
+    object_begin(object, holds, label);
+    return object;
+}
 /** When the thread has no free slot; NULL: out of memory (detail set). */
 struct object *object_slots_fetch(struct task_room *room);
 /** A new object owned here, with `holds` holds (those with a name count REFCOUNT_NAMED_HOLD) and nothing
@@ -132,18 +150,11 @@ struct object *object_slots_fetch(struct task_room *room);
 static inline struct object *object_new_bare(struct task_room *room, uint64_t holds, const char *label)
 {
     struct task_thread *thread = task_self;
-    struct object *object = base_likely(thread && thread->room == room) ? thread->free_objects : NULL;
-    if (base_likely(object != NULL)) {
-        thread->free_objects = object->free.next;
-        thread->free_object_count--;
-        base_prefetch_write(object->free.next);
-        base_prefetch_line((uintptr_t)object->free.next + 128);
-    } else if (!(object = object_slots_fetch(room))) {
-        return NULL;
-    }
-    object->count.handle = object->free.handle;
-    atomic_store_explicit(&object->count.count, holds, memory_order_relaxed);
-    object->label = label;
+    if (base_likely(thread && thread->room == room && thread->free_objects))
+        return object_take(thread, holds, label);
+    struct object *object = object_slots_fetch(room);
+    if (object)
+        object_begin(object, holds, label);
     return object;
 }
 /** The same, without a task, with no value yet and no identity: what was the list of free slots does not
@@ -309,6 +320,14 @@ static inline struct task_id context_id(struct context *context)
     return base_likely(context->id_known) ? context->id : context_id_make(context);
 }
 int context_hold_more(struct context *context);
+/** The same where there is room for it. */
+static inline void context_hold_put(struct context *context, struct object *object)
+{
+    uint32_t at = context->held_used;
+    atomic_store_explicit(&object->scope_index, at, memory_order_relaxed);
+    context->held[at] = object_handle(object);
+    context->held_used = at + 1;
+}
 /** The same for a hold that has its name already. */
 static inline int context_hold_named(struct context *context, struct object *object)
 {
@@ -317,8 +336,7 @@ static inline int context_hold_named(struct context *context, struct object *obj
         if (status != RAYMPI_OK)
             return status;
     }
-    atomic_store_explicit(&object->scope_index, context->held_used, memory_order_relaxed);
-    context->held[context->held_used++] = object_handle(object);
+    context_hold_put(context, object);
     return RAYMPI_OK;
 }
 /** Does this scope hold the object, as far as one look tells? */
@@ -375,27 +393,47 @@ static inline void task_actor_drop(struct task *task)
         task_actor_let_go(task);
 }
 void task_item_run(struct sched_item *item);
+/** Of one without arguments: one look tells. */
+static inline uint64_t task_shape(uint8_t returns, uint8_t flags)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (uint64_t)returns << 48 | (uint64_t)flags << 56;
+#else
+    return (uint64_t)returns << 8 | flags;
+#endif
+}
+static inline bool task_has_shape(const struct task *task, uint8_t returns, uint8_t flags)
+{
+    return __atomic_load_n(&task->shape, __ATOMIC_RELAXED) == task_shape(returns, flags);
+}
+static inline void task_set_shape(struct task *task, uint8_t returns, uint8_t flags)
+{
+    __atomic_store_n(&task->shape, task_shape(returns, flags), __ATOMIC_RELAXED);
+}
+/** Of task->where. */
+static inline uint64_t task_place(int node, int owner)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return (uint32_t)node | (uint64_t)(uint32_t)owner << 32;
+#else
+    return (uint64_t)(uint32_t)node << 32 | (uint32_t)owner;
+#endif
+}
 /** All but what it is called for. */
-static inline void task_init(struct task *task, struct task_room *room)
+static inline void task_init(struct task *task, struct task_room *room, uint8_t returns, uint8_t flags)
 {
     task->item.run = task_item_run;
     task->room = room;
-    task->args = NULL;
-    task->node = -1;
-    task->owner = room->config.rank;
-    atomic_store_explicit(&task->unresolved, 0, memory_order_relaxed);
-    task->arg_count = 0;
-    task->returns = 0;
-    task->flags = 0;
+    task->where = task_place(-1, room->config.rank);
+    task_set_shape(task, returns, flags);
     task->actor = 0;
-    task->more = NULL;
 }
 void task_free_more(struct task *task);
 /** Frees what a task has besides its record, and that too if it is the pool's; drops holds of the submitter
  * on arguments that the runner did not accept. */
 static inline void task_free(struct task *task)
 {
-    if (base_unlikely(task->args || task->actor || task->more || task->flags & TASK_POOLED))
+    if (base_unlikely(!task_has_shape(task, 1, 0)))
         task_free_more(task);
 }
 
@@ -451,9 +489,8 @@ static inline struct task *task_make(struct task_room *room, struct task_functio
     object->parent = context_id(context);
     object->child = context->children++;
     object_set_producer(object, task);
-    task_init(task, room);
+    task_init(task, room, 1, 0);
     task->function = function;
-    task->returns = 1;
     return task;
 }
 
@@ -468,11 +505,106 @@ static inline int task_submit_plain(struct task_thread *thread, struct task_func
     if (base_unlikely(!task))
         return RAYMPI_ERR_MEMORY;
     ref->handle = object_handle(task_object(task));
-    if (base_unlikely(count > 0 || room->config.size > 1 || !function->body))
-        return task_submit_args(task, args, count);
+    return task_submit_args(task, args, count);
+}
+
+/* ---- submitting in the short way: where all that it needs is at hand, and without a call of a function */
+
+/** Has the thread a record, and its scope a place for the ref, and is it not time to look at the backlog? */
+static inline bool task_is_easy(const struct task_thread *thread, const struct context *context)
+{
+    uint64_t mask = thread->room->backlog_mask;
+    uint64_t submitted = atomic_load_explicit(&((struct task_thread *)thread)->submitted, memory_order_relaxed);
+    return thread->free_objects != NULL && context->held_used != context->held_size && context->id_known &&
+           (submitted & mask) != mask;
+}
+/** Then: task_make(), and it counts as submitted; but where and how it is to run is not said yet. */
+static inline struct task *task_make_easy(struct task_thread *thread, struct context *context,
+                                          struct task_function *function)
+{
+    struct object *object = object_take(thread, REFCOUNT_NAMED_HOLD + 1, function->full_name);
+    context_hold_put(context, object);
+    object->parent = context->id;
+    object->child = context->children++;
+    struct task *task = &object->task;
+    object_set_producer(object, task);
+    task->room = thread->room;
+    task->function = function;
+    task->actor = 0;
     task_count(&thread->submitted);
-    sched_push(room->sched, &task->item);
-    return RAYMPI_OK;
+    return task;
+}
+
+/** A plain task without arguments in a job of one rank. The handle of its result; 0: nothing has happened. */
+static inline uint64_t task_submit_here(struct task_thread *thread, struct task_function *function)
+{
+    const struct task_room *room = thread->room;
+    struct context *context = thread->context;
+    struct sched_front *front = sched_push_ready(room->sched);
+    if (base_unlikely(!front || room->config.size > 1 || !function->body || !task_is_easy(thread, context)))
+        return 0;
+    struct task *task = task_make_easy(thread, context, function);
+    task->item.run = task_item_run;
+    task->where = task_place(-1, room->config.rank);
+    task_set_shape(task, 1, 0);
+    sched_deque_put(&front->deque, &task->item);
+    return object_handle(task_object(task));
+}
+
+/* What stands before the handles of further results and the arguments of a task on its way. With a record's
+ * header it fills a cache line, and is all of a task without either. */
+struct task_head {
+    uint64_t name_hash, actor;
+    struct task_id parent;
+    uint64_t handle; /* of the first result: its rank is the owner */
+    uint32_t index;
+    uint16_t attempt;
+    uint8_t how; /* HOW_VOID, HOW_PINNED, and the number of arguments in units of HOW_ARG */
+    uint8_t returns;
+};
+_Static_assert(sizeof(struct task_head) == 48, "no bytes without a meaning");
+#define HOW_VOID   1
+#define HOW_PINNED 2 /* must run where it goes */
+#define HOW_ARG    4
+_Static_assert(TASK_ARGS_MAX *HOW_ARG <= UINT8_MAX, "there is room for the number of arguments");
+
+#define TASK_CREDITS                                                                                         \
+    16384 /* tasks of ours that another rank may have at once, where it is asked for by name */
+
+/** One without arguments that goes to `node`, another rank, as soon as it is submitted: a task with a plan
+ * that says so, or a call (`actor` is its handle, `object` a hold on that). */
+static inline uint64_t task_submit_away(struct task_thread *thread, struct task_function *function, int node,
+                                        uint64_t actor, struct object *object)
+{
+    struct task_room *room = thread->room;
+    struct context *context = thread->context;
+    if (base_unlikely(!task_is_easy(thread, context) || task_inflight(room, node) >= TASK_CREDITS))
+        return 0;
+    struct task_head *head = net_put_begin(room->net, node, sizeof *head);
+    if (base_unlikely(!head))
+        return 0;
+    struct task *task = task_make_easy(thread, context, function);
+    struct object *record = task_object(task);
+    uint64_t handle = object_handle(record);
+    head->name_hash = function->hash;
+    head->actor = actor;
+    head->parent = record->parent;
+    head->handle = handle;
+    head->index = record->child;
+    head->attempt = 0;
+    head->how = actor ? 0 : HOW_PINNED;
+    head->returns = 1;
+    task->where = task_place(actor ? -1 : node, room->config.rank);
+    task_set_shape(task, 1, actor ? TASK_SENT | TASK_CALL : TASK_SENT);
+    task->runner = node;
+    if (actor) {
+        task->actor = actor;
+        task->actor_object = object;
+        task->lane = NULL;
+    }
+    trace_count(thread->trace, TRACE_COUNT_SENT, 1);
+    net_put_end(room->net, node, TASK_MESSAGE_TASK, sizeof *head, &room->flights[node].sent);
+    return handle;
 }
 
 #endif

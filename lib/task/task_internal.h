@@ -134,7 +134,6 @@ bool waiter_is_remote(const struct waiter *waiter);
 void task_on_task(void *arg, const struct net_message *message);
 void task_on_done(void *arg, const struct net_message *message);
 void task_on_done_small(void *arg, const struct net_message *message);
-void task_send_own(struct task_room *room, struct task *task, int rank);
 void task_send_done(struct raympi_ctx *run);
 void task_send_failed(struct task *task, const struct value *error);
 
@@ -169,8 +168,6 @@ void task_on_no_work(void *arg, const struct net_message *message);
 void task_idle(void *arg);
 /** Slows a submitter down that asks rank `there` by name for more than that can keep up with. */
 void task_credit_look(struct task_room *room, int there);
-#define TASK_CREDITS                                                                                         \
-    16384 /* tasks of ours that another rank may have at once, where it is asked for by name */
 static inline void task_credit_wait(struct task_room *room, int there)
 {
     if (there != room->config.rank &&

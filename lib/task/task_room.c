@@ -188,9 +188,10 @@ static void object_forget(struct object *object)
     struct task *task = &object->task;
     for (int i = 0; i < task->arg_count; i++)
         arg_forget(&task->args[i]);
-    if (!(task->flags & TASK_ARGS_POOLED))
+    if (task->arg_count > 0 && !(task->flags & TASK_ARGS_POOLED))
         free(task->args);
-    free(task->more);
+    if (task->returns > 1)
+        free(task->more);
 }
 
 /* The scheduler has stopped: nobody else is here any more. */

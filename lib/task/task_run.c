@@ -265,19 +265,13 @@ static void run_failed(struct raympi_ctx *run, int status)
     end_with_error(run->task, &error);
 }
 
-/* Has the task one result, and nothing else to let go? */
-static inline bool is_simple(const struct task *task)
-{
-    return task->returns == 1 && task->flags == 0 && task->args == NULL && task->actor == 0;
-}
-
 static inline void run_end(struct raympi_ctx *run, struct task *task, int status)
 {
     const struct result *first = &run->results_inline[0];
     uint64_t number = value_head(VALUE_INLINE, first->value.type);
     if (base_unlikely(status != RAYMPI_OK)) {
         run_failed(run, status);
-    } else if (base_likely(is_simple(task) && !first->alias &&
+    } else if (base_likely(task_has_shape(task, 1, 0) && !first->alias &&
                            __atomic_load_n(&first->value.head, __ATOMIC_RELAXED) == number)) {
         struct task_room *room = task->room;
         struct object *object = task_object(task);

@@ -13,9 +13,8 @@ struct task *task_new(struct task_room *room)
         base_fail(RAYMPI_ERR_MEMORY, "no memory for another task");
         return NULL;
     }
-    task_init(&record->task, room);
+    task_init(&record->task, room, 0, TASK_POOLED);
     record->task.function = NULL;
-    record->task.flags = TASK_POOLED;
     return &record->task;
 }
 
@@ -73,10 +72,11 @@ static void args_free(struct task *task)
 void task_free_more(struct task *task)
 {
     struct task_thread *thread = task_self;
-    if (task->args)
+    if (task->arg_count > 0)
         args_free(task);
     task_actor_drop(task);
-    free(task->more);
+    if (task->returns > 1)
+        free(task->more);
     if (task->flags & TASK_POOLED)
         base_pool_give(&task->room->tasks, thread ? &thread->tasks : NULL, task_object(task));
 }
@@ -303,8 +303,11 @@ static int make_more(struct task *task, struct context *context, int count)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for %d results", count);
     for (int i = 1; i < count; i++) {
         struct object *object = task_return_new(task->room, task->function, context);
-        if (base_unlikely(!object))
+        if (base_unlikely(!object)) {
+            if (i == 1)
+                free(task->more);
             return RAYMPI_ERR_MEMORY;
+        }
         object->parent = first->parent;
         object->child = first->child;
         object->result = (uint16_t)i;
@@ -319,6 +322,7 @@ static int make_more(struct task *task, struct context *context, int count)
 /* Takes a hold over. */
 static void task_set_actor(struct task *task, uint64_t actor, struct object *object)
 {
+    task->flags |= TASK_CALL;
     task->actor = actor;
     task->actor_object = object;
     task->lane = NULL;
@@ -438,10 +442,7 @@ bool task_submit_there(struct task_thread *thread, struct task_function *functio
     }
     task_count(&thread->submitted);
     *status = RAYMPI_OK;
-    if (base_likely(plan->node != room->config.rank && !base_defect(DEFECT_WRONG_PLACE)))
-        task_send_own(room, task, plan->node);
-    else
-        task_dispatch(task);
+    task_dispatch(task);
     return true;
 }
 
@@ -452,6 +453,13 @@ int task_submit_call(struct task_thread *thread, struct task_function *function,
     uint64_t actor = object_handle(object);
     object_retain(object); /* the call's: others may let go of the actor while we wait */
     int host = refcount_owner(actor);
+    /* Acquire: calls that waited for arguments, and wait no more, were sent before. */
+    bool clear = !__atomic_load_n(&thread->context->lanes, __ATOMIC_ACQUIRE);
+    if (base_likely(count == 0 && host != room->config.rank && clear)) {
+        ref->handle = task_submit_away(thread, function, host, actor, object);
+        if (base_likely(ref->handle != 0))
+            return RAYMPI_OK;
+    }
     task_credit_wait(room, host);
     task_backlog_check(room, thread);
     struct task *task = task_make(room, function, thread->context);
@@ -465,9 +473,6 @@ int task_submit_call(struct task_thread *thread, struct task_function *function,
     if (base_unlikely(status != RAYMPI_OK))
         return submit_failed(task, status, true);
     task_count(&thread->submitted);
-    if (base_likely(count == 0 && host != room->config.rank && room->actor.clear(thread->context)))
-        task_send_own(room, task, host);
-    else
-        task_enter(room, task, thread->context);
+    task_enter(room, task, thread->context);
     return RAYMPI_OK;
 }

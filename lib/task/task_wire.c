@@ -79,23 +79,6 @@ static bool read_arg(struct task_room *room, struct reader *reader, struct task 
     return read_value(room, reader, &arg->value);
 }
 
-/* What stands before the handles of further results and the arguments. With a record's header it fills a
- * cache line, and is all of a task without either. */
-struct task_head {
-    uint64_t name_hash, actor;
-    struct task_id parent;
-    uint64_t handle; /* of the first result: its rank is the owner */
-    uint32_t index;
-    uint16_t attempt;
-    uint8_t how; /* HOW_VOID, HOW_PINNED, and the number of arguments in units of HOW_ARG */
-    uint8_t returns;
-};
-_Static_assert(sizeof(struct task_head) == 48, "no bytes without a meaning");
-#define HOW_VOID   1
-#define HOW_PINNED 2 /* must run where it goes */
-#define HOW_ARG    4
-_Static_assert(TASK_ARGS_MAX *HOW_ARG <= UINT8_MAX, "there is room for the number of arguments");
-
 static inline struct task_head head_of(const struct task *task)
 {
     const struct object *record = task_object(task);
@@ -153,7 +136,8 @@ static inline bool head_take(struct task_room *room, const struct task_head *hea
     task->actor = head->actor;
     task->actor_object = NULL;
     task->lane = NULL;
-    task->flags = TASK_POOLED | TASK_FOREIGN | (head->how & HOW_VOID ? TASK_VOID : 0);
+    task->flags = TASK_POOLED | TASK_FOREIGN | (head->how & HOW_VOID ? TASK_VOID : 0) |
+                  (head->actor ? TASK_CALL : 0);
     if (base_unlikely((unsigned)owner >= (unsigned)room->config.size || !head->returns ||
                       head->returns > TASK_RETURNS_MAX))
         return false;
@@ -240,34 +224,17 @@ void task_send(struct task_room *room, struct task *task, int rank)
         task_free(task);
 }
 
-/* The same for one of this rank's that is small. */
-void task_send_own(struct task_room *room, struct task *task, int rank)
-{
-    if (base_unlikely(!is_reached(room, rank))) {
-        task_fail(task, RAYMPI_ERR_STORE_FULL, base_detail());
-        return;
-    }
-    task->flags = TASK_SENT;
-    task->runner = rank;
-    task_count_sent(room);
-    int status = send_small(room, task, rank, &room->flights[rank].sent);
-    if (base_unlikely(status != RAYMPI_OK))
-        send_failed(task, status);
-}
-
 /* False: it is malformed. */
-static inline bool task_arrives(struct task_room *room, const struct net_message *message, struct task *task)
+static bool task_arrives(struct task_room *room, const struct net_message *message, struct task *task)
 {
-    const struct task_head *head = message->data;
-    if (base_likely(message->length == sizeof *head && head->how < HOW_ARG && head->returns == 1))
-        return head_take(room, head, task);
     struct reader reader = {message->data, (const char *)message->data + message->length, false};
     return read_task(room, &reader, task);
 }
 
-void task_on_task(void *arg, const struct net_message *message)
+/* One of any kind. */
+static __attribute__((noinline)) struct task *task_receive(struct task_room *room,
+                                                           const struct net_message *message)
 {
-    struct task_room *room = arg;
     struct task *task;
     int tries = 0;
     while (!(task = task_new(room)))
@@ -275,8 +242,44 @@ void task_on_task(void *arg, const struct net_message *message)
     if (base_unlikely(!task_arrives(room, message, task))) {
         base_log(BASE_LOG_ERROR, "task", "a task from rank %d could not be read: malformed", message->source);
         task_free(task);
-        return;
+        return NULL;
     }
+    return task;
+}
+
+/* The commonest, one result and no arguments, while the thread has a record at hand; NULL: it is none. */
+static inline struct task *task_receive_short(struct task_room *room, const struct net_message *message)
+{
+    const struct task_head *head = message->data;
+    struct task_thread *thread = task_self;
+    if (base_unlikely(message->length != sizeof *head || head->returns != 1 || head->how & ~HOW_PINNED ||
+                      (unsigned)refcount_owner(head->handle) >= (unsigned)room->config.size || !thread ||
+                      !thread->tasks.free))
+        return NULL;
+    struct object *record = base_pool_take(&room->tasks, &thread->tasks);
+    struct task *task = &record->task;
+    record->count.handle = head->handle;
+    record->parent = head->parent;
+    record->child = head->index;
+    record->attempt = head->attempt;
+    task->item.run = task_item_run;
+    task->room = room;
+    task->where =
+        task_place(head->how & HOW_PINNED ? room->config.rank : -1, refcount_owner(head->handle));
+    task_set_shape(task, 1, TASK_POOLED | TASK_FOREIGN | (head->actor ? TASK_CALL : 0));
+    task->name_hash = head->name_hash;
+    task->actor = head->actor;
+    task->actor_object = NULL;
+    task->lane = NULL;
+    return task;
+}
+
+void task_on_task(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct task *task = task_receive_short(room, message);
+    if (base_unlikely(!task) && !(task = task_receive(room, message)))
+        return;
     if (task->actor) {
         room->actor.deliver(room->actor.arg, task);
         return;
@@ -344,6 +347,22 @@ struct done_small {
     char bytes[VALUE_INLINE_MAX];
 };
 
+/* A number, while nothing is in its way. */
+static inline bool put_number_done(const struct task *task, const struct value *value)
+{
+    const uint32_t size = offsetof(struct done_small, bytes) + 8;
+    struct net *net = task->room->net;
+    struct done_small *done = net_put_begin(net, task->owner, size);
+    if (base_unlikely(!done))
+        return false;
+    done->handle = task_result(task, 0);
+    done->length = 8;
+    done->type = value->type;
+    value_bytes_copy(done->bytes, value->u.bytes, 8);
+    net_put_end(net, task->owner, TASK_MESSAGE_DONE_SMALL, size, NULL);
+    return true;
+}
+
 static inline bool send_small_done(struct task *task, const struct result *result)
 {
     const struct value *value = &result->value;
@@ -352,6 +371,8 @@ static inline bool send_small_done(struct task *task, const struct result *resul
     if (base_unlikely(!is_small(task) || task->flags & TASK_VOID ||
                       value_is != value_head(VALUE_INLINE, type)))
         return false;
+    if (base_likely(value->length == 8) && put_number_done(task, value))
+        return true;
     struct done_small done;
     done.handle = task_result(task, 0);
     done.length = (uint32_t)value->length;

@@ -64,10 +64,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         /* Other kinds are what fuzz_ring is for: they close the ring for good. */
         if (record.kind < NET_RING_MESSAGE || record.kind > NET_RING_NEXT)
             record.kind = NET_RING_NEXT;
-        void *room = net_ring_reserve(&out->writer, record.size);
+        void *room = net_ring_reserve(&out->lane->writer, record.size);
         FUZZ_CHECK(room);
         memcpy(room, data, record.size);
-        net_ring_publish(&out->writer, &record);
+        net_ring_publish(&out->lane->writer, &record);
         data += record.size;
         size -= record.size;
         while (net_poll(nets[0], 64) > 0)

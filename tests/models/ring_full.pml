@@ -76,7 +76,7 @@ byte put, taken_seen, writer;
 
 byte received;
 
-/* shm_knock() */
+/* net_knock() */
 inline knock(cpu, sleeper)
 {
     if

@@ -555,7 +555,7 @@ static void test_malformed(void)
     net_handle(receiver, 1, raw_receive, &raw);
     CU_ASSERT_EQUAL(send_bytes(sender, 1, 1, "hello", 5), RAYMPI_OK);
     CU_ASSERT_EQUAL(net_poll(receiver, 100), 1);
-    struct net_ring_writer *writer = &shm_of(sender)->out[1].writer;
+    struct net_ring_writer *writer = &shm_of(sender)->out[1].lane->writer;
 
     raw_put(writer, NET_RING_MESSAGE, 2, 8, 8); /* nobody handles it */
     net_poll(receiver, 100);
