@@ -267,7 +267,7 @@ static void result_refused(raympi_ctx *ctx, int i)
 
 static inline struct result *result_at(raympi_ctx *ctx, int i)
 {
-    if (base_likely(ctx && i >= 0 && i < ctx->task->returns && !(ctx->task->flags & TASK_VOID) &&
+    if (base_likely(ctx && (unsigned)i < ctx->task->returns && !(ctx->task->flags & TASK_VOID) &&
                     !ctx->results[i].set))
         return &ctx->results[i];
     result_refused(ctx, i);
@@ -354,15 +354,14 @@ static __attribute__((noinline)) int enter_once(void)
 /* Writes to the context only, which is the caller's: not a call in which others could come in. */
 static inline int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
 {
-    int status = base_likely(task_self != NULL) ? RAYMPI_OK : enter_once();
+    int status = base_likely(ctx != NULL) ? RAYMPI_OK : enter_once();
     if (base_unlikely(status != RAYMPI_OK))
         return status;
     struct result *result = result_at(ctx, i);
     if (base_unlikely(!result))
         return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
     value_begin(&result->value, VALUE_INLINE, type, 8);
-    memcpy(result->value.u.bytes, data, 8);
-    result->data = result->value.u.bytes;
+    value_bytes_copy(result->value.u.bytes, data, 8);
     result->set = true;
     return RAYMPI_OK;
 }

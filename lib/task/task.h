@@ -394,12 +394,37 @@ int kept_add(struct kept_set *set, struct object *object);
 bool kept_remove(struct kept_set *set, struct object *object);
 void kept_drop_all(struct task_room *room, struct kept_set *set);
 
+#define TASK_RETURNS_INLINE 2 /* results of a running task in its context */
+
+struct result {
+    bool set;
+    uint64_t alias; /* raympi_return_ref */
+    void *data;     /* of `value`, where that may nest refs */
+    struct value value;
+};
+
+/** A running task. */
+struct raympi_ctx {
+    struct context context;
+    struct task *task;
+    void *self;
+    void *actor;
+    struct kept_set *kept;
+    struct result results_inline[TASK_RETURNS_INLINE];
+    struct result *results;
+    int failed; /* a call inside the body has failed in a way that fails the task */
+    char message[512];
+    bool exit_actor;
+};
+
 /** A thread that may call raympi: a worker's, or one of the user's. */
 struct task_thread {
     struct task_room *room;
     struct worker *worker;
     struct context *context; /* what runs now */
     struct context root;
+    struct raympi_ctx *free_run; /* own_run, as it begins, while no task uses it */
+    struct raympi_ctx own_run;   /* of the first task; those that run while that waits have one on the stack */
     struct object *free_objects; /* slots */
     struct object *free_batch;   /* OBJECT_SLOTS_BATCH more, or NULL */
     uint32_t free_object_count;  /* in the former */
@@ -438,7 +463,6 @@ struct arg {
 };
 
 #define TASK_ARGS_INLINE    4
-#define TASK_RETURNS_INLINE 2 /* results of a running task in its context */
 #define TASK_RETURNS_MAX    64
 #define TASK_ARGS_MAX       16
 
@@ -601,28 +625,6 @@ uint64_t task_outstanding(struct task_room *room);
 int task_finalize(struct task_room *room);
 /** Leaks and unseen errors, printed. Returns UNSEEN when there were errors nobody looked at. */
 int task_report(struct task_room *room);
-
-/* ---- the running task: what raympi_ctx points to */
-
-struct result {
-    bool set;
-    uint64_t alias; /* raympi_return_ref */
-    void *data;     /* of `value`, if that has a kind */
-    struct value value;
-};
-
-struct raympi_ctx {
-    struct context context;
-    struct task *task;
-    void *self;
-    void *actor;
-    struct kept_set *kept;
-    struct result results_inline[TASK_RETURNS_INLINE];
-    struct result *results;
-    int failed; /* a call inside the body has failed in a way that fails the task */
-    char message[512];
-    bool exit_actor;
-};
 
 #include "task/task_inline.h"
 

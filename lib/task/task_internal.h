@@ -136,8 +136,33 @@ void task_on_done(void *arg, const struct net_message *message);
 void task_on_done_small(void *arg, const struct net_message *message);
 void task_send_done(struct raympi_ctx *run);
 void task_send_failed(struct task *task, const struct value *error);
+/** The commonest end: one small result, and no ref taken over. */
+struct done_small {
+    uint64_t handle;
+    uint32_t length;
+    uint32_t type;
+    char bytes[VALUE_INLINE_MAX];
+};
+
+/** That of a task with a number as its result, while nothing is in its way. */
+static inline bool task_put_number_done(const struct task *task, const struct value *value)
+{
+    const uint32_t size = offsetof(struct done_small, bytes) + 8;
+    struct net *net = task->room->net;
+    struct done_small *done = net_put_begin(net, task->owner, size);
+    if (base_unlikely(!done))
+        return false;
+    done->handle = task_result(task, 0);
+    done->length = 8;
+    done->type = value->type;
+    value_bytes_copy(done->bytes, value->u.bytes, 8);
+    net_put_end(net, task->owner, TASK_MESSAGE_DONE_SMALL, size, NULL);
+    return true;
+}
 
 /* task_run.c */
+/** As it begins, but for name and task. */
+void run_clear(struct raympi_ctx *run, struct task_room *room);
 void task_dispatch(struct task *task);
 /** A task of this rank's has ended. */
 static inline void task_count_ended(struct task_room *room)

@@ -37,6 +37,8 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
     thread->root.id = task_id_root(main ? 0 : 1, (uint64_t)room->config.rank, main ? 0 : number);
     thread->root.id_known = true;
     thread->context = &thread->root;
+    run_clear(&thread->own_run, room);
+    thread->free_run = &thread->own_run;
     task_self = thread;
     return thread;
 }

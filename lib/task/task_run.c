@@ -181,27 +181,66 @@ static inline void result_init(struct result *result)
     value_init(&result->value);
 }
 
-static inline bool run_init(struct raympi_ctx *run, struct task *task, void *self, void *actor,
-                            struct kept_set *kept)
+void run_clear(struct raympi_ctx *run, struct task_room *room)
 {
-    context_init(&run->context, task->room, task->function ? task->function->full_name : "?");
+    context_init(&run->context, room, NULL);
     run->context.run = run;
-    run->task = task;
-    run->self = self;
-    run->actor = actor;
-    run->kept = kept;
+    run->self = NULL;
+    run->actor = NULL;
+    run->kept = NULL;
     run->failed = RAYMPI_OK;
     run->message[0] = 0;
     run->exit_actor = false;
     run->results = run->results_inline;
     result_init(&run->results_inline[0]);
-    if (base_likely(task->returns <= 1))
-        return true;
+}
+
+/* For more than one. False: out of memory. */
+static __attribute__((noinline)) bool results_make(struct raympi_ctx *run, const struct task *task)
+{
     if (task->returns > TASK_RETURNS_INLINE)
         run->results = malloc(task->returns * sizeof *run->results);
     for (int i = 0; run->results && i < task->returns; i++)
         result_init(&run->results[i]);
     return run->results != NULL;
+}
+
+/* The thread's own context for the first task, `local` for those that run while that waits. */
+static inline struct raympi_ctx *run_begin(struct task_thread *thread, struct task *task,
+                                           struct raympi_ctx *local)
+{
+    struct raympi_ctx *run = thread->free_run;
+    if (base_unlikely(!run)) {
+        run = local;
+        run_clear(run, thread->room);
+    }
+    thread->free_run = NULL;
+    run->context.name = task->function->full_name;
+    run->task = task;
+    run->message[0] = 0;
+    return run;
+}
+
+/* `clean`: it is as it began, but for a number as its result and what it has submitted. */
+static inline void run_over(struct task_thread *thread, struct raympi_ctx *run, bool clean)
+{
+    struct context *context = &run->context;
+    /* The lanes are others' to change. */
+    if (base_unlikely(!clean || context->held_used || context->view_used || context->grown ||
+                      __atomic_load_n(&context->lanes, __ATOMIC_RELAXED) != NULL)) {
+        context_fini(context);
+        if (run->results != run->results_inline)
+            free(run->results);
+        if (run == &thread->own_run)
+            run_clear(run, thread->room);
+    } else {
+        context->children = 0;
+        context->id_known = false;
+        run->results_inline[0].set = false;
+        value_init(&run->results_inline[0].value);
+    }
+    if (base_likely(run == &thread->own_run))
+        thread->free_run = run;
 }
 
 static void results_discard(struct raympi_ctx *run)
@@ -223,10 +262,8 @@ static void results_discard(struct raympi_ctx *run)
 }
 
 /* The first result that the body has forgotten, -1: none. A method may return nothing: an empty result. */
-static inline int result_missing(const struct raympi_ctx *run, const struct task *task)
+static int result_missing(const struct raympi_ctx *run, const struct task *task)
 {
-    if (base_likely(task->returns == 1 && run->results_inline[0].set))
-        return -1;
     if (task->flags & TASK_VOID || task->actor)
         return -1;
     for (int i = 0; i < task->returns; i++)
@@ -235,10 +272,9 @@ static inline int result_missing(const struct raympi_ctx *run, const struct task
     return -1;
 }
 
-/* What the task has to answer for: its own code, a call in its body that failed, or a result it forgot. */
-static inline int run_status(struct raympi_ctx *run, const struct task *task, int code)
+static __attribute__((noinline)) int run_status_any(struct raympi_ctx *run, const struct task *task, int code)
 {
-    if (base_unlikely(code != RAYMPI_OK || run->failed != RAYMPI_OK))
+    if (code != RAYMPI_OK || run->failed != RAYMPI_OK)
         return code != RAYMPI_OK ? code : run->failed;
     int missing = result_missing(run, task);
     if (base_likely(missing < 0))
@@ -247,6 +283,14 @@ static inline int run_status(struct raympi_ctx *run, const struct task *task, in
              "it returned without setting result %d (raympi_return*), or it wants .num_returns = RAYMPI_NONE",
              missing);
     return RAYMPI_ERR_NO_RESULT;
+}
+
+/* What the task has to answer for: its own code, a call in its body that failed, or a result it forgot. */
+static inline int run_status(struct raympi_ctx *run, const struct task *task, int code)
+{
+    if (base_likely((code | run->failed) == RAYMPI_OK && task->returns == 1 && run->results_inline[0].set))
+        return RAYMPI_OK;
+    return run_status_any(run, task, code);
 }
 
 static void outcome_fill(struct task_outcome *outcome, const struct raympi_ctx *run, int status)
@@ -265,21 +309,38 @@ static void run_failed(struct raympi_ctx *run, int status)
     end_with_error(run->task, &error);
 }
 
-static inline void run_end(struct raympi_ctx *run, struct task *task, int status)
+/* The commonest end: of one without arguments, with a number as its result, here or on its way to another
+ * rank. False: it is none. */
+static inline bool run_end_short(struct task_thread *thread, struct raympi_ctx *run, struct task *task)
 {
     const struct result *first = &run->results_inline[0];
-    uint64_t number = value_head(VALUE_INLINE, first->value.type);
-    if (base_unlikely(status != RAYMPI_OK)) {
-        run_failed(run, status);
-    } else if (base_likely(task_has_shape(task, 1, 0) && !first->alias &&
-                           __atomic_load_n(&first->value.head, __ATOMIC_RELAXED) == number)) {
-        struct task_room *room = task->room;
+    const struct value *value = &first->value;
+    struct task_room *room = task->room;
+    uint64_t head = __atomic_load_n(&value->head, __ATOMIC_RELAXED);
+    if (base_unlikely(head != value_head(VALUE_INLINE, value->type) || first->alias || value->length != 8))
+        return false;
+    if (task_has_shape(task, 1, 0)) {
         struct object *object = task_object(task);
         object_set_producer(object, NULL);
-        value_begin(&object->value, VALUE_INLINE, first->value.type, first->value.length);
-        value_bytes_copy(object->value.u.bytes, first->value.u.bytes, first->value.length);
+        __atomic_store_n(&object->value.head, head, __ATOMIC_RELAXED);
+        object->value.length = 8;
+        value_bytes_copy(object->value.u.bytes, value->u.bytes, 8);
         object_complete_drop(room, object);
-        task_count_ended(room);
+        task_count(&thread->ended);
+        return true;
+    }
+    if (base_unlikely((!task_has_shape(task, 1, TASK_POOLED | TASK_FOREIGN) &&
+                       !task_has_shape(task, 1, TASK_POOLED | TASK_FOREIGN | TASK_CALL)) ||
+                      task->actor_object || !task_put_number_done(task, value)))
+        return false;
+    base_pool_give(&room->tasks, &thread->tasks, task_object(task));
+    return true;
+}
+
+static __attribute__((noinline)) void run_end(struct raympi_ctx *run, struct task *task, int status)
+{
+    if (base_unlikely(status != RAYMPI_OK)) {
+        run_failed(run, status);
     } else if (task->flags & TASK_FOREIGN) {
         task_send_done(run);
         task_free(task);
@@ -291,7 +352,9 @@ static inline void run_end(struct raympi_ctx *run, struct task *task, int status
 void task_succeed(struct task *task)
 {
     struct raympi_ctx run;
-    if (!run_init(&run, task, NULL, NULL, NULL)) {
+    run_clear(&run, task->room);
+    run.task = task;
+    if (task->returns > 1 && !results_make(&run, task)) {
         task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
         return;
     }
@@ -360,47 +423,75 @@ static inline uint64_t end_ticks(struct task_thread *thread, struct trace_thread
     return end;
 }
 
+/* The body, as the timeline and others of the job see it. */
+static inline int run_body(struct task_thread *thread, struct raympi_ctx *run, struct task *task)
+{
+    struct trace_thread *trace = thread->trace;
+    const struct task_function *function = task->function;
+    uint64_t hash = function->full_hash, index = task_object(task)->child;
+    show_running(thread, hash);
+    bool exact = clock_due(thread, hash);
+    uint64_t begin = exact ? begin_ticks(thread, trace) : thread->last_end, events = trace_events(trace);
+    uint32_t looks = thread->looks;
+    trace_event_at(trace, TRACE_TASK_BEGIN, hash, index, begin);
+    thread->in_call = 0; /* the body is the user's */
+    int code = function->body(run);
+    thread->in_call = 1;
+    uint64_t end = end_ticks(thread, trace, hash, exact, begin, looks);
+    if (exact || end != begin || !trace_task_whole(trace, events, begin))
+        trace_event_at(trace, TRACE_TASK_END, hash, index, end);
+    show_running(thread, 0);
+    return code;
+}
+
+static __attribute__((noinline)) void refuse(struct task *task, struct task_outcome *outcome, int status)
+{
+    if (outcome) {
+        outcome->status = status;
+        outcome->exit_actor = false;
+    }
+    task_fail(task, status,
+              status == RAYMPI_ERR_UNKNOWN ? "it is not registered on this rank" : "no memory for its results");
+}
+
 /* Inlined twice: for tasks, where most of the arguments are known, and for methods. */
 static inline __attribute__((always_inline)) void run(struct task *task, void *self, void *actor,
                                                       struct kept_set *kept, struct task_outcome *outcome)
 {
     struct task_thread *thread = task_self;
-    struct trace_thread *trace = thread->trace;
     struct context *outer = thread->context;
+    struct raympi_ctx local;
     if (outcome)
         *outcome->text = 0;
     if (base_unlikely(!task->function || !task->function->body)) {
-        if (outcome)
-            outcome->status = RAYMPI_ERR_UNKNOWN, outcome->exit_actor = false;
-        task_fail(task, RAYMPI_ERR_UNKNOWN, "it is not registered on this rank");
+        refuse(task, outcome, RAYMPI_ERR_UNKNOWN);
         return;
     }
-    struct raympi_ctx ctx;
-    if (base_unlikely(!run_init(&ctx, task, self, actor, kept))) {
-        if (outcome)
-            outcome->status = RAYMPI_ERR_MEMORY, outcome->exit_actor = false;
-        task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
+    struct raympi_ctx *ctx = run_begin(thread, task, &local);
+    if (base_unlikely(task->returns > 1) && !results_make(ctx, task)) {
+        run_over(thread, ctx, false);
+        refuse(task, outcome, RAYMPI_ERR_MEMORY);
         return;
     }
-    uint64_t hash = task->function->full_hash, index = task_object(task)->child;
-    thread->context = &ctx.context;
-    show_running(thread, hash);
-    bool exact = clock_due(thread, hash);
-    uint64_t begin = exact ? begin_ticks(thread, trace) : thread->last_end;
-    uint32_t looks = thread->looks;
-    trace_event_at(trace, TRACE_TASK_BEGIN, hash, index, begin);
-    thread->in_call = 0; /* the body is the user's */
-    int code = task->function->body(&ctx);
-    thread->in_call = 1;
-    trace_event_at(trace, TRACE_TASK_END, hash, index, end_ticks(thread, trace, hash, exact, begin, looks));
-    show_running(thread, 0);
-    int status = run_status(&ctx, task, code);
+    if (outcome) {
+        ctx->self = self;
+        ctx->actor = actor;
+        ctx->kept = kept;
+    }
+    thread->context = &ctx->context;
+    int code = run_body(thread, ctx, task);
+    int status = run_status(ctx, task, code);
     if (outcome)
-        outcome_fill(outcome, &ctx, status);
-    run_end(&ctx, task, status);
-    context_fini(&ctx.context);
-    if (base_unlikely(ctx.results != ctx.results_inline))
-        free(ctx.results);
+        outcome_fill(outcome, ctx, status);
+    bool clean = base_likely(status == RAYMPI_OK) && run_end_short(thread, ctx, task);
+    if (base_unlikely(!clean))
+        run_end(ctx, task, status);
+    if (outcome) {
+        ctx->self = ctx->actor = NULL;
+        ctx->kept = NULL;
+        ctx->exit_actor = false;
+    }
+    run_over(thread, ctx, clean);
     thread->context = outer;
 }
 

@@ -339,30 +339,6 @@ static void write_alias(struct task_room *room, struct writer *writer, uint64_t 
     write_bytes(writer, &id, sizeof id);
 }
 
-/* The commonest end: one small result, and no ref taken over. */
-struct done_small {
-    uint64_t handle;
-    uint32_t length;
-    uint32_t type;
-    char bytes[VALUE_INLINE_MAX];
-};
-
-/* A number, while nothing is in its way. */
-static inline bool put_number_done(const struct task *task, const struct value *value)
-{
-    const uint32_t size = offsetof(struct done_small, bytes) + 8;
-    struct net *net = task->room->net;
-    struct done_small *done = net_put_begin(net, task->owner, size);
-    if (base_unlikely(!done))
-        return false;
-    done->handle = task_result(task, 0);
-    done->length = 8;
-    done->type = value->type;
-    value_bytes_copy(done->bytes, value->u.bytes, 8);
-    net_put_end(net, task->owner, TASK_MESSAGE_DONE_SMALL, size, NULL);
-    return true;
-}
-
 static inline bool send_small_done(struct task *task, const struct result *result)
 {
     const struct value *value = &result->value;
@@ -371,8 +347,6 @@ static inline bool send_small_done(struct task *task, const struct result *resul
     if (base_unlikely(!is_small(task) || task->flags & TASK_VOID ||
                       value_is != value_head(VALUE_INLINE, type)))
         return false;
-    if (base_likely(value->length == 8) && put_number_done(task, value))
-        return true;
     struct done_small done;
     done.handle = task_result(task, 0);
     done.length = (uint32_t)value->length;
@@ -572,9 +546,8 @@ static void told_in_vain(uint64_t handle, int source)
              (unsigned long long)handle);
 }
 
-void task_on_done_small(void *arg, const struct net_message *message)
+static __attribute__((noinline)) void done_small(struct task_room *room, const struct net_message *message)
 {
-    struct task_room *room = arg;
     const struct done_small *done = message->data;
     size_t head = offsetof(struct done_small, bytes);
     if (base_unlikely(message->length < head || message->length > sizeof *done ||
@@ -591,13 +564,40 @@ void task_on_done_small(void *arg, const struct net_message *message)
     flight_ended(room, task->runner);
     task_free(task);
     value_begin(&object->value, VALUE_INLINE, (uint8_t)done->type, done->length);
-    if (base_likely(done->length == 8))
-        memcpy(object->value.u.bytes, done->bytes, 8);
-    else
-        memcpy(object->value.u.bytes, done->bytes, done->length);
+    memcpy(object->value.u.bytes, done->bytes, done->length);
     object_set_producer(object, NULL);
     object_complete_drop(room, object);
     task_count_ended(room);
+}
+
+/* A number, as the result of a task or call that had no arguments. False: it is something else. */
+static inline bool done_number(struct task_room *room, const struct net_message *message)
+{
+    const struct done_small *done = message->data;
+    if (base_unlikely(message->length != offsetof(struct done_small, bytes) + 8 || done->length != 8 ||
+                      done->type > UINT8_MAX || !object_owned(room, done->handle)))
+        return false;
+    struct object *object = object_by_slot(room, done->handle);
+    struct task *task = object ? object_producer(object) : NULL;
+    if (base_unlikely(!task))
+        return false;
+    if (task_has_shape(task, 1, TASK_SENT | TASK_CALL))
+        task_actor_let_go(task);
+    else if (base_unlikely(!task_has_shape(task, 1, TASK_SENT)))
+        return false;
+    flight_ended(room, task->runner);
+    value_begin(&object->value, VALUE_INLINE, (uint8_t)done->type, 8);
+    value_bytes_copy(object->value.u.bytes, done->bytes, 8);
+    object_set_producer(object, NULL);
+    object_complete_drop(room, object);
+    task_count_ended(room);
+    return true;
+}
+
+void task_on_done_small(void *arg, const struct net_message *message)
+{
+    if (base_unlikely(!done_number(arg, message)))
+        done_small(arg, message);
 }
 
 void task_on_done(void *arg, const struct net_message *message)

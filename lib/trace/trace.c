@@ -14,6 +14,7 @@ static const char *const kind_texts[TRACE_KINDS] = {
     [TRACE_TASK_END] = "task end",
     [TRACE_TASK_BLOCK] = "task block",
     [TRACE_TASK_RESUME] = "task resume",
+    [TRACE_TASK] = "task",
     [TRACE_SLEEP_BEGIN] = "sleep begin",
     [TRACE_SLEEP_END] = "sleep end",
     [TRACE_SUBMIT] = "submit",

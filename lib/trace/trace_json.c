@@ -212,6 +212,10 @@ static void json_event(struct json_thread *thread, const struct trace_event_word
     case TRACE_TASK_END:
         json_shut(thread, false, when, event);
         return;
+    case TRACE_TASK:
+        json_open(thread, false, when, event);
+        json_shut(thread, false, when, event);
+        return;
     case TRACE_SLEEP_BEGIN:
         json_open(thread, true, when, event);
         return;
