@@ -68,8 +68,7 @@ static __attribute__((noinline)) raympi_ref submit_known(const raympi_definition
     return ref;
 }
 
-/* The two short ways, for tasks without arguments; each a function of its own, so that it saves no more
- * registers than it needs. */
+/* The short ways; each a function of its own, so that it saves no more registers than it needs. */
 static __attribute__((noinline)) raympi_ref submit_here(const raympi_definition *definition,
                                                         struct task_function *function)
 {
@@ -81,17 +80,16 @@ static __attribute__((noinline)) raympi_ref submit_here(const raympi_definition 
     return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, NULL, 0);
 }
 
-static __attribute__((noinline)) raympi_ref submit_away(const raympi_definition *definition,
-                                                        struct task_function *function)
+static __attribute__((noinline)) raympi_ref submit_there(const raympi_definition *definition,
+                                                         struct task_function *function)
 {
     struct task_thread *thread = task_self;
-    const struct task_plan *plan = &function->plan;
+    int node = function->plan.node;
     if (base_unlikely(!api_enter_short(thread)))
         return submit_known(definition, NULL, 0);
     uint64_t handle = 0;
-    if (base_likely(__atomic_load_n(&plan->checked, __ATOMIC_RELAXED) &&
-                    plan->node != thread->room->config.rank && !base_defect(DEFECT_WRONG_PLACE)))
-        handle = task_submit_away(thread, function, plan->node, 0, NULL);
+    if (base_likely(node != thread->room->config.rank && !base_defect(DEFECT_WRONG_PLACE)))
+        handle = task_submit_away(thread, function, node, 0, NULL);
     api_leave(thread);
     return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, NULL, 0);
 }
@@ -102,12 +100,15 @@ raympi_ref raympi_submit(const raympi_definition *definition, const char *name, 
     struct task_function *known = definition ? definition->internal[0] : NULL;
     if (base_unlikely(!known || (const void *)known == (const void *)definition || options))
         return submit_any(definition, name, options, args, count);
-    if (base_likely(known->plan.plain))
-        return base_likely(count == 0) ? submit_here(definition, known)
-                                       : submit_known(definition, args, count);
-    if (base_likely(known->plan.there))
-        return base_likely(count == 0) ? submit_away(definition, known)
-                                       : submit_known(definition, args, count);
+    enum task_way way = task_way_of(known);
+    if (base_likely(count == 0)) {
+        if (way == TASK_WAY_HERE)
+            return submit_here(definition, known);
+        if (way == TASK_WAY_THERE)
+            return submit_there(definition, known);
+    }
+    if (base_likely(known->plan.plain || known->plan.there))
+        return submit_known(definition, args, count);
     return submit_any(definition, name, options, args, count);
 }
 

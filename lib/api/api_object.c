@@ -365,15 +365,9 @@ static __attribute__((noinline)) int get_copy_any(raympi_ref ref, void *data, si
     return status;
 }
 
-/* The commonest case: a small value of this rank's that the caller's scope holds. False: it is none. */
-static inline bool copy_small(struct task_thread *thread, raympi_ref ref, void *data, size_t len)
+/* Of a small value; false: it is none, or has another length. */
+static inline bool copy_small(const struct object *object, void *data, size_t len)
 {
-    struct task_room *room = thread->room;
-    struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
-    if (base_unlikely(!object || !data || !context_holds(thread->context, object)))
-        return false;
-    if (!object_ready(object) && !task_run_wanted(room, object) && !task_spin(room, object))
-        return false;
     if (base_unlikely(object->value.kind != VALUE_INLINE || object->value.length != len))
         return false;
     if (base_likely(len == 8))
@@ -383,12 +377,28 @@ static inline bool copy_small(struct task_thread *thread, raympi_ref ref, void *
     return true;
 }
 
+/* Inside a call; leaves it. */
+static __attribute__((noinline)) int get_copy_waiting(struct task_thread *thread, struct object *object,
+                                                      raympi_ref ref, void *data, size_t len)
+{
+    bool ready = task_run_wanted(object) || task_spin(thread->room, object);
+    bool copied = ready && copy_small(object, data, len);
+    api_leave(thread);
+    return copied ? RAYMPI_OK : get_copy_any(ref, data, len);
+}
+
 int raympi_get_copy(raympi_ref ref, void *data, size_t len)
 {
     struct task_thread *thread = task_self;
-    if (base_unlikely(!api_enter_short(thread)))
+    if (base_unlikely(!data || !api_enter_short(thread)))
         return get_copy_any(ref, data, len);
-    bool copied = copy_small(thread, ref, data, len);
+    /* The commonest case: a small value of this rank's that the caller's scope holds. */
+    struct task_room *room = thread->room;
+    struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
+    bool held = object && context_holds(thread->context, object);
+    if (base_likely(held) && !object_ready(object))
+        return get_copy_waiting(thread, object, ref, data, len);
+    bool copied = base_likely(held) && copy_small(object, data, len);
     api_leave(thread);
     return base_likely(copied) ? RAYMPI_OK : get_copy_any(ref, data, len);
 }
@@ -556,11 +566,12 @@ static inline __attribute__((always_inline)) bool release_simple(struct task_thr
 {
     struct task_room *room = thread->room;
     struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
+    /* With one hold, which has a name, there are no other ranks that hold it. */
     if (base_unlikely(!object || !refcount_is_only(&object->count, OBJECT_READY | REFCOUNT_NAMED_HOLD) ||
-                      !object_is_plain(object) || base_defect(DEFECT_EARLY_FREE) ||
+                      object->special || object->value.kind > VALUE_INLINE || base_defect(DEFECT_EARLY_FREE) ||
                       !context_unhold_short(thread->context, object)))
         return false;
-    object_slot_free_by(thread, room, object);
+    object_slot_free_by(thread, object);
     return true;
 }
 

@@ -117,6 +117,11 @@ int sched_workers(const struct sched *sched)
     return sched->worker_count;
 }
 
+struct sched_front *sched_worker_front(struct worker *worker)
+{
+    return worker ? &worker->front : NULL;
+}
+
 int sched_worker_index(const struct worker *worker)
 {
     return worker->index;

@@ -63,15 +63,13 @@ static inline void sched_deque_publish(struct sched_deque *deque)
 
 /** For sched_deque_pop(): the owner has nothing of its own any more. */
 struct sched_item *sched_deque_pop_public(struct sched_deque *deque);
-/* Owner only, which has looked: the newest is in slot `bottom`. */
-static inline struct sched_item *sched_deque_claim(struct sched_deque *deque, int64_t bottom)
+/* Owner only, which has looked: the newest is in slot `bottom`, and is the owner's if it is not public. */
+static inline bool sched_deque_claim(struct sched_deque *deque, int64_t bottom)
 {
     atomic_store_explicit(&deque->bottom, bottom, memory_order_relaxed);
     /* The claim before the look at split; a thief that moves split looks at bottom after a heavy fence. */
     base_fence_light();
-    if (base_unlikely(bottom < atomic_load_explicit(&deque->split, memory_order_relaxed)))
-        return sched_deque_pop_public(deque);
-    return atomic_load_explicit(&deque->slot[bottom & deque->mask], memory_order_relaxed);
+    return base_likely(bottom >= atomic_load_explicit(&deque->split, memory_order_relaxed));
 }
 /** Owner only; NULL when empty. */
 static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
@@ -86,17 +84,18 @@ static inline struct sched_item *sched_deque_pop(struct sched_deque *deque)
         &deque->slot[(bottom - SCHED_DEQUE_AHEAD) & deque->mask], memory_order_relaxed);
     base_prefetch_write((const void *)((uintptr_t)soon - 64));
     base_prefetch_line((uintptr_t)soon + 64);
-    return sched_deque_claim(deque, bottom);
+    return sched_deque_claim(deque, bottom)
+               ? atomic_load_explicit(&deque->slot[bottom & deque->mask], memory_order_relaxed)
+               : sched_deque_pop_public(deque);
 }
 /** Owner only: takes `item` if that is the one that sched_deque_pop() would take, and no thief is faster. */
 static inline bool sched_deque_pop_newest(struct sched_deque *deque, const struct sched_item *item)
 {
     int64_t bottom = atomic_load_explicit(&deque->bottom, memory_order_relaxed);
     /* What stands in an empty deque's slot was taken before, and may be runnable elsewhere by now. */
-    return bottom > 0 &&
-           atomic_load_explicit(&deque->slot[(bottom - 1) & deque->mask], memory_order_relaxed) == item &&
+    return atomic_load_explicit(&deque->slot[(bottom - 1) & deque->mask], memory_order_relaxed) == item &&
            bottom != atomic_load_explicit(&deque->top, memory_order_relaxed) &&
-           sched_deque_claim(deque, bottom - 1) != NULL;
+           (sched_deque_claim(deque, bottom - 1) || sched_deque_pop_public(deque) != NULL);
 }
 
 enum sched_thief {

@@ -38,24 +38,22 @@ static inline void sched_push(struct sched *sched, struct sched_item *item)
         sched_push_from(sched, item);
 }
 
-/** The calling worker, if its sched_push() is sure to have room and has nobody to wake; else NULL. */
-static inline struct sched_front *sched_push_ready(const struct sched *sched)
+/** Is the calling worker's sched_push() sure to have room, and has it nobody to wake? Then sched_deque_put()
+ * does. */
+static inline bool sched_push_ready(const struct sched_front *self)
 {
-    struct sched_front *self = sched_self_front;
-    bool ready = self && self->alone && self->sched == sched && sched_deque_has_room(&self->deque);
-    return base_likely(ready) ? self : NULL;
+    return self && self->alone && sched_deque_has_room(&self->deque);
 }
 
 bool sched_others_wait(const struct sched_front *front);
-/** Takes `item` off the calling worker's deque if that has made it runnable last and enough stack is left to
+/** Takes `item` off the deque of `self`, the calling worker (NULL: it is none), if that has made it runnable last and enough stack is left to
  * run it here and now: who waits for it anyway need not leave the stack. `item` may point to memory that
  * holds something else by now. After true the caller runs it, and then calls sched_newest_ran(before); or it
  * gives it back by sched_newest_return(). */
-static inline bool sched_newest_take(struct sched *sched, const struct sched_item *item, bool *before)
+static inline bool sched_newest_take(struct sched_front *self, const struct sched_item *item, bool *before)
 {
-    struct sched_front *self = sched_self_front;
     /* Not where the caller has switched to a stack of his own. */
-    if (!self || self->sched != sched ||
+    if (!self ||
         base_unlikely((uintptr_t)__builtin_frame_address(0) - self->nest_low >= self->nest_span) ||
         base_unlikely(self->tick % SCHED_FAIR_TICKS == 0 && sched_others_wait(self)) ||
         !sched_deque_pop_newest(&self->deque, item))
@@ -79,20 +77,19 @@ static inline void sched_main_leaves(struct sched_front *front)
     if (base_unlikely(front->mine != NULL))
         sched_mine_return(front);
 }
-static inline void sched_newest_ran(struct sched *sched, bool before)
+static inline void sched_newest_ran(struct sched_front *self, bool before)
 {
-    struct sched_front *self = sched_self_front;
     if (!before)
         sched_main_leaves(self);
     if (base_unlikely(++self->tick % SCHED_POLL_EVERY == 0))
-        sched_poll_now(sched);
+        sched_poll_now(self->sched);
 }
 
-static inline void sched_newest_return(struct sched *sched, struct sched_item *item, bool before)
+static inline void sched_newest_return(struct sched_front *self, struct sched_item *item, bool before)
 {
     if (!before)
-        sched_main_leaves(sched_self_front);
-    sched_push(sched, item);
+        sched_main_leaves(self);
+    sched_push(self->sched, item);
 }
 
 #endif

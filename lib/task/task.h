@@ -57,15 +57,22 @@ int task_tell(struct task_room *room, int rank, enum task_message_type type, con
 
 /* ---- registered functions */
 
+/** A task without arguments whose plan has been looked at, and needs no second look. */
+enum task_way {
+    TASK_WAY_LONG = 0, /* it has not, or it does */
+    TASK_WAY_HERE,     /* it is plain, the job has one rank, and that has it */
+    TASK_WAY_THERE,    /* it runs on `node`, which can be */
+};
+
 /** What the options of a call come to. */
 struct task_plan {
     int status;      /* of the definition's options: not OK: they are looked at again for the error's text */
     int num_returns; /* 1 to TASK_RETURNS_MAX */
     int node;        /* must run there, if on_node; else -1 */
     bool on_node;
-    bool plain;   /* a task with one result that may run anywhere */
-    bool there;   /* one with one result that runs on `node` */
-    bool checked; /* then: that has been looked at, and can be; atomic */
+    bool plain; /* a task with one result that may run anywhere */
+    bool there; /* one with one result that runs on `node` */
+    uint8_t way; /* enum task_way; atomic */
     bool spread;  /* round robin over the ranks that have it */
     bool is_void; /* num_returns = NONE: the one ref tells the end only */
 };
@@ -241,20 +248,20 @@ struct task {
 struct object {
     _Alignas(BASE_CACHE_LINE) struct refcount count; /* first: handle, holds, names, holders */
     _Atomic uintptr_t waiters;
-    int status;                   /* once ready: OK or the error's code */
+    uint32_t borrowed;            /* `parent` is the object's own identity, as it was told */
     _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
     uint32_t child;               /* logical identity: parent and index */
     uint16_t result;
     uint16_t attempt;
     union {
         struct {
+            int status;          /* once ready: OK or the error's code */
             uint8_t seen;        /* somebody has looked at the error; atomic */
             uint8_t wanted;      /* borrower: the owner was asked; atomic */
             uint8_t unsealed;    /* raympi_create without raympi_seal yet */
             uint8_t nested_held; /* the owner holds the nested refs */
-            uint8_t borrowed;    /* `parent` is the object's own identity, as it was told */
         };
-        uint64_t flags; /* all of them: 0 for most */
+        uint64_t special; /* all of these: 0 for most */
     };
     union {
         const char *label;         /* task name, "put": static or the function's */
@@ -354,7 +361,13 @@ struct context {
         struct {
             uint32_t held_used;
             uint32_t view_used, view_cursor; /* cursor: where the search for a free place goes on */
-            uint32_t leaning;                /* views that are marked so */
+            union {
+                struct {
+                    uint32_t leaning; /* views that are marked so */
+                    uint32_t indexed; /* there is a held_index */
+                };
+                uint64_t odd; /* either: to let go of a hold takes more than a look at the hint */
+            };
             uint32_t children;
             uint32_t frame_used, frame_size;
             uint32_t held_floor; /* where the innermost scope began in held */
@@ -364,12 +377,12 @@ struct context {
             struct held_index *held_index; /* made when a hint was wrong and there are many */
             void *lanes;                   /* the actor room's: calls that wait for arguments */
         };
-        char none[64]; /* all of them: at the beginning there is nothing */
+        char none[72]; /* all of them: at the beginning there is nothing */
     };
     uint64_t held_first[8];
     uintptr_t view_first[VIEWS_INLINE];
 };
-_Static_assert(offsetof(struct context, lanes) + sizeof(void *) == offsetof(struct context, none) + 64,
+_Static_assert(offsetof(struct context, lanes) + sizeof(void *) == offsetof(struct context, none) + 72,
                "none covers what begins as nothing");
 /** Puts one hold into the scope. MEMORY: the hold is still the caller's. */
 int context_hold(struct context *context, struct object *object);
@@ -413,6 +426,8 @@ struct raympi_ctx {
     struct result results_inline[TASK_RETURNS_INLINE];
     struct result *results;
     int failed; /* a call inside the body has failed in a way that fails the task */
+    bool begun; /* the timeline knows of it; if not: */
+    uint64_t begin;
     char message[512];
     bool exit_actor;
 };
@@ -421,7 +436,8 @@ struct raympi_ctx {
 struct task_thread {
     struct task_room *room;
     struct worker *worker;
-    struct context *context; /* what runs now */
+    struct sched_front *front; /* the worker's; NULL: it is a thread of the user's */
+    struct context *context;   /* what runs now */
     struct context root;
     struct raympi_ctx *free_run; /* own_run, as it begins, while no task uses it */
     struct raympi_ctx own_run;   /* of the first task; those that run while that waits have one on the stack */
@@ -605,7 +621,7 @@ void task_resumed(struct task_thread *thread, struct context *context);
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what);
 /** Runs the task that makes the object here and now, if the caller's worker would take it next anyway. True
  * when the object is ready after that. */
-bool task_run_wanted(struct task_room *room, struct object *object);
+bool task_run_wanted(struct object *object);
 /** Looks for messages for a short time, and only while there is nothing else to do here. True when the object
  * is ready after that. */
 bool task_spin(struct task_room *room, struct object *object);

@@ -30,6 +30,7 @@ static void index_free(struct context *context)
     free(context->held_index->slots);
     free(context->held_index);
     context->held_index = NULL;
+    context->indexed = 0;
 }
 
 static struct held_slot *slot_of(struct held_index *index, uint64_t handle)
@@ -49,6 +50,7 @@ static bool index_make(struct context *context)
     if (!index)
         return false;
     context->held_index = index;
+    context->indexed = 1;
     context->grown = true;
     index->mask = size - 1;
     index->size = context->held_size;

@@ -173,40 +173,44 @@ static inline struct object *object_new(struct task_room *room, uint64_t holds, 
 
 /** When the thread has many free slots (NULL), or takes no part in the room. */
 void object_slots_surplus(struct task_room *room, struct object *object);
-/** The slot of an object that is over and has no holders, waiters, status or flags any more: what a new
- * object begins with need not be written then. */
-static inline void object_slot_free_by(struct task_thread *thread, struct task_room *room,
-                                       struct object *object)
+/** Makes it a free slot; false: the slot has had all the handles that there are for it. */
+static inline bool object_slot_clear(struct object *object)
 {
-    uint64_t handle = object->count.handle;
+    uint64_t handle = object->count.handle, next = handle + OBJECT_GENERATION;
     object->count.handle = 0;
     object->result = 0;
     object->attempt = 0;
-    if (base_unlikely((handle & OBJECT_GENERATIONS) == OBJECT_GENERATIONS))
-        return; /* the slot has had all the handles that there are for it */
-    object->free.handle = handle + OBJECT_GENERATION;
-    if (base_unlikely(!thread || thread->room != room)) {
-        object_slots_surplus(room, object);
+    object->free.handle = next;
+    return base_likely((next & OBJECT_GENERATIONS) != 0);
+}
+/** The same for a thread of the room. */
+static inline void object_slot_free_by(struct task_thread *thread, struct object *object)
+{
+    if (!object_slot_clear(object))
         return;
-    }
     /* Only one more than a batch makes room: who takes and gives in turn never comes there. */
     if (base_unlikely(thread->free_object_count == OBJECT_SLOTS_BATCH))
-        object_slots_surplus(room, NULL);
+        object_slots_surplus(thread->room, NULL);
     object->free.next = thread->free_objects;
     thread->free_objects = object;
     thread->free_object_count++;
 }
+/** The slot of an object that is over and has no holders, waiters, status or flags any more: what a new
+ * object begins with need not be written then. */
 static inline void object_slot_free(struct task_room *room, struct object *object)
 {
-    object_slot_free_by(task_self, room, object);
+    struct task_thread *thread = task_self;
+    if (base_likely(thread && thread->room == room))
+        object_slot_free_by(thread, object);
+    else if (object_slot_clear(object))
+        object_slots_surplus(room, object);
 }
 
 void object_destroy_more(struct task_room *room, struct object *object);
 /** Is it nothing but a record, as most are? */
 static inline bool object_is_plain(const struct object *object)
 {
-    return object->value.kind <= VALUE_INLINE && object->flags == 0 && object->status == RAYMPI_OK &&
-           !object->count.holders;
+    return object->value.kind <= VALUE_INLINE && object->special == 0 && !object->count.holders;
 }
 /** The last hold is gone of an object owned here. */
 static inline void object_destroy_owned(struct task_room *room, struct object *object)
@@ -349,14 +353,14 @@ static inline bool context_holds(const struct context *context, const struct obj
 static inline bool context_unhold_short(struct context *context, struct object *object)
 {
     uint32_t at = atomic_load_explicit(&object->scope_index, memory_order_relaxed);
-    uint32_t used = context->held_used;
-    if (base_unlikely(at >= used || at < context->held_floor || context->held[at] != object_handle(object) ||
-                      context->leaning || context->held_index))
+    uint32_t used = context->held_used, floor = context->held_floor;
+    if (base_unlikely(at - floor >= used - floor || context->held[at] != object_handle(object) ||
+                      context->odd))
         return false;
     context->held[at] = 0;
     if (at + 1 < used)
         return true;
-    while (at > context->held_floor && context->held[at - 1] == 0) /* released before */
+    while (at > floor && context->held[at - 1] == 0) /* released before */
         at--;
     context->held_used = at;
     return true;
@@ -495,6 +499,15 @@ static inline struct task *task_make(struct task_room *room, struct task_functio
 }
 
 int task_submit_args(struct task *task, const raympi_value *args, size_t count);
+static inline void task_way_set(struct task_function *function, enum task_way way)
+{
+    __atomic_store_n(&function->plan.way, (uint8_t)way, __ATOMIC_RELAXED);
+}
+static inline enum task_way task_way_of(const struct task_function *function)
+{
+    return (enum task_way)__atomic_load_n(&function->plan.way, __ATOMIC_RELAXED);
+}
+
 /** task_submit() for a task without options whose definition's plan is plain. */
 static inline int task_submit_plain(struct task_thread *thread, struct task_function *function,
                                     const raympi_value *args, size_t count, raympi_ref *ref)
@@ -505,6 +518,8 @@ static inline int task_submit_plain(struct task_thread *thread, struct task_func
     if (base_unlikely(!task))
         return RAYMPI_ERR_MEMORY;
     ref->handle = object_handle(task_object(task));
+    if (room->config.size == 1 && function->body)
+        task_way_set(function, TASK_WAY_HERE);
     return task_submit_args(task, args, count);
 }
 
@@ -538,14 +553,13 @@ static inline struct task *task_make_easy(struct task_thread *thread, struct con
 /** A plain task without arguments in a job of one rank. The handle of its result; 0: nothing has happened. */
 static inline uint64_t task_submit_here(struct task_thread *thread, struct task_function *function)
 {
-    const struct task_room *room = thread->room;
     struct context *context = thread->context;
-    struct sched_front *front = sched_push_ready(room->sched);
-    if (base_unlikely(!front || room->config.size > 1 || !function->body || !task_is_easy(thread, context)))
+    struct sched_front *front = thread->front;
+    if (base_unlikely(!sched_push_ready(front) || !task_is_easy(thread, context)))
         return 0;
     struct task *task = task_make_easy(thread, context, function);
     task->item.run = task_item_run;
-    task->where = task_place(-1, room->config.rank);
+    task->where = task_place(-1, 0);
     task_set_shape(task, 1, 0);
     sched_deque_put(&front->deque, &task->item);
     return object_handle(task_object(task));

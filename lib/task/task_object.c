@@ -180,8 +180,7 @@ static void unsealed_end(struct task_room *room, struct object *object)
 
 static void slot_clear_free(struct task_room *room, struct object *object)
 {
-    object->status = RAYMPI_OK;
-    object->flags = 0;
+    object->special = 0;
     object_slot_free(room, object);
 }
 

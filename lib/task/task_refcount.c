@@ -80,7 +80,12 @@ static void holder_remove(struct refcount *record, int32_t rank)
 {
     uint32_t position = holder_position(record, rank);
 
-    record->holder_count--;
+    if (--record->holder_count == 0) { /* without holders there is no memory for them */
+        free(record->holders);
+        record->holders = NULL;
+        record->holder_capacity = 0;
+        return;
+    }
     memmove(&record->holders[position], &record->holders[position + 1],
             (record->holder_count - position) * sizeof *record->holders);
 }

@@ -18,6 +18,7 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
     memset(thread, 0, sizeof *thread);
     thread->room = room;
     thread->worker = worker;
+    thread->front = sched_worker_front(worker);
     thread->ticks = room->sched ? sched_ticks(room->sched) : NULL;
     int index = worker ? sched_worker_index(worker) : 0;
     thread->shown = index < 4 ? &net_board(room->net, room->config.rank)->task[index] : NULL;

@@ -272,7 +272,8 @@ static int result_missing(const struct raympi_ctx *run, const struct task *task)
     return -1;
 }
 
-static __attribute__((noinline)) int run_status_any(struct raympi_ctx *run, const struct task *task, int code)
+/* What the task has to answer for: its own code, a call in its body that failed, or a result it forgot. */
+static int run_status(struct raympi_ctx *run, const struct task *task, int code)
 {
     if (code != RAYMPI_OK || run->failed != RAYMPI_OK)
         return code != RAYMPI_OK ? code : run->failed;
@@ -283,14 +284,6 @@ static __attribute__((noinline)) int run_status_any(struct raympi_ctx *run, cons
              "it returned without setting result %d (raympi_return*), or it wants .num_returns = RAYMPI_NONE",
              missing);
     return RAYMPI_ERR_NO_RESULT;
-}
-
-/* What the task has to answer for: its own code, a call in its body that failed, or a result it forgot. */
-static inline int run_status(struct raympi_ctx *run, const struct task *task, int code)
-{
-    if (base_likely((code | run->failed) == RAYMPI_OK && task->returns == 1 && run->results_inline[0].set))
-        return RAYMPI_OK;
-    return run_status_any(run, task, code);
 }
 
 static void outcome_fill(struct task_outcome *outcome, const struct raympi_ctx *run, int status)
@@ -309,17 +302,20 @@ static void run_failed(struct raympi_ctx *run, int status)
     end_with_error(run->task, &error);
 }
 
-/* The commonest end: of one without arguments, with a number as its result, here or on its way to another
+/* The commonest end: of one without arguments that has a number as its result, here or on its way to another
  * rank. False: it is none. */
-static inline bool run_end_short(struct task_thread *thread, struct raympi_ctx *run, struct task *task)
+static inline __attribute__((always_inline)) bool run_end_short(struct task_thread *thread,
+                                                                struct raympi_ctx *run, struct task *task,
+                                                                int code)
 {
-    const struct result *first = &run->results_inline[0];
-    const struct value *value = &first->value;
-    struct task_room *room = task->room;
+    /* A result that is a ref is no number. */
+    const struct value *value = &run->results_inline[0].value;
     uint64_t head = __atomic_load_n(&value->head, __ATOMIC_RELAXED);
-    if (base_unlikely(head != value_head(VALUE_INLINE, value->type) || first->alias || value->length != 8))
+    if (base_unlikely((code | run->failed) != RAYMPI_OK || head != value_head(VALUE_INLINE, value->type) ||
+                      value->length != 8))
         return false;
     if (task_has_shape(task, 1, 0)) {
+        struct task_room *room = task->room;
         struct object *object = task_object(task);
         object_set_producer(object, NULL);
         __atomic_store_n(&object->value.head, head, __ATOMIC_RELAXED);
@@ -333,12 +329,15 @@ static inline bool run_end_short(struct task_thread *thread, struct raympi_ctx *
                        !task_has_shape(task, 1, TASK_POOLED | TASK_FOREIGN | TASK_CALL)) ||
                       task->actor_object || !task_put_number_done(task, value)))
         return false;
-    base_pool_give(&room->tasks, &thread->tasks, task_object(task));
+    base_pool_give(&task->room->tasks, &thread->tasks, task_object(task));
     return true;
 }
 
-static __attribute__((noinline)) void run_end(struct raympi_ctx *run, struct task *task, int status)
+static __attribute__((noinline)) void run_end(struct raympi_ctx *run, struct task *task, int status,
+                                              struct task_outcome *outcome)
 {
+    if (outcome)
+        outcome_fill(outcome, run, status);
     if (base_unlikely(status != RAYMPI_OK)) {
         run_failed(run, status);
     } else if (task->flags & TASK_FOREIGN) {
@@ -358,7 +357,7 @@ void task_succeed(struct task *task)
         task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
         return;
     }
-    run_end(&run, task, RAYMPI_OK);
+    run_end(&run, task, RAYMPI_OK, NULL);
     context_fini(&run.context);
     if (run.results != run.results_inline)
         free(run.results);
@@ -381,7 +380,7 @@ void task_resumed(struct task_thread *thread, struct context *context)
 /* A look at the clock takes as long as a hundred instructions, and tasks may take less. So after a task that
  * was brief the next few of the same function go without, and share its stamp: unless the scheduler has
  * ticked, a task has waited, or others were looked at meanwhile. What a timeline shows is off by some such
- * tasks, or by a tick at most. */
+ * tasks, or by a tick at most. They are one event, at their end, unless they turn out to be more than brief. */
 #define UNLOOKED 7
 
 static inline uint32_t tick_of(const struct task_thread *thread)
@@ -397,50 +396,67 @@ static inline bool clock_due(struct task_thread *thread, uint64_t hash)
     return false;
 }
 
-/* One that follows directly on another begins when that has ended. */
-static inline uint64_t begin_ticks(const struct task_thread *thread, struct trace_thread *trace)
+static inline void event_at(struct task_thread *thread, const struct raympi_ctx *run, enum trace_kind kind,
+                            uint64_t ticks)
 {
-    return sched_chained && thread->last_exact ? thread->last_end : trace_now(trace);
+    const struct task *task = run->task;
+    trace_event_at(thread->trace, kind, task->function->full_hash, task_object(task)->child, ticks);
 }
 
-static inline uint64_t end_ticks(struct task_thread *thread, struct trace_thread *trace, uint64_t hash,
-                                 bool exact, uint64_t begin, uint32_t looks)
+void run_show_begin(struct task_thread *thread, struct raympi_ctx *run)
 {
-    if (base_likely(!exact && looks == thread->looks && thread->tick == tick_of(thread))) {
-        thread->last_exact = false;
-        return thread->last_end;
-    }
-    uint64_t end = trace_now(trace);
+    if (run->begun)
+        return;
+    run->begun = true;
+    event_at(thread, run, TRACE_TASK_BEGIN, run->begin);
+}
+
+/* One that follows directly on another begins when that has ended. */
+static inline void look_begin(struct task_thread *thread, struct raympi_ctx *run)
+{
+    run->begin = sched_chained && thread->last_exact ? thread->last_end : trace_now(thread->trace);
+    run_show_begin(thread, run);
+}
+
+static inline void look_end(struct task_thread *thread, struct raympi_ctx *run, bool exact, uint64_t hash)
+{
+    uint64_t end = trace_now(thread->trace);
+    run_show_begin(thread, run);
+    event_at(thread, run, TRACE_TASK_END, end);
     thread->looks++;
     thread->last_end = end;
     thread->last_exact = true;
     thread->unlooked = 0;
-    if (exact && thread->ticks && end - begin < TRACE_BRIEF) {
+    if (exact && thread->ticks && end - run->begin < TRACE_BRIEF) {
         thread->unlooked = UNLOOKED;
         thread->brief = hash;
         thread->tick = tick_of(thread);
     }
-    return end;
 }
 
 /* The body, as the timeline and others of the job see it. */
-static inline int run_body(struct task_thread *thread, struct raympi_ctx *run, struct task *task)
+static inline __attribute__((always_inline)) int run_body(struct task_thread *thread, struct raympi_ctx *run,
+                                                          struct task *task)
 {
-    struct trace_thread *trace = thread->trace;
     const struct task_function *function = task->function;
-    uint64_t hash = function->full_hash, index = task_object(task)->child;
+    uint64_t hash = function->full_hash;
     show_running(thread, hash);
+    run->begun = false;
+    run->begin = thread->last_end;
     bool exact = clock_due(thread, hash);
-    uint64_t begin = exact ? begin_ticks(thread, trace) : thread->last_end, events = trace_events(trace);
+    if (base_unlikely(exact))
+        look_begin(thread, run);
     uint32_t looks = thread->looks;
-    trace_event_at(trace, TRACE_TASK_BEGIN, hash, index, begin);
     thread->in_call = 0; /* the body is the user's */
     int code = function->body(run);
     thread->in_call = 1;
-    uint64_t end = end_ticks(thread, trace, hash, exact, begin, looks);
-    if (exact || end != begin || !trace_task_whole(trace, events, begin))
-        trace_event_at(trace, TRACE_TASK_END, hash, index, end);
     show_running(thread, 0);
+    if (base_unlikely(exact || run->begun || looks != thread->looks || thread->tick != tick_of(thread))) {
+        look_end(thread, run, exact, hash);
+    } else {
+        event_at(thread, run, TRACE_TASK, run->begin);
+        thread->last_exact = false;
+    }
     return code;
 }
 
@@ -480,12 +496,11 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
     }
     thread->context = &ctx->context;
     int code = run_body(thread, ctx, task);
-    int status = run_status(ctx, task, code);
     if (outcome)
-        outcome_fill(outcome, ctx, status);
-    bool clean = base_likely(status == RAYMPI_OK) && run_end_short(thread, ctx, task);
+        outcome_fill(outcome, ctx, RAYMPI_OK);
+    bool clean = run_end_short(thread, ctx, task, code);
     if (base_unlikely(!clean))
-        run_end(ctx, task, status);
+        run_end(ctx, task, run_status(ctx, task, code), outcome);
     if (outcome) {
         ctx->self = ctx->actor = NULL;
         ctx->kept = NULL;

@@ -426,7 +426,7 @@ bool task_submit_there(struct task_thread *thread, struct task_function *functio
 {
     struct task_room *room = thread->room;
     const struct task_plan *plan = &function->plan;
-    if (base_unlikely(!__atomic_load_n(&plan->checked, __ATOMIC_RELAXED)))
+    if (base_unlikely(task_way_of(function) != TASK_WAY_THERE))
         return false;
     task_credit_wait(room, plan->node);
     task_backlog_check(room, thread);

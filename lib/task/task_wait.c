@@ -28,9 +28,11 @@ static void await_fire(struct waiter *waiter, struct object *object)
 /* In timelines a task has gaps where it waits; main() and threads are no tasks. */
 static void trace_gap(struct task_thread *thread, enum trace_kind kind)
 {
-    const struct task *task = thread->context->run ? thread->context->run->task : NULL;
-    if (task)
-        trace_event(thread->trace, kind, task->function->full_hash, task_object(task)->child);
+    struct raympi_ctx *run = thread->context->run;
+    if (!run)
+        return;
+    run_show_begin(thread, run);
+    trace_event(thread->trace, kind, run->task->function->full_hash, task_object(run->task)->child);
 }
 
 int task_park(struct sched_parker *parker, uint64_t deadline)
@@ -56,21 +58,22 @@ void task_yield(struct task_thread *thread)
 /* Runs the task that makes the object on the caller's stack, if it is the one that this worker would take
  * next. A task of which only the address is known may have ended, and its record be another's: but not as
  * long as the object is not ready, so that is looked at last. */
-bool task_run_wanted(struct task_room *room, struct object *object)
+bool task_run_wanted(struct object *object)
 {
+    struct task_thread *thread = task_self;
     struct task *task = object_producer(object);
+    struct sched_front *front = thread->front;
     bool before;
-    if (!task || !sched_newest_take(room->sched, &task->item, &before))
+    if (!task || !sched_newest_take(front, &task->item, &before))
         return false;
     if (base_unlikely(object_ready(object))) {
-        sched_newest_return(room->sched, &task->item, before);
+        sched_newest_return(front, &task->item, before);
         return true;
     }
-    struct task_thread *thread = task_self;
     task_item_run(&task->item);
     if (thread->context->run) /* a task that waits is the one to be shown again */
         task_resumed(thread, thread->context);
-    sched_newest_ran(room->sched, before);
+    sched_newest_ran(front, before);
     return object_ready(object);
 }
 
@@ -88,7 +91,7 @@ bool task_spin(struct task_room *room, struct object *object)
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what)
 {
     struct task_thread *thread = task_self;
-    if (object_ready(object) || (deadline == UINT64_MAX && task_run_wanted(room, object)))
+    if (object_ready(object) || (deadline == UINT64_MAX && task_run_wanted(object)))
         return RAYMPI_OK;
     if (deadline == UINT64_MAX && task_spin(room, object))
         return RAYMPI_OK;

@@ -29,7 +29,7 @@ enum trace_kind {
     TRACE_STORE_WAIT,   /* a = bytes asked of a full store */
     TRACE_ACTOR_CREATE, /* a = class name hash, b = handle; also for the next one */
     TRACE_ACTOR_END,
-    TRACE_TASK, /* as TRACE_TASK_BEGIN, and it has ended at the same moment */
+    TRACE_TASK, /* as TRACE_TASK_BEGIN, of one that has ended at the same moment */
     TRACE_KINDS
 };
 /** E.g. "task begin"; "?" for what is no kind. Static storage. */
@@ -136,25 +136,6 @@ static inline void trace_event_at(struct trace_thread *thread, enum trace_kind k
     atomic_store_explicit(&slot->b, b, memory_order_release);
     /* release: the event is complete for whoever sees this head */
     atomic_store_explicit(&thread->head, head + 1, memory_order_release);
-}
-
-/** The task whose beginning is the newest event has ended, at the same moment: one event for both. False:
- * there was another one since `begun`, the number of events that there had been before. */
-static inline bool trace_task_whole(struct trace_thread *thread, uint64_t begun, uint64_t ticks)
-{
-    if (base_unlikely(thread == NULL || atomic_load_explicit(&thread->head, memory_order_relaxed) != begun + 1))
-        return false;
-    struct trace_slot *slot = &thread->slots[begun & thread->mask];
-    atomic_store_explicit(&slot->stamp, ticks << 8 | TRACE_TASK, memory_order_relaxed);
-    return true;
-}
-
-/** Events that there have been; owner of `thread` only. */
-static inline uint64_t trace_events(const struct trace_thread *thread)
-{
-    return base_likely(thread != NULL)
-               ? atomic_load_explicit(&((struct trace_thread *)thread)->head, memory_order_relaxed)
-               : 0;
 }
 
 /** Records an event of now; owner of `thread` only. */
