@@ -396,6 +396,8 @@ int raympi_get_copy(raympi_ref ref, void *data, size_t len)
     struct task_room *room = thread->room;
     struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
     bool held = object && context_holds(thread->context, object);
+    if (base_likely(held))
+        object_expect_next(room, thread->context, object);
     if (base_likely(held) && !object_ready(object))
         return get_copy_waiting(thread, object, ref, data, len);
     bool copied = base_likely(held) && copy_small(object, data, len);
@@ -595,7 +597,7 @@ int raympi_actor_release(raympi_actor actor)
     return with_handle(actor.handle, release);
 }
 
-#define RELEASE_AHEAD 4 /* records that are on their way from memory */
+#define RELEASE_AHEAD 8 /* records that are on their way from memory */
 
 int raympi_release_all(const raympi_ref *refs, size_t count)
 {

@@ -8,7 +8,10 @@ static struct worker *worker_new(struct sched *sched, int index)
     struct worker *worker = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *worker, BASE_CACHE_LINE));
     if (!worker)
         return NULL;
-    *worker = (struct worker){.front = {.sched = sched, .main_inside = &sched->main_inside},
+    *worker = (struct worker){.front = {.sched = sched,
+                                        .main_inside = &sched->main_inside,
+                                        .light = sched->light,
+                                        .sleepers = &sched->sleepers},
                               .sched = sched,
                               .index = index,
                               .next_deadline = UINT64_MAX};
@@ -42,6 +45,8 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
     base_fences_open();
     *sched = (struct sched){.net = net, .config = *config, .worker_count = config->workers, .active = 1};
     sched->board = net_board(net, net_rank(net));
+    /* A heavy fence takes some microseconds: before a sleep that follows on a search for work that is little. */
+    sched->light = base_fences_uneven && config->spin_ns > 0;
     atomic_init(&sched->poller, POLLER_NONE);
     base_spin_init(&sched->rest_lock);
     base_spin_init(&sched->threads_lock);

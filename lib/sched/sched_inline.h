@@ -17,6 +17,8 @@ struct sched_front {
     _Atomic int *main_inside; /* main is blocked in raympi: worker 0 works */
     bool on_main;             /* it is on main()'s own stack */
     bool alone;               /* there is no other who could sleep */
+    bool light;               /* who sleeps fences heavily */
+    _Atomic int *sleepers;    /* workers of the rank that are asleep */
     unsigned tick;
     uintptr_t nest_low, nest_span; /* where on its stack there is room for one more item */
     _Atomic uint64_t run;          /* items */
@@ -28,21 +30,41 @@ extern __thread struct sched_front *sched_self_front __attribute__((tls_model("i
 /** Does what runs now on this thread follow directly on another item, without a moment for anything else? */
 extern __thread bool sched_chained __attribute__((tls_model("initial-exec")));
 
+void sched_wake_one(struct sched *sched);
+/** Is the calling worker's sched_push() sure to have room? (NULL: it is none.) */
+static inline bool sched_push_ready(const struct sched_front *self)
+{
+    return self && sched_deque_has_room(&self->deque);
+}
+/** Then. */
+static inline void sched_push_here(struct sched_front *self, struct sched_item *item)
+{
+    sched_deque_put(&self->deque, item);
+    if (base_likely(self->alone))
+        return;
+    sched_deque_publish(&self->deque);
+    /* The push comes before the look at the sleepers; a worker that goes to sleep announces itself, fences,
+     * and looks at the queues: one of the two sees the other. Where its fence is a heavy one, ours is light.
+     */
+    if (self->light)
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        base_fence();
+    if (base_unlikely(atomic_load_explicit(self->sleepers, memory_order_relaxed) > 0) &&
+        !base_defect(DEFECT_LOST_WAKEUP))
+        sched_wake_one(self->sched);
+}
+
 void sched_push_from(struct sched *sched, struct sched_item *item);
 /** Makes an item runnable. From a worker: on its own deque (last in, first out; others steal the oldest).
  * From any other thread: on the rank's queue. Wakes a sleeping worker when there is one. */
 static inline void sched_push(struct sched *sched, struct sched_item *item)
 {
     struct sched_front *self = sched_self_front;
-    if (base_unlikely(!self || !self->alone || self->sched != sched || !sched_deque_push(&self->deque, item)))
+    if (base_likely(sched_push_ready(self) && self->sched == sched))
+        sched_push_here(self, item);
+    else
         sched_push_from(sched, item);
-}
-
-/** Is the calling worker's sched_push() sure to have room, and has it nobody to wake? Then sched_deque_put()
- * does. */
-static inline bool sched_push_ready(const struct sched_front *self)
-{
-    return self && self->alone && sched_deque_has_room(&self->deque);
 }
 
 bool sched_others_wait(const struct sched_front *front);

@@ -53,6 +53,7 @@ struct sched {
     /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
     _Alignas(BASE_CACHE_LINE) _Atomic int poller;
     _Atomic uint64_t polls;
+    bool light; /* workers fence heavily before they sleep, so who wakes them need not */
     _Alignas(BASE_CACHE_LINE) _Atomic int sleepers; /* workers asleep */
     struct base_spin rest_lock;
     int threads_known;    /* of the process: those there were at start, and the user's that have called; under
@@ -143,7 +144,6 @@ void worker_switch(struct worker *worker, struct fiber *to);
 void worker_idle(struct worker *worker);
 bool sched_poll(struct sched *sched, int who, int budget);
 bool sched_wake_worker(struct sched *sched, struct worker *worker);
-void sched_wake_one(struct sched *sched);
 void sched_expire(struct worker *worker, uint64_t now);
 
 /* sched_rest.c */

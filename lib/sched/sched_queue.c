@@ -74,13 +74,15 @@ void sched_mine_return(struct sched_front *front)
     front->mine = NULL;
 }
 
-/* After something became runnable. The full fence orders the push before the look at the sleepers; a worker
- * that goes to sleep announces itself, fences, and looks at the queues: one of the two sees the other. */
+/* After something became runnable: see sched_push_here(). */
 static void pushed(struct sched *sched, const struct worker *self)
 {
     if (self && sched->worker_count == 1 && self->index == 0)
         return; /* the only one who could sleep is the caller */
-    base_fence();
+    if (sched->light)
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        base_fence();
     if (atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0 && !base_defect(DEFECT_LOST_WAKEUP))
         sched_wake_one(sched);
 }

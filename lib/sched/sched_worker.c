@@ -355,9 +355,11 @@ static void worker_sleep(struct worker *worker)
     atomic_fetch_add_explicit(&sched->sleepers, 1, memory_order_relaxed);
     atomic_store_explicit(&worker->asleep, poller ? WORKER_ASLEEP_IN_NET : WORKER_ASLEEP,
                           memory_order_relaxed);
-    /* Full fence: "asleep" comes before the look at the queues; who pushes, pushes before it looks at
-     * "asleep". */
-    base_fence();
+    /* "Asleep" comes before the look at the queues; who pushes, pushes before it looks at "asleep". */
+    if (sched->light)
+        base_fence_heavy();
+    else
+        base_fence();
     if (!worker_has_work(worker)) {
         /* A worker with a timer will move by itself, so it stays active. */
         bool rests = deadline == UINT64_MAX;

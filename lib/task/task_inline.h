@@ -41,12 +41,17 @@ static inline struct object *object_by_slot(struct task_room *room, uint64_t han
     return base_likely(object->count.handle == handle) ? object : NULL;
 }
 
-/** Its record is to be changed soon; any handle will do. */
-static inline void object_prefetch(struct task_room *room, uint64_t handle)
+/** Where the slot would lie; for prefetches, any handle will do. */
+static inline uintptr_t object_place(struct task_room *room, uint64_t handle)
 {
     uint32_t slot = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
     struct object *slab = atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_relaxed);
-    base_prefetch_write((const void *)((uintptr_t)slab + slot % OBJECT_SLAB * sizeof *slab));
+    return (uintptr_t)slab + slot % OBJECT_SLAB * sizeof *slab;
+}
+/** Its record is to be changed soon. */
+static inline void object_prefetch(struct task_room *room, uint64_t handle)
+{
+    base_prefetch_write((const void *)object_place(room, handle));
 }
 
 struct object *object_find_borrowed(struct task_room *room, uint64_t handle);
@@ -349,6 +354,18 @@ static inline bool context_holds(const struct context *context, const struct obj
     uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
     return at < context->held_used && context->held[at] == object_handle(object);
 }
+#define HELD_AHEAD 8 /* records that are on their way from memory */
+/** Who looks at an object will often look next at those that its scope has got after it. */
+static inline void object_expect_next(struct task_room *room, const struct context *context,
+                                      const struct object *object)
+{
+    uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed) + HELD_AHEAD;
+    if (at >= context->held_used)
+        return;
+    const char *soon = (const char *)object_place(room, context->held[at]);
+    __builtin_prefetch(soon);
+    __builtin_prefetch(soon + BASE_CACHE_LINE);
+}
 /** Takes a hold out of the innermost scope where the object's hint leads to it; false: it does not. */
 static inline bool context_unhold_short(struct context *context, struct object *object)
 {
@@ -558,11 +575,12 @@ static inline uint64_t task_submit_here(struct task_thread *thread, struct task_
     if (base_unlikely(!sched_push_ready(front) || !task_is_easy(thread, context)))
         return 0;
     struct task *task = task_make_easy(thread, context, function);
+    uint64_t handle = object_handle(task_object(task)); /* once it can be run, it may be over */
     task->item.run = task_item_run;
     task->where = task_place(-1, 0);
     task_set_shape(task, 1, 0);
-    sched_deque_put(&front->deque, &task->item);
-    return object_handle(task_object(task));
+    sched_push_here(front, &task->item);
+    return handle;
 }
 
 /* What stands before the handles of further results and the arguments of a task on its way. With a record's

@@ -1,7 +1,7 @@
 /* Sleep of a rank's workers, and who wakes them: pushes, wake-ups of blocked fibers, messages; and the poller's role.
  *
  * From the code:
- *   pusher    lib/sched/sched_deque.c sched_deque_push(); lib/sched/sched_queue.c pushed();
+ *   pusher    lib/sched/sched_inline.h sched_push_here(); lib/sched/sched_queue.c pushed();
  *             lib/sched/sched_worker.c sched_wake_one(), sched_wake_worker()
  *             lib/sched/sched_worker.c parker_wake(), of a fiber of worker 0
  *   worker    lib/sched/sched_worker.c worker_idle(), sched_poll(), worker_sleep(), worker_awake()
@@ -12,9 +12,11 @@
  *
  * Holds: every task begins, all at once; the fiber goes on; the message is handled; never two threads poll.
  *
- * cases: BESIDE=0 BESIDE=1 BESIDE=4
+ * UNEVEN: the worker's fence before it sleeps is a heavy one, and who pushes has none but the compiler's.
+ *
+ * cases: BESIDE=0 BESIDE=1 BESIDE=4 UNEVEN
  * deep: BESIDE=2 BESIDE=3
- * variants: BESIDE=0:NO_FENCE_PUSH BESIDE=1:NO_FENCE_UNPARK BESIDE=0:NO_FENCE_SLEEP BESIDE=3:WAKE_ONE_GIVES_UP
+ * variants: UNEVEN:NO_HEAVY_FENCE BESIDE=0:NO_FENCE_PUSH BESIDE=1:NO_FENCE_UNPARK BESIDE=0:NO_FENCE_SLEEP BESIDE=3:WAKE_ONE_GIVES_UP
  * variants: BESIDE=4:SLEEP_BESIDE_PROGRESS BESIDE=4:ROLE_NOT_TAKEN_AT_ONCE */
 #define WORKERS 2
 /* What happens beside one task: 0: a second one; 1: a fiber's wake-up; 2: a message, and a poll of the progress
@@ -188,6 +190,14 @@ active [WORKERS] proctype worker()
         store(me, ASLEEP(me), (role -> IN_NET : ALONE));
 #ifndef NO_FENCE_SLEEP
         fence(me);
+#ifdef UNEVEN
+#ifndef NO_HEAVY_FENCE
+        /* membarrier: every processor passes a full fence, some time before this ends. */
+        fence(0);
+        fence(1);
+        fence(2);
+#endif
+#endif
 #endif
         if
         :: has_work ->
@@ -255,8 +265,10 @@ active [PROCS - WORKERS] proctype pusher()
     :: pushes < TASKS / (PROCS - WORKERS) ->
         pushes++;
         store(me, BOTTOM(me), pushes);
+#ifndef UNEVEN
 #ifndef NO_FENCE_PUSH
         fence(me);
+#endif
 #endif
         if
         :: settled(me, SLEEPERS) && load(me, SLEEPERS) > 0 -> sched_wake_one(me)
