@@ -303,6 +303,26 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
                                             : status;
 }
 
+uint64_t actor_submit_short(struct task_thread *thread, uint64_t handle, raympi_method_name *method)
+{
+    struct task_room *tasks = thread->room;
+    /* Acquire, both: the method's name is known since before; the caller's calls that waited for arguments were
+     * sent before. */
+    if (base_unlikely(!task_handle_is_actor(handle) || refcount_owner(handle) == tasks->config.rank ||
+                      __atomic_load_n(&method->generation, __ATOMIC_ACQUIRE) != method_stubs_generation ||
+                      __atomic_load_n(&thread->context->lanes, __ATOMIC_ACQUIRE) != NULL))
+        return 0;
+    struct object *object = object_hold_borrowed(tasks, handle);
+    if (base_unlikely(!object))
+        return 0;
+    struct task_function *function =
+        (struct task_function *)__atomic_load_n(&method->internal, __ATOMIC_RELAXED);
+    uint64_t ref = task_submit_away(thread, function, refcount_owner(handle), handle, object);
+    if (base_unlikely(ref == 0))
+        object_drop(tasks, object);
+    return ref;
+}
+
 int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref)
 {
     raympi_options nothing = {.size = sizeof nothing, .num_returns = RAYMPI_NONE};

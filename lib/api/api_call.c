@@ -147,8 +147,9 @@ raympi_actor raympi_actor_create(const raympi_definition *definition, const char
     return actor;
 }
 
-raympi_ref raympi_actor_submit(raympi_actor actor, raympi_method_name *method, const raympi_options *options,
-                               const raympi_value *args, size_t count)
+static __attribute__((noinline)) raympi_ref actor_submit_any(raympi_actor actor, raympi_method_name *method,
+                                                             const raympi_options *options,
+                                                             const raympi_value *args, size_t count)
 {
     struct task_thread *thread;
     raympi_ref ref = {0};
@@ -162,6 +163,19 @@ raympi_ref raympi_actor_submit(raympi_actor actor, raympi_method_name *method, c
         ref = api_error_ref(thread, status, method && method->name ? method->name : "?");
     api_leave(thread);
     return ref;
+}
+
+raympi_ref raympi_actor_submit(raympi_actor actor, raympi_method_name *method, const raympi_options *options,
+                               const raympi_value *args, size_t count)
+{
+    struct task_thread *thread = task_self;
+    uint64_t handle = 0;
+    if (base_likely(count == 0 && !options && method && api_enter_short(thread))) {
+        handle = actor_submit_short(thread, actor.handle, method);
+        api_leave(thread);
+    }
+    return base_likely(handle != 0) ? (raympi_ref){handle}
+                                    : actor_submit_any(actor, method, options, args, count);
 }
 
 int raympi_actor_kill(raympi_actor actor)

@@ -194,11 +194,13 @@ static int shm_poll_rings(struct shm_net *shm, int budget)
     int delivered = 0;
     if (base_unlikely(shm_sources_fresh(shm)))
         shm_sources_renew(shm);
-    for (int i = 0; i < shm->source_count && delivered < budget; i++) {
+    for (int empty = 0; empty < shm->source_count && delivered < budget;) {
         if (shm->turn >= shm->source_count)
             shm->turn = 0;
         int source = shm->sources[shm->turn++];
-        delivered += shm_in_take(shm, source, budget - delivered, SHM_TURN);
+        int here = shm_in_take(shm, source, budget - delivered, SHM_TURN);
+        delivered += here;
+        empty = here < SHM_TURN ? empty + 1 : 0;
     }
     return delivered;
 }

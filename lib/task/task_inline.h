@@ -62,6 +62,8 @@ static inline struct object *object_find(struct task_room *room, uint64_t handle
                                                    : object_find_borrowed(room, handle);
 }
 
+/** One more hold on another rank's object of which a user's scope here has a ref; NULL: none has. */
+struct object *object_hold_borrowed(struct task_room *room, uint64_t handle);
 /** Fails with ARGUMENT or RELEASED, and says why. */
 int object_refused(uint64_t handle);
 /** object_check() for what is not in a slot: a record that has no names may go at any moment. */

@@ -44,6 +44,18 @@ struct object *object_find_borrowed(struct task_room *room, uint64_t handle)
     return object;
 }
 
+struct object *object_hold_borrowed(struct task_room *room, uint64_t handle)
+{
+    base_spin_lock(&room->borrow_lock);
+    struct object *object = borrowed_find(room, handle);
+    if (object && refcount_names(&object->count) > 0)
+        object_retain(object);
+    else
+        object = NULL;
+    base_spin_unlock(&room->borrow_lock);
+    return object;
+}
+
 int object_check_borrowed(struct task_room *room, uint64_t handle, struct object **object)
 {
     base_spin_lock(&room->borrow_lock);

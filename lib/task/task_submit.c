@@ -453,13 +453,6 @@ int task_submit_call(struct task_thread *thread, struct task_function *function,
     uint64_t actor = object_handle(object);
     object_retain(object); /* the call's: others may let go of the actor while we wait */
     int host = refcount_owner(actor);
-    /* Acquire: calls that waited for arguments, and wait no more, were sent before. */
-    bool clear = !__atomic_load_n(&thread->context->lanes, __ATOMIC_ACQUIRE);
-    if (base_likely(count == 0 && host != room->config.rank && clear)) {
-        ref->handle = task_submit_away(thread, function, host, actor, object);
-        if (base_likely(ref->handle != 0))
-            return RAYMPI_OK;
-    }
     task_credit_wait(room, host);
     task_backlog_check(room, thread);
     struct task *task = task_make(room, function, thread->context);
