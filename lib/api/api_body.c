@@ -354,7 +354,7 @@ static __attribute__((noinline)) int enter_once(void)
 /* Writes to the context only, which is the caller's: not a call in which others could come in. */
 static inline int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
 {
-    int status = base_likely(ctx != NULL) ? RAYMPI_OK : enter_once();
+    int status = base_likely(task_self != NULL) ? RAYMPI_OK : enter_once();
     if (base_unlikely(status != RAYMPI_OK))
         return status;
     struct result *result = result_at(ctx, i);

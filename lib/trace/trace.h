@@ -12,9 +12,10 @@
  */
 enum trace_kind {
     TRACE_TASK_BEGIN = 0, /* a = name hash, b = handle */
-    TRACE_TASK_END,       /* the same, also for the next two */
+    TRACE_TASK_END,       /* the same, also for the next three */
     TRACE_TASK_BLOCK,     /* the task leaves its worker to wait */
     TRACE_TASK_RESUME,
+    TRACE_TASK, /* it has begun and ended at this moment */
     TRACE_SLEEP_BEGIN,
     TRACE_SLEEP_END,
     TRACE_SUBMIT,       /* a = name hash, b = handle */
@@ -29,7 +30,6 @@ enum trace_kind {
     TRACE_STORE_WAIT,   /* a = bytes asked of a full store */
     TRACE_ACTOR_CREATE, /* a = class name hash, b = handle; also for the next one */
     TRACE_ACTOR_END,
-    TRACE_TASK, /* as TRACE_TASK_BEGIN, of one that has ended at the same moment */
     TRACE_KINDS
 };
 /** E.g. "task begin"; "?" for what is no kind. Static storage. */

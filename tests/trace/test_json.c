@@ -28,6 +28,7 @@ static void record(struct trace *trace, const char *task)
     trace_event(worker, TRACE_TASK_END, 0xabc, 0x12);
     trace_event(worker, TRACE_TASK_RESUME, hash, 0x11);
     trace_event(worker, TRACE_TASK_END, hash, 0x11);
+    trace_event(worker, TRACE_TASK, hash, 0x14);
     trace_event(worker, TRACE_TASK_BEGIN, hash, 0x13); /* still running */
     for (unsigned kind = TRACE_SUBMIT; kind < TRACE_KINDS; kind++)
         trace_event(worker, (enum trace_kind)kind, hash, 1000 + kind);
@@ -95,7 +96,7 @@ static void test_timeline(void)
     CU_ASSERT_EQUAL(count_of(text, "\"name\":\"worker 0\""), 2);
     CU_ASSERT_EQUAL(count_of(text, "\"name\":\"progress\""), 2);
     CU_ASSERT_EQUAL(count_of(text, "{\"ph\":\"X\",\"name\":\"rollout\""),
-                    3); /* until it blocks, after, and the open one */
+                    4); /* until it blocks, after, the brief one, and the open one */
     CU_ASSERT_EQUAL(count_of(text, "{\"ph\":\"X\",\"name\":\"0xabc\""), 2);
     CU_ASSERT_EQUAL(count_of(text, "{\"ph\":\"X\",\"name\":\"sleep\""), 2);
     CU_ASSERT_EQUAL(count_of(text, "\"name\":\"store seal\""), 2);
