@@ -303,7 +303,9 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
                                             : status;
 }
 
-uint64_t actor_submit_short(struct task_thread *thread, uint64_t handle, raympi_method_name *method)
+static inline __attribute__((always_inline)) uint64_t submit_short(struct task_thread *thread, uint64_t handle,
+                                                                   raympi_method_name *method,
+                                                                   const raympi_value *args, size_t count)
 {
     struct task_room *tasks = thread->room;
     /* Acquire, both: the method's name is known since before; the caller's calls that waited for arguments were
@@ -317,10 +319,22 @@ uint64_t actor_submit_short(struct task_thread *thread, uint64_t handle, raympi_
         return 0;
     struct task_function *function =
         (struct task_function *)__atomic_load_n(&method->internal, __ATOMIC_RELAXED);
-    uint64_t ref = task_submit_away(thread, function, refcount_owner(handle), handle, object);
+    uint64_t ref =
+        task_submit_away(thread, function, refcount_owner(handle), handle, object, args, count);
     if (base_unlikely(ref == 0))
         object_drop(tasks, object);
     return ref;
+}
+
+uint64_t actor_submit_short(struct task_thread *thread, uint64_t handle, raympi_method_name *method)
+{
+    return submit_short(thread, handle, method, NULL, 0);
+}
+
+uint64_t actor_submit_numbers(struct task_thread *thread, uint64_t handle, raympi_method_name *method,
+                              const raympi_value *args, size_t count)
+{
+    return submit_short(thread, handle, method, args, count);
 }
 
 int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref)

@@ -24,6 +24,9 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
 /** The same for one without options and arguments to an actor of another rank, where that is simple; 0:
  * nothing has happened, and the other function is to be called. */
 uint64_t actor_submit_short(struct task_thread *thread, uint64_t handle, raympi_method_name *method);
+/** The same with arguments that are numbers: task_are_numbers(). */
+uint64_t actor_submit_numbers(struct task_thread *thread, uint64_t handle, raympi_method_name *method,
+                              const raympi_value *args, size_t count);
 int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref);
 /** Ends an actor as soon as its running method has returned. */
 int actor_kill(struct actor_room *room, uint64_t handle);

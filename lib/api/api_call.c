@@ -69,29 +69,57 @@ static __attribute__((noinline)) raympi_ref submit_known(const raympi_definition
 }
 
 /* The short ways; each a function of its own, so that it saves no more registers than it needs. */
+static raympi_ref submit_first(const raympi_definition *definition, struct task_function *function);
+
 static __attribute__((noinline)) raympi_ref submit_here(const raympi_definition *definition,
                                                         struct task_function *function)
 {
     struct task_thread *thread = task_self;
     if (base_unlikely(!api_enter_short(thread)))
         return submit_known(definition, NULL, 0);
+    if (base_unlikely(!thread->context->id_known))
+        return submit_first(definition, function);
     uint64_t handle = task_submit_here(thread, function);
     api_leave(thread);
     return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, NULL, 0);
 }
 
-static __attribute__((noinline)) raympi_ref submit_there(const raympi_definition *definition,
+/* A task's first: inside a call, which it leaves and enters again. */
+static __attribute__((noinline)) raympi_ref submit_first(const raympi_definition *definition,
                                                          struct task_function *function)
+{
+    context_id_make(task_self->context);
+    api_leave(task_self);
+    return submit_here(definition, function);
+}
+
+/* `args` are numbers. */
+static inline __attribute__((always_inline)) raympi_ref submit_away(const raympi_definition *definition,
+                                                                    struct task_function *function,
+                                                                    const raympi_value *args, size_t count)
 {
     struct task_thread *thread = task_self;
     int node = function->plan.node;
     if (base_unlikely(!api_enter_short(thread)))
-        return submit_known(definition, NULL, 0);
+        return submit_known(definition, args, count);
     uint64_t handle = 0;
     if (base_likely(node != thread->room->config.rank && !base_defect(DEFECT_WRONG_PLACE)))
-        handle = task_submit_away(thread, function, node, 0, NULL);
+        handle = task_submit_away(thread, function, node, 0, NULL, args, count);
     api_leave(thread);
-    return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, NULL, 0);
+    return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, args, count);
+}
+
+static __attribute__((noinline)) raympi_ref submit_there(const raympi_definition *definition,
+                                                         struct task_function *function)
+{
+    return submit_away(definition, function, NULL, 0);
+}
+
+static __attribute__((noinline)) raympi_ref submit_numbers(const raympi_definition *definition,
+                                                           struct task_function *function,
+                                                           const raympi_value *args, size_t count)
+{
+    return submit_away(definition, function, args, count);
 }
 
 raympi_ref raympi_submit(const raympi_definition *definition, const char *name, const raympi_options *options,
@@ -106,6 +134,8 @@ raympi_ref raympi_submit(const raympi_definition *definition, const char *name, 
             return submit_here(definition, known);
         if (way == TASK_WAY_THERE)
             return submit_there(definition, known);
+    } else if (way == TASK_WAY_THERE && task_are_numbers(args, count)) {
+        return submit_numbers(definition, known, args, count);
     }
     if (base_likely(known->plan.plain || known->plan.there))
         return submit_known(definition, args, count);
@@ -170,8 +200,10 @@ raympi_ref raympi_actor_submit(raympi_actor actor, raympi_method_name *method, c
 {
     struct task_thread *thread = task_self;
     uint64_t handle = 0;
-    if (base_likely(count == 0 && !options && method && api_enter_short(thread))) {
-        handle = actor_submit_short(thread, actor.handle, method);
+    if (base_likely(!options && method && (count == 0 || task_are_numbers(args, count)) &&
+                    api_enter_short(thread))) {
+        handle = base_likely(count == 0) ? actor_submit_short(thread, actor.handle, method)
+                                         : actor_submit_numbers(thread, actor.handle, method, args, count);
         api_leave(thread);
     }
     return base_likely(handle != 0) ? (raympi_ref){handle}

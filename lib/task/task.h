@@ -225,11 +225,12 @@ struct task {
     union {
         struct {
             _Atomic uint32_t unresolved;
-            uint16_t arg_count;
+            uint8_t arg_count;
+            uint8_t numbers; /* foreign: its arguments are nothing but numbers */
             uint8_t returns;
             uint8_t flags;
         };
-        uint64_t shape; /* all four: see task_shape() */
+        uint64_t shape; /* all of these: see task_shape() */
     };
     struct arg *args; /* if arg_count > 0; TASK_ARGS_INLINE of them are a record of the pool's */
     uint64_t actor;   /* a method call: the actor's handle; else 0 */

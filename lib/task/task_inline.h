@@ -549,7 +549,7 @@ static inline bool task_is_easy(const struct task_thread *thread, const struct c
 {
     uint64_t mask = thread->room->backlog_mask;
     uint64_t submitted = atomic_load_explicit(&((struct task_thread *)thread)->submitted, memory_order_relaxed);
-    return thread->free_objects != NULL && context->held_used != context->held_size && context->id_known &&
+    return thread->free_objects != NULL && context->held_used != context->held_size &&
            (submitted & mask) != mask;
 }
 /** Then: task_make(), and it counts as submitted; but where and how it is to run is not said yet. */
@@ -569,7 +569,8 @@ static inline struct task *task_make_easy(struct task_thread *thread, struct con
     return task;
 }
 
-/** A plain task without arguments in a job of one rank. The handle of its result; 0: nothing has happened. */
+/** A plain task without arguments in a job of one rank; the context's id is known. The handle of its result; 0:
+ * nothing has happened. */
 static inline uint64_t task_submit_here(struct task_thread *thread, struct task_function *function)
 {
     struct context *context = thread->context;
@@ -593,28 +594,57 @@ struct task_head {
     uint64_t handle; /* of the first result: its rank is the owner */
     uint32_t index;
     uint16_t attempt;
-    uint8_t how; /* HOW_VOID, HOW_PINNED, and the number of arguments in units of HOW_ARG */
+    uint8_t how; /* the number of arguments in units of HOW_ARG, and the others */
     uint8_t returns;
 };
 _Static_assert(sizeof(struct task_head) == 48, "no bytes without a meaning");
-#define HOW_VOID   1
-#define HOW_PINNED 2 /* must run where it goes */
-#define HOW_ARG    4
-_Static_assert(TASK_ARGS_MAX *HOW_ARG <= UINT8_MAX, "there is room for the number of arguments");
+#define HOW_VOID    1
+#define HOW_PINNED  2 /* must run where it goes */
+#define HOW_ARG     4
+#define HOW_NUMBERS 128 /* at most TASK_ARGS_INLINE arguments: struct task_numbers instead of all else */
+_Static_assert(TASK_ARGS_MAX *HOW_ARG < HOW_NUMBERS, "there is room for the number of arguments");
+
+struct task_numbers {
+    uint64_t kinds; /* a byte each, from the lowest */
+    uint64_t number[TASK_ARGS_INLINE];
+};
+/** Bytes of so many. */
+static inline uint32_t task_numbers_size(size_t count)
+{
+    return (uint32_t)(offsetof(struct task_numbers, number) + count * sizeof(uint64_t));
+}
+static inline bool task_kind_is_number(int kind)
+{
+    return kind == RAYMPI_KIND_INT || kind == RAYMPI_KIND_DOUBLE;
+}
+/** Can they travel in that form? */
+static inline bool task_are_numbers(const raympi_value *args, size_t count)
+{
+    if (!args || count > TASK_ARGS_INLINE)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!task_kind_is_number(args[i].kind))
+            return false;
+    return true;
+}
 
 #define TASK_CREDITS                                                                                         \
     16384 /* tasks of ours that another rank may have at once, where it is asked for by name */
 
-/** One without arguments that goes to `node`, another rank, as soon as it is submitted: a task with a plan
- * that says so, or a call (`actor` is its handle, `object` a hold on that). */
-static inline uint64_t task_submit_away(struct task_thread *thread, struct task_function *function, int node,
-                                        uint64_t actor, struct object *object)
+/** One without arguments, or with few that are numbers, which goes to `node`, another rank, as soon as it is
+ * submitted: a task with a plan that says so, or a call (`actor` is its handle, `object` a hold on that). */
+static inline __attribute__((always_inline)) uint64_t
+task_submit_away(struct task_thread *thread, struct task_function *function, int node, uint64_t actor,
+                 struct object *object, const raympi_value *args, size_t count)
 {
     struct task_room *room = thread->room;
     struct context *context = thread->context;
+    if (base_unlikely(!context->id_known))
+        context_id_make(context);
     if (base_unlikely(!task_is_easy(thread, context) || task_inflight(room, node) >= TASK_CREDITS))
         return 0;
-    struct task_head *head = net_put_begin(room->net, node, sizeof *head);
+    uint32_t size = (uint32_t)sizeof(struct task_head) + (count > 0 ? task_numbers_size(count) : 0);
+    struct task_head *head = net_put_begin(room->net, node, size);
     if (base_unlikely(!head))
         return 0;
     struct task *task = task_make_easy(thread, context, function);
@@ -626,8 +656,16 @@ static inline uint64_t task_submit_away(struct task_thread *thread, struct task_
     head->handle = handle;
     head->index = record->child;
     head->attempt = 0;
-    head->how = actor ? 0 : HOW_PINNED;
+    head->how = (uint8_t)((actor ? 0 : HOW_PINNED) | (count > 0 ? HOW_NUMBERS | count * HOW_ARG : 0));
     head->returns = 1;
+    if (count > 0) {
+        struct task_numbers *numbers = (struct task_numbers *)(head + 1);
+        numbers->kinds = 0;
+        for (size_t i = 0; i < count; i++) {
+            numbers->kinds |= (uint64_t)args[i].kind << (8 * i);
+            memcpy(&numbers->number[i], &args[i].u.integer, 8);
+        }
+    }
     task->where = task_place(actor ? -1 : node, room->config.rank);
     task_set_shape(task, 1, actor ? TASK_SENT | TASK_CALL : TASK_SENT);
     task->runner = node;
@@ -637,7 +675,7 @@ static inline uint64_t task_submit_away(struct task_thread *thread, struct task_
         task->lane = NULL;
     }
     trace_count(thread->trace, TRACE_COUNT_SENT, 1);
-    net_put_end(room->net, node, TASK_MESSAGE_TASK, sizeof *head, &room->flights[node].sent);
+    net_put_end(room->net, node, TASK_MESSAGE_TASK, size, &room->flights[node].sent);
     return handle;
 }
 

@@ -144,18 +144,20 @@ struct done_small {
     char bytes[VALUE_INLINE_MAX];
 };
 
-/** That of a task with a number as its result, while nothing is in its way. */
-static inline bool task_put_number_done(const struct task *task, const struct value *value)
+#define DONE_NOTHING 256 /* type of the result of a method that has returned none */
+/** That of a task with a number as its result, or (NULL) a call with none, while nothing is in its way. */
+static inline bool task_put_done(const struct task *task, const struct value *value)
 {
-    const uint32_t size = offsetof(struct done_small, bytes) + 8;
+    const uint32_t size = (uint32_t)offsetof(struct done_small, bytes) + (value ? 8 : 0);
     struct net *net = task->room->net;
     struct done_small *done = net_put_begin(net, task->owner, size);
     if (base_unlikely(!done))
         return false;
     done->handle = task_result(task, 0);
-    done->length = 8;
-    done->type = value->type;
-    value_bytes_copy(done->bytes, value->u.bytes, 8);
+    done->length = value ? 8 : 0;
+    done->type = value ? value->type : DONE_NOTHING;
+    if (value)
+        value_bytes_copy(done->bytes, value->u.bytes, 8);
     net_put_end(net, task->owner, TASK_MESSAGE_DONE_SMALL, size, NULL);
     return true;
 }

@@ -302,19 +302,28 @@ static void run_failed(struct raympi_ctx *run, int status)
     end_with_error(run->task, &error);
 }
 
-/* The commonest end: of one without arguments that has a number as its result, here or on its way to another
- * rank. False: it is none. */
+/* Of another rank's, with nothing or numbers as its arguments and one result. */
+static inline bool is_brief_foreign(const struct task *task)
+{
+    uint8_t flags = task->flags & (uint8_t) ~(TASK_CALL | TASK_ARGS_POOLED);
+    return flags == (TASK_POOLED | TASK_FOREIGN) && task->returns == 1 &&
+           (task->arg_count == 0 || task->numbers) && !task->actor_object;
+}
+
+/* The commonest end: with a number as its result, of one here without arguments, or of one of another rank. A
+ * method of the latter may have no result either. False: it is none. */
 static inline __attribute__((always_inline)) bool run_end_short(struct task_thread *thread,
                                                                 struct raympi_ctx *run, struct task *task,
                                                                 int code)
 {
     /* A result that is a ref is no number. */
-    const struct value *value = &run->results_inline[0].value;
+    const struct result *result = &run->results_inline[0];
+    const struct value *value = &result->value;
     uint64_t head = __atomic_load_n(&value->head, __ATOMIC_RELAXED);
-    if (base_unlikely((code | run->failed) != RAYMPI_OK || head != value_head(VALUE_INLINE, value->type) ||
-                      value->length != 8))
+    bool number = base_likely(head == value_head(VALUE_INLINE, value->type)) && value->length == 8;
+    if (base_unlikely((code | run->failed) != RAYMPI_OK))
         return false;
-    if (task_has_shape(task, 1, 0)) {
+    if (number && task_has_shape(task, 1, 0)) {
         struct task_room *room = task->room;
         struct object *object = task_object(task);
         object_set_producer(object, NULL);
@@ -325,10 +334,11 @@ static inline __attribute__((always_inline)) bool run_end_short(struct task_thre
         task_count(&thread->ended);
         return true;
     }
-    if (base_unlikely((!task_has_shape(task, 1, TASK_POOLED | TASK_FOREIGN) &&
-                       !task_has_shape(task, 1, TASK_POOLED | TASK_FOREIGN | TASK_CALL)) ||
-                      task->actor_object || !task_put_number_done(task, value)))
+    if (base_unlikely(!is_brief_foreign(task) || (!number && (result->set || !(task->flags & TASK_CALL)))) ||
+        !task_put_done(task, number ? value : NULL))
         return false;
+    if (task->arg_count > 0)
+        base_pool_give(&task->room->args, &thread->args, task->args);
     base_pool_give(&task->room->tasks, &thread->tasks, task_object(task));
     return true;
 }

@@ -16,15 +16,10 @@ struct __attribute__((packed)) arg_number {
     char number[8];
 };
 
-static inline bool is_number(uint8_t kind)
-{
-    return kind == RAYMPI_KIND_INT || kind == RAYMPI_KIND_DOUBLE;
-}
-
 static bool read_number(struct reader *reader, struct task *task, struct arg *arg)
 {
     const struct arg_number *bytes = (const void *)reader->at;
-    if ((size_t)(reader->end - reader->at) < sizeof *bytes || !is_number(bytes->kind) || bytes->handle != 0 ||
+    if ((size_t)(reader->end - reader->at) < sizeof *bytes || !task_kind_is_number(bytes->kind) || bytes->handle != 0 ||
         bytes->count != 0 || bytes->head.kind != VALUE_INLINE || bytes->head.nested != 0 ||
         bytes->head.length != 8)
         return false;
@@ -37,7 +32,7 @@ static bool read_number(struct reader *reader, struct task *task, struct arg *ar
 
 static void write_arg(struct task_room *room, struct writer *writer, const struct task *task, struct arg *arg)
 {
-    if (is_number(arg->kind) && arg->value.kind == VALUE_INLINE && arg->value.length == 8) {
+    if (task_kind_is_number(arg->kind) && arg->value.kind == VALUE_INLINE && arg->value.length == 8) {
         struct arg_number bytes = {.kind = arg->kind, .head = {VALUE_INLINE, arg->value.type, 0, 8}};
         memcpy(bytes.number, arg->value.u.bytes, 8);
         write_bytes(writer, &bytes, sizeof bytes);
@@ -121,6 +116,30 @@ static bool read_args(struct task_room *room, struct reader *reader, struct task
     return true;
 }
 
+/* False: they are none. */
+static bool read_numbers(struct reader *reader, struct task *task, uint32_t count)
+{
+    const struct task_numbers *numbers = read_in_place(reader, task_numbers_size(count));
+    if (!numbers || count == 0 || count > TASK_ARGS_INLINE)
+        return false;
+    uint64_t kinds = numbers->kinds;
+    for (uint32_t i = 0; i < count; i++)
+        if (!task_kind_is_number((int)(kinds >> (8 * i) & UINT8_MAX)))
+            return false;
+    int tries = 0;
+    while (task_args_new(task, count) != RAYMPI_OK)
+        base_await_memory(&tries, "task", "the arguments of another rank's task");
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t kind = (uint8_t)(kinds >> (8 * i));
+        task_arg_init(&task->args[i], task, kind);
+        value_begin(&task->args[i].value, VALUE_INLINE, kind, 8);
+        memcpy(task->args[i].value.u.bytes, &numbers->number[i], 8);
+    }
+    task->arg_count = (uint8_t)count;
+    task->numbers = 1;
+    return reader->at == reader->end;
+}
+
 /* False: it says what can not be. */
 static inline bool head_take(struct task_room *room, const struct task_head *head, struct task *task)
 {
@@ -156,6 +175,8 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
         task->more = base_alloc_sure(bytes, "task", "the results of another rank's task");
         read_bytes(reader, task->more, bytes);
     }
+    if (head.how & HOW_NUMBERS)
+        return read_numbers(reader, task, (head.how & ~HOW_NUMBERS) / HOW_ARG);
     return head.how < HOW_ARG ? !reader->failed : read_args(room, reader, task, head.how / HOW_ARG);
 }
 
@@ -247,14 +268,18 @@ static __attribute__((noinline)) struct task *task_receive(struct task_room *roo
     return task;
 }
 
-/* The commonest, one result and no arguments, while the thread has a record at hand; NULL: it is none. */
+/* The commonest, with one result and no arguments, or with numbers, while the thread has a record at hand; NULL:
+ * it is none. */
 static inline struct task *task_receive_short(struct task_room *room, const struct net_message *message)
 {
     const struct task_head *head = message->data;
     struct task_thread *thread = task_self;
-    if (base_unlikely(message->length != sizeof *head || head->returns != 1 || head->how & ~HOW_PINNED ||
+    if (base_unlikely(message->length < sizeof *head || head->returns != 1 ||
                       (unsigned)refcount_owner(head->handle) >= (unsigned)room->config.size || !thread ||
                       !thread->tasks.free))
+        return NULL;
+    bool more = message->length != sizeof *head || head->how & ~HOW_PINNED;
+    if (base_unlikely(more && ((head->how & (HOW_NUMBERS | HOW_VOID)) != HOW_NUMBERS)))
         return NULL;
     struct object *record = base_pool_take(&room->tasks, &thread->tasks);
     struct task *task = &record->task;
@@ -271,7 +296,13 @@ static inline struct task *task_receive_short(struct task_room *room, const stru
     task->actor = head->actor;
     task->actor_object = NULL;
     task->lane = NULL;
-    return task;
+    if (!more)
+        return task;
+    struct reader reader = {(const char *)(head + 1), (const char *)message->data + message->length, false};
+    if (base_likely(read_numbers(&reader, task, (head->how & ~HOW_NUMBERS) / HOW_ARG)))
+        return task;
+    task_free(task);
+    return NULL; /* it is told what is wrong in the long way */
 }
 
 void task_on_task(void *arg, const struct net_message *message)
@@ -570,12 +601,16 @@ static __attribute__((noinline)) void done_small(struct task_room *room, const s
     task_count_ended(room);
 }
 
-/* A number, as the result of a task or call that had no arguments. False: it is something else. */
+/* A number, or nothing, as the result of a task or call of which nothing else is kept. False: it is something
+ * else. */
 static inline bool done_number(struct task_room *room, const struct net_message *message)
 {
     const struct done_small *done = message->data;
-    if (base_unlikely(message->length != offsetof(struct done_small, bytes) + 8 || done->length != 8 ||
-                      done->type > UINT8_MAX || !object_owned(room, done->handle)))
+    const size_t head = offsetof(struct done_small, bytes);
+    bool nothing = message->length == head && done->type == DONE_NOTHING && done->length == 0;
+    if (base_unlikely(!nothing && (message->length != head + 8 || done->length != 8 || done->type > UINT8_MAX)))
+        return false;
+    if (base_unlikely(!object_owned(room, done->handle)))
         return false;
     struct object *object = object_by_slot(room, done->handle);
     struct task *task = object ? object_producer(object) : NULL;
@@ -586,8 +621,12 @@ static inline bool done_number(struct task_room *room, const struct net_message 
     else if (base_unlikely(!task_has_shape(task, 1, TASK_SENT)))
         return false;
     flight_ended(room, task->runner);
-    value_begin(&object->value, VALUE_INLINE, (uint8_t)done->type, 8);
-    value_bytes_copy(object->value.u.bytes, done->bytes, 8);
+    if (base_likely(!nothing)) {
+        value_begin(&object->value, VALUE_INLINE, (uint8_t)done->type, 8);
+        value_bytes_copy(object->value.u.bytes, done->bytes, 8);
+    } else {
+        value_init(&object->value);
+    }
     object_set_producer(object, NULL);
     object_complete_drop(room, object);
     task_count_ended(room);
