@@ -308,11 +308,10 @@ static inline __attribute__((always_inline)) uint64_t submit_short(struct task_t
                                                                    const raympi_value *args, size_t count)
 {
     struct task_room *tasks = thread->room;
-    /* Acquire, both: the method's name is known since before; the caller's calls that waited for arguments were
-     * sent before. */
+    /* Acquire: pairs with the release of whoever called first. */
     if (base_unlikely(!task_handle_is_actor(handle) || refcount_owner(handle) == tasks->config.rank ||
                       __atomic_load_n(&method->generation, __ATOMIC_ACQUIRE) != method_stubs_generation ||
-                      __atomic_load_n(&thread->context->lanes, __ATOMIC_ACQUIRE) != NULL))
+                      !lane_clear(thread->context)))
         return 0;
     struct object *object = object_hold_borrowed(tasks, handle);
     if (base_unlikely(!object))

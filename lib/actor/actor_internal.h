@@ -71,6 +71,18 @@ struct actor_room {
 #define ACTOR_NO_CLASS    0
 
 /* actor_lane.c */
+/* Where the lanes of this caller hang: an actor's methods run one after the other and are one caller. */
+static inline void **caller_of(struct context *context)
+{
+    struct actor *actor = context->run ? context->run->actor : NULL;
+    return actor ? &actor->lanes : &context->lanes;
+}
+/** Does no call of this caller wait for arguments? */
+static inline bool lane_clear(struct context *context)
+{
+    /* Only this caller adds lanes. Acquire: when the last one is gone, what was in it was sent before. */
+    return !__atomic_load_n(caller_of(context), __ATOMIC_ACQUIRE);
+}
 /** False when there is no memory to keep the order. */
 bool lane_enter(void *arg, struct task *task, struct context *context);
 void lane_leave(void *arg, struct context *context);

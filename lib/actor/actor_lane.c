@@ -30,13 +30,6 @@ static void really_send(struct actor_room *room, struct task *task)
         task_send(tasks, task, host);
 }
 
-/* Where the lanes of this caller hang: an actor's methods run one after the other and are one caller. */
-static void **caller_of(struct context *context)
-{
-    struct actor *actor = context->run ? context->run->actor : NULL;
-    return actor ? &actor->lanes : &context->lanes;
-}
-
 static struct lane *lane_find(void **caller, uint64_t actor)
 {
     struct lane *lane = *caller;
@@ -55,12 +48,6 @@ static struct lane *lane_new(void **caller, uint64_t actor)
     lane->next = *caller;
     __atomic_store_n(caller, lane, __ATOMIC_RELAXED);
     return lane;
-}
-
-static bool lane_clear(struct context *context)
-{
-    /* Only this caller adds lanes. Acquire: when the last one is gone, what was in it was sent before. */
-    return !__atomic_load_n(caller_of(context), __ATOMIC_ACQUIRE);
 }
 
 bool lane_enter(void *arg, struct task *task, struct context *context)
