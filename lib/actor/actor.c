@@ -63,7 +63,8 @@ int actor_room_open(struct actor_room **out, struct task_room *tasks)
                                              .enter = lane_enter,
                                              .leave = lane_leave,
                                              .send = lane_send,
-                                             .deliver = actor_deliver,
+                                             .arrive = actor_arrive,
+                                             .arrived = actor_arrived,
                                              .handle_free = actor_handle_free,
                                              .unborn = actor_unborn,
                                              .end = actor_end_all};

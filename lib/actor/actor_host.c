@@ -169,19 +169,19 @@ void actor_on_new(void *arg, const struct net_message *message)
 
 /* ---- mailbox */
 
-static void mailbox_append(struct actor *actor, struct task *task)
+static void mailbox_append(struct actor *actor, struct task *first, struct task *last)
 {
-    task->next = NULL;
+    last->next = NULL;
     if (actor->head && base_defect(DEFECT_REORDERED_CALL)) {
-        task->next = actor->head;
-        actor->head = task;
+        last->next = actor->head;
+        actor->head = first;
         return;
     }
     if (actor->tail)
-        actor->tail->next = task;
+        actor->tail->next = first;
     else
-        actor->head = task;
-    actor->tail = task;
+        actor->head = first;
+    actor->tail = last;
 }
 
 /* The next call to run. Before construction that is the constructor, wherever it stands: other ranks may have
@@ -252,23 +252,57 @@ static void fail_mailbox(struct actor *actor, struct task *head)
     }
 }
 
-void actor_deliver(void *arg, struct task *task)
+/* Calls of one actor, linked. */
+static void deliver(struct actor_room *room, struct task *first, struct task *last)
 {
-    struct actor_room *room = arg;
-    uint64_t handle = task->actor;
-    struct actor *actor = actor_lock(room, handle);
-    if (!actor) {
-        task_fail(task, RAYMPI_ERR_ACTOR_DEAD, "the actor has ended");
-        return;
+    struct actor *actor = actor_lock(room, first->actor);
+    last->next = NULL;
+    while (base_unlikely(!actor) && first) {
+        struct task *next = first->next;
+        task_fail(first, RAYMPI_ERR_ACTOR_DEAD, "the actor has ended");
+        first = next;
     }
+    if (base_unlikely(!actor))
+        return;
     bool closed = ending_at_once(actor->ending);
     if (!closed) {
-        mailbox_append(actor, task);
+        mailbox_append(actor, first, last);
         schedule(actor);
     }
     base_spin_unlock(&actor->lock);
-    if (closed) /* its reason does not change any more, and the call's hold keeps the actor */
-        fail_call(actor, task);
+    if (closed) /* its reason does not change any more, and the calls' holds keep the actor */
+        fail_mailbox(actor, first);
+}
+
+void actor_deliver(struct actor_room *room, struct task *task)
+{
+    deliver(room, task, task);
+}
+
+/* What came in this poll and is not delivered yet. */
+static void arrived_deliver(struct actor_room *room)
+{
+    struct task *first = room->arrived;
+    room->arrived = NULL;
+    if (first)
+        deliver(room, first, room->arrived_last);
+}
+
+void actor_arrive(void *arg, struct task *task)
+{
+    struct actor_room *room = arg;
+    if (room->arrived && room->arrived->actor != task->actor)
+        arrived_deliver(room);
+    if (room->arrived)
+        room->arrived_last->next = task;
+    else
+        room->arrived = task;
+    room->arrived_last = task;
+}
+
+void actor_arrived(void *arg)
+{
+    arrived_deliver(arg);
 }
 
 /* ---- end */
@@ -303,6 +337,7 @@ void actor_on_kill(void *arg, const struct net_message *message)
     char text[512] = "";
     if (message->length < sizeof words || message->length - sizeof words >= sizeof text)
         return;
+    arrived_deliver(arg); /* calls that were made before */
     memcpy(words, message->data, sizeof words);
     memcpy(text, (const char *)message->data + sizeof words, message->length - sizeof words);
     if (words[1] == ACTOR_FAILED)

@@ -63,6 +63,9 @@ struct actor_room {
     struct base_spin lane_lock;
     struct base_spin making_lock;
     struct actor *recent; /* the one that was looked for last; under lock */
+    /* The poller's: calls of one actor that came one after the other in this poll. Bursts go to few actors, and
+     * so take the locks once. */
+    struct task *arrived, *arrived_last;
     uint64_t constructor_hash, destructor_hash, ping_hash;
 };
 
@@ -91,7 +94,10 @@ void lane_leave_list(struct actor_room *room, void **caller);
 void lane_send(void *arg, struct task *task);
 
 /* actor_host.c */
-void actor_deliver(void *arg, struct task *task);
+void actor_deliver(struct actor_room *room, struct task *task);
+/** A call from another rank, in a poll; actor_arrived() ends the poll. */
+void actor_arrive(void *arg, struct task *task);
+void actor_arrived(void *arg);
 void actor_handle_free(void *arg, uint64_t handle);
 void actor_end_all(void *arg);
 void actor_on_new(void *arg, const struct net_message *message);

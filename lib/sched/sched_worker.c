@@ -131,9 +131,9 @@ bool sched_poll(struct sched *sched, int who, int budget)
         net_look(sched->net);
     struct sched *outer = arrivals_begin(sched);
     int delivered = net_poll(sched->net, budget);
-    arrivals_end(sched, outer);
     if (sched->config.hooks.polled)
         sched->config.hooks.polled(sched->config.hooks.arg);
+    arrivals_end(sched, outer);
     worker_count(&sched->polls); /* the poller's */
     atomic_store_explicit(&sched->poller, POLLER_NONE, memory_order_release);
     return delivered > 0;

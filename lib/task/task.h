@@ -499,7 +499,8 @@ struct task_actor_hooks {
                   struct context *context);            /* on the submitter, in program order */
     void (*leave)(void *arg, struct context *context); /* a context with lanes ends */
     void (*send)(void *arg, struct task *task);        /* on the submitter, arguments are there */
-    void (*deliver)(void *arg, struct task *task);     /* on the host */
+    void (*arrive)(void *arg, struct task *task);      /* on the host, in a poll */
+    void (*arrived)(void *arg);                        /* the poll ends */
     void (*handle_free)(void *arg, uint64_t handle);   /* the last handle is gone (on the host) */
     int (*unborn)(void *arg,
                   uint64_t handle); /* the rank whose news of this actor is on its way to us; -1: none */

@@ -94,6 +94,8 @@ static void thread_end(void *arg, struct worker *worker)
 static void polled(void *arg)
 {
     struct task_room *room = arg;
+    if (room->actor.arrived)
+        room->actor.arrived(room->actor.arg);
     store_collect(room->store);
 }
 

@@ -312,7 +312,7 @@ void task_on_task(void *arg, const struct net_message *message)
     if (base_unlikely(!task) && !(task = task_receive(room, message)))
         return;
     if (task->actor) {
-        room->actor.deliver(room->actor.arg, task);
+        room->actor.arrive(room->actor.arg, task);
         return;
     }
     task->function = task_function_find(task->name_hash);
