@@ -37,6 +37,12 @@ static inline bool base_spin_try(struct base_spin *spin)
            atomic_exchange_explicit(&spin->held, 1, memory_order_acquire) == 0;
 }
 
+/* The same for a lock that is free nearly always. */
+static inline bool base_spin_try_once(struct base_spin *spin)
+{
+    return atomic_exchange_explicit(&spin->held, 1, memory_order_acquire) == 0;
+}
+
 static inline void base_spin_unlock(struct base_spin *spin)
 {
     /* Release: what was done under the lock comes before its end. */

@@ -15,6 +15,10 @@ int net_setup(struct net *net, const struct net_operations *operations, int rank
     net->size = size;
     net->boards = boards;
     net->rest = rest;
+    for (int type = 0; type < NET_HANDLERS; type++) {
+        net->handlers[type].run = net_undelivered;
+        net->handlers[type].arg = net;
+    }
     return RAYMPI_OK;
 }
 
@@ -51,7 +55,7 @@ uint64_t net_now(const struct net *net)
 
 void net_handle(struct net *net, uint16_t type, net_handler *handler, void *arg)
 {
-    if (type >= NET_HANDLERS)
+    if (type >= NET_HANDLERS || type == 0)
         return;
     net->handlers[type].run = handler;
     net->handlers[type].arg = arg;
@@ -103,9 +107,24 @@ int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
     return net_send_counted(net, peer, type, pieces, count, NULL);
 }
 
-void net_ring_bell(struct net *net, int peer)
+void net_look_at_bell(struct net *net, int peer)
 {
-    net->operations->ring_bell(net, peer);
+    net->operations->look_at_bell(net, peer);
+}
+
+bool net_lane_look(struct net_lane *lane, uint32_t size)
+{
+    const struct net_ring_writer *writer = &lane->writer;
+    lane->short_until = 0;
+    if (size >= lane->record_max || !net_ring_has_short(&lane->writer, size))
+        return false;
+    /* As far as the consumer was, and as there is room before the end. */
+    uint32_t bytes = net_ring_bytes(NET_SHORT_MAX);
+    uint64_t room = writer->capacity - (writer->put - writer->taken);
+    uint64_t end = writer->index + room < writer->capacity ? writer->index + room : writer->capacity;
+    if (end > bytes + sizeof(uint64_t))
+        lane->short_until = (uint32_t)(end - bytes - sizeof(uint64_t));
+    return true;
 }
 
 int net_reach(struct net *net, int peer)
@@ -171,9 +190,9 @@ void net_malformed(struct net *net, int source, const char *what)
              source, what);
 }
 
-void net_undelivered(struct net *net, const struct net_message *message)
+void net_undelivered(void *arg, const struct net_message *message)
 {
-    net_malformed(net, message->source, "nobody handles its type");
+    net_malformed(arg, message->source, "nobody handles its type");
 }
 
 void net_delivered(struct net *net, int messages, uint64_t bytes)

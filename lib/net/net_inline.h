@@ -5,32 +5,40 @@
 
 #include "net/net_ring.h"
 
+enum net_bell_state {
+    NET_BELL_AWAKE = 0,
+    NET_BELL_ASLEEP, /* the poller sleeps or is about to */
+    NET_BELL_QUIET,  /* it is awake, and its fence before it sleeps is a heavy one */
+    NET_BELL_NEVER,  /* no bell's state */
+};
 /** How to wake the poller of a rank; in the host segment. Senders look at it for every message, so nothing
  * that changes often shares its line. */
 struct net_bell {
-    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t asleep; /* the poller sleeps or is about to */
-    _Atomic uint32_t rung;                             /* futex: bumped by who found it asleep */
-    _Atomic uint32_t heavy; /* the poller's fence before it sleeps is a heavy one, from now on */
+    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t state; /* enum net_bell_state */
+    _Atomic uint32_t rung;                            /* futex: bumped by who found it asleep */
 };
 
 /** The way to one peer; all but `bell` under `lock`. */
 struct net_lane {
     _Alignas(BASE_CACHE_LINE) struct base_spin lock;
-    uint32_t short_end;               /* shorter messages may go straight into the ring; 0: none may */
+    uint32_t short_until; /* a short message that begins before this may be written without a look */
     struct net_ring_writer writer;    /* ring NULL until first used */
     _Atomic uint64_t messages, bytes; /* sent so far */
     struct net_bell *bell;            /* the peer's */
+    uint32_t record_max; /* shorter messages may go straight into the ring, if there is room; 0: none may */
 };
+#define NET_SHORT_MAX 112 /* bytes of a short message; with its header it fills two cache lines */
+
 
 /** What the rooms above may look at of a net, which begins with it. */
 struct net_front {
     struct net_lane *lanes;  /* by peer; NULL: this transport has none */
-    bool light;              /* our fences may be light towards those whose are heavy */
+    uint32_t quiet;          /* where a bell's state is this, no fence is needed */
     _Atomic uint32_t deaths; /* peers whose death this rank was told: the epoch its messages carry */
 };
 
-/** For net_knock(). */
-void net_ring_bell(struct net *net, int peer);
+/** For net_knock(), where that is not sure that nobody sleeps. */
+void net_look_at_bell(struct net *net, int peer);
 /** Wakes the poller of `peer` if it sleeps: to be called after publishing what it should see. */
 static inline void net_knock(struct net *net, const struct net_bell *bell, int peer)
 {
@@ -38,12 +46,9 @@ static inline void net_knock(struct net *net, const struct net_bell *bell, int p
     /* Orders what was published before the look at "asleep". The sleeper sets "asleep", fences, and looks at
      * what is published: one of the two sees the other. Without this the load may pass the stores and a
      * wake-up is lost. Where the sleeper's fence is a heavy one, ours is light. */
-    if (base_likely(front->light && atomic_load_explicit(&bell->heavy, memory_order_relaxed)))
-        atomic_signal_fence(memory_order_seq_cst);
-    else
-        base_fence();
-    if (base_unlikely(atomic_load_explicit(&bell->asleep, memory_order_relaxed)))
-        net_ring_bell(net, peer);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (base_unlikely(atomic_load_explicit(&bell->state, memory_order_relaxed) != front->quiet))
+        net_look_at_bell(net, peer);
 }
 
 /** Under the lock: a load and a store do. */
@@ -70,19 +75,21 @@ static inline void net_tell_order(struct net *net)
     base_tsan_release(net);
 }
 
+/** For net_put_begin(): is there room for a message of `size` bytes? Under the lock. */
+bool net_lane_look(struct net_lane *lane, uint32_t size);
 /**
  * net_send() in two halves, for a short message that is written where it will be read: memory for `size`
- * bytes, to be filled at once and ended by net_put_end(). NULL where it has to be sent in the long way (the
+ * bytes (at most NET_SHORT_MAX), to be filled at once and ended by net_put_end(). NULL where it has to be sent in the long way (the
  * ring is full or not there yet, somebody else sends to that peer, the peer is oneself or gone): then
  * nothing has happened. `peer` is one of the job.
  */
-static inline void *net_put_begin(struct net *net, int peer, uint32_t size)
+static inline __attribute__((always_inline)) void *net_put_begin(struct net *net, int peer, uint32_t size)
 {
     struct net_lane *lanes = ((struct net_front *)net)->lanes;
-    if (base_unlikely(lanes == NULL || !base_spin_try(&lanes[peer].lock)))
+    if (base_unlikely(lanes == NULL || !base_spin_try_once(&lanes[peer].lock)))
         return NULL;
     struct net_lane *lane = &lanes[peer];
-    if (base_unlikely(size >= lane->short_end || !net_ring_has_short(&lane->writer, size))) {
+    if (base_unlikely(lane->writer.index >= lane->short_until && !net_lane_look(lane, size))) {
         base_spin_unlock(&lane->lock);
         return NULL;
     }
@@ -90,7 +97,7 @@ static inline void *net_put_begin(struct net *net, int peer, uint32_t size)
 }
 
 /** Sends what was begun; `size` and `counter` as there and in net_send_counted(). */
-static inline void net_put_end(struct net *net, int peer, uint16_t type, uint32_t size,
+static inline __attribute__((always_inline)) void net_put_end(struct net *net, int peer, uint16_t type, uint32_t size,
                                _Atomic uint32_t *counter)
 {
     struct net_front *front = (struct net_front *)net;

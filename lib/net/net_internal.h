@@ -11,7 +11,7 @@ struct net_operations {
                 _Atomic uint32_t *counter);
     size_t (*pending)(struct net *net, int peer);
     int (*reach)(struct net *net, int peer); /* may be NULL: always */
-    void (*ring_bell)(struct net *net, int peer); /* where there are lanes */
+    void (*look_at_bell)(struct net *net, int peer); /* where there are lanes */
     int (*poll)(struct net *net, int budget);
     void (*look)(struct net *net); /* may be NULL */
     void (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
@@ -43,7 +43,7 @@ struct net {
     struct {
         net_handler *run;
         void *arg;
-    } handlers[NET_HANDLERS];
+    } handlers[NET_HANDLERS]; /* 0 is nobody's */
     void (*died)(void *arg, int rank);
     void *died_arg;
     bool idle;               /* published and not withdrawn */
@@ -57,16 +57,14 @@ int net_setup(struct net *net, const struct net_operations *operations, int rank
               struct net_board *boards, struct net_rest_words *rest);
 void net_teardown(struct net *net);
 
-/** Nobody handles it. */
-void net_undelivered(struct net *net, const struct net_message *message);
+/** What handles those that nobody else does; arg is the net. */
+void net_undelivered(void *arg, const struct net_message *message);
 /** Runs the handler of a message. */
 static inline void net_deliver(struct net *net, const struct net_message *message)
 {
     base_tsan_acquire(net); /* see net_tell_order() */
-    if (base_likely(message->type < NET_HANDLERS && net->handlers[message->type].run))
-        net->handlers[message->type].run(net->handlers[message->type].arg, message);
-    else
-        net_undelivered(net, message);
+    unsigned type = base_likely(message->type < NET_HANDLERS) ? message->type : 0;
+    net->handlers[type].run(net->handlers[type].arg, message);
 }
 /** Counts messages that were delivered, before the poll ends. */
 void net_delivered(struct net *net, int messages, uint64_t bytes);

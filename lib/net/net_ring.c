@@ -8,7 +8,8 @@ void net_ring_writer_init(struct net_ring_writer *writer, void *memory, uint32_t
 
 void net_ring_reader_init(struct net_ring_reader *reader, void *memory, uint32_t bytes)
 {
-    *reader = (struct net_ring_reader){.ring = memory, .capacity = bytes - (uint32_t)sizeof(struct net_ring)};
+    uint32_t capacity = bytes - (uint32_t)sizeof(struct net_ring);
+    *reader = (struct net_ring_reader){.ring = memory, .capacity = capacity, .quarter = capacity / 4};
 }
 
 uint32_t net_ring_record_max(uint32_t capacity)

@@ -69,6 +69,7 @@ struct net_ring_writer {
 struct net_ring_reader {
     struct net_ring *ring;
     uint32_t capacity;
+    uint32_t quarter; /* of it */
     uint32_t index;
     uint64_t taken;
     uint64_t told; /* `taken` as the producer can see it */
@@ -114,7 +115,7 @@ static inline bool net_ring_gone(struct net_ring_reader *reader, uint32_t bytes)
     uint32_t next = reader->index + bytes;
     reader->index = next == reader->capacity ? 0 : next;
     reader->taken += bytes;
-    return base_unlikely(reader->taken - reader->told >= reader->capacity / 4) && net_ring_tell(reader);
+    return base_unlikely(reader->taken - reader->told >= reader->quarter) && net_ring_tell(reader);
 }
 /** Gives the record back; true when the producer was blocked and should be woken. */
 static inline bool net_ring_consume(struct net_ring_reader *reader, const struct net_ring_record *record)
@@ -200,7 +201,7 @@ static inline const struct net_ring_header *net_ring_peek_short(const struct net
     uint32_t size = (uint32_t)(*mark & 0xffff);
     *bytes = net_ring_bytes(size);
     if (base_unlikely(*mark >> 32 != (NET_RING_MAGIC << 24 | NET_RING_MESSAGE << 16) ||
-                      header->total != size || *bytes > reader->capacity / 4 ||
+                      header->total != size || *bytes > reader->quarter ||
                       *bytes > reader->capacity - reader->index))
         return NULL;
     return header;

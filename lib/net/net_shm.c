@@ -30,12 +30,15 @@ uint64_t net_shm_bytes(int size)
            (uint64_t)size * (uint64_t)size * shm_ring_bytes(size);
 }
 
-static void shm_ring_bell(struct net *net, int peer)
+static void shm_look_at_bell(struct net *net, int peer)
 {
     struct net_bell *bell = &shm_of(net)->ranks[peer].bell;
+    uint32_t state = NET_BELL_ASLEEP;
+    base_fence();
     /* One of many senders takes the duty. Should it be killed between the two, the death word wakes the
      * sleeper. */
-    if (!atomic_exchange(&bell->asleep, 0))
+    if (base_likely(atomic_load_explicit(&bell->state, memory_order_relaxed) != NET_BELL_ASLEEP) ||
+        !atomic_compare_exchange_strong(&bell->state, &state, NET_BELL_AWAKE))
         return;
     atomic_fetch_add(&bell->rung, 1);
     net_futex_wake(&bell->rung, 1);
@@ -79,16 +82,17 @@ static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
     struct shm_net *shm = shm_of(net);
     /* Acquire: read before "asleep" is set, so that a bump by who saw it set makes the futex differ. */
     uint32_t rung = atomic_load_explicit(&shm->own->bell.rung, memory_order_acquire);
-    atomic_store_explicit(&shm->own->bell.asleep, 1, memory_order_relaxed);
+    atomic_store_explicit(&shm->own->bell.state, NET_BELL_ASLEEP, memory_order_relaxed);
     /* Orders "asleep" before the looks below: the other half of net_knock(). */
-    if (atomic_load_explicit(&shm->own->bell.heavy, memory_order_relaxed))
+    if (shm->heavy)
         base_fence_heavy_shared();
     else
         base_fence();
     if (!atomic_load_explicit(&shm->own->wake, memory_order_relaxed) && !shm_ready(shm) && !shm_flush(shm) &&
         !(busy != NULL && busy(arg)))
         shm_sleep_wait(shm, rung, deadline);
-    atomic_store_explicit(&shm->own->bell.asleep, 0, memory_order_relaxed);
+    atomic_store_explicit(&shm->own->bell.state, shm->heavy ? NET_BELL_QUIET : NET_BELL_AWAKE,
+                          memory_order_relaxed);
     /* Acquire: what the wakers did before net_wake() is seen from here on. */
     atomic_exchange_explicit(&shm->own->wake, 0, memory_order_acquire);
 }
@@ -96,7 +100,9 @@ static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
 static void shm_seldom(struct net *net)
 {
     struct shm_net *shm = shm_of(net);
-    atomic_store_explicit(&shm->own->bell.heavy, shm->net.front.light, memory_order_relaxed);
+    shm->heavy = shm->net.front.quiet == NET_BELL_QUIET;
+    if (shm->heavy)
+        atomic_store_explicit(&shm->own->bell.state, NET_BELL_QUIET, memory_order_relaxed);
 }
 
 static uint64_t shm_now(const struct net *net)
@@ -153,7 +159,7 @@ static const struct net_operations shm_operations = {
     .send = shm_send,
     .pending = shm_pending,
     .reach = shm_reach,
-    .ring_bell = shm_ring_bell,
+    .look_at_bell = shm_look_at_bell,
     .poll = shm_poll,
     .look = shm_look,
     .sleep = shm_sleep,
@@ -208,7 +214,7 @@ static void shm_prepare(struct shm_net *shm)
         shm->out[peer].lane = lane;
         shm->out[peer].last = &shm->out[peer].first;
     }
-    shm->net.front.light = base_fences_open_shared();
+    shm->net.front.quiet = base_fences_open_shared() ? NET_BELL_QUIET : NET_BELL_NEVER;
     pthread_mutex_init(&shm->self_lock, NULL);
     shm->self_last = &shm->self_first;
 }

@@ -88,6 +88,7 @@ struct shm_net {
     struct shm_rank *ranks;
     struct shm_rank *own;
     struct net_life life;
+    bool heavy; /* our fence before we sleep is a heavy one; the poller's */
     struct shm_out *out;
     _Atomic int queues;   /* peers with parcels */
     _Atomic int unopened; /* peers whose ring could not be made: a sleep ends by itself, to try again */

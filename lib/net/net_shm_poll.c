@@ -136,32 +136,47 @@ static bool shm_record_take(struct shm_net *shm, int source, const struct net_ri
     return true;
 }
 
+/** Short whole messages, at most `most` of them. */
+static int shm_in_take_short(struct shm_net *shm, int source, int most)
+{
+    struct shm_in *in = &shm->in[source];
+    struct net_message message = {.source = source};
+    uint64_t mark, length = 0;
+    uint32_t bytes;
+    int taken = 0;
+    while (taken < most) {
+        const struct net_ring_header *header = net_ring_peek_short(&in->reader, &mark, &bytes);
+        if (header == NULL)
+            break;
+        message.type = (uint16_t)(mark >> 16);
+        message.epoch = header->epoch;
+        message.data = header + 1;
+        message.length = header->total;
+        net_deliver(&shm->net, &message);
+        taken++;
+        length += message.length;
+        if (base_unlikely(net_ring_gone(&in->reader, bytes)))
+            shm_knock(shm, source);
+    }
+    if (taken > 0)
+        net_delivered(&shm->net, taken, length);
+    return taken;
+}
+
 /** Takes records of one ring until `budget` messages are delivered or, for fairness, `records` are taken. */
 static int shm_in_take(struct shm_net *shm, int source, int budget, int records)
 {
     struct shm_in *in = &shm->in[source];
-    int delivered = 0, few = 0;
-    uint64_t length = 0;
-    struct net_message message = {.source = source};
-    while (!in->closed && delivered < budget && records-- > 0) {
-        uint64_t mark;
-        uint32_t bytes;
-        const struct net_ring_header *header = net_ring_peek_short(&in->reader, &mark, &bytes);
-        if (base_likely(header != NULL && in->whole == NULL)) {
-            message.type = (uint16_t)(mark >> 16);
-            message.epoch = header->epoch;
-            message.data = header + 1;
-            message.length = header->total;
-            net_deliver(&shm->net, &message);
-            delivered++;
-            few++;
-            length += message.length;
-            if (base_unlikely(net_ring_gone(&in->reader, bytes)))
-                shm_knock(shm, source);
-            continue;
+    int delivered = 0;
+    while (!in->closed && delivered < budget && records > 0) {
+        if (base_likely(in->whole == NULL)) {
+            int left = budget - delivered < records ? budget - delivered : records;
+            int taken = shm_in_take_short(shm, source, left);
+            delivered += taken;
+            records -= taken;
+            if (taken == left || !net_ring_ready(&in->reader))
+                break;
         }
-        if (mark == 0)
-            break;
         struct net_ring_record record;
         enum net_ring_state state = net_ring_peek(&in->reader, &record);
         if (state == NET_RING_EMPTY)
@@ -171,11 +186,10 @@ static int shm_in_take(struct shm_net *shm, int source, int budget, int records)
             break;
         }
         delivered += shm_record_take(shm, source, &record);
+        records--;
         if (base_unlikely(net_ring_consume(&in->reader, &record)))
             shm_knock(shm, source);
     }
-    if (few > 0)
-        net_delivered(&shm->net, few, length);
     return delivered;
 }
 

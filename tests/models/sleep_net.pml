@@ -1,7 +1,7 @@
 /* Sleep of a rank's poller, and who wakes it: other ranks by messages, threads of its own by net_wake().
  *
  * From the code:
- *   sender    lib/net/net_ring.c net_ring_publish(); lib/net/net_inline.h net_knock(); lib/net/net_shm.c shm_ring_bell()
+ *   sender    lib/net/net_ring.c net_ring_publish(); lib/net/net_inline.h net_knock(); lib/net/net_shm.c shm_look_at_bell()
  *   waker     lib/net/net_shm.c shm_wake(), after something was pushed
  *   sleeper   lib/net/net_shm.c shm_sleep(), shm_sleep_wait(); lib/net/net_shm_poll.c shm_ready(), shm_poll()
  * Left out: deadlines, deaths, parcels.
@@ -34,7 +34,7 @@
 #define DEPTH    4
 #include "tso.h"
 
-/* net_knock(), shm_ring_bell() */
+/* net_knock(), shm_look_at_bell() */
 inline knock(cpu)
 {
 #ifndef UNEVEN
