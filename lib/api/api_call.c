@@ -162,7 +162,7 @@ raympi_actor raympi_actor_create(const raympi_definition *definition, const char
     raympi_actor actor = {0};
     if (api_enter(&thread) != RAYMPI_OK)
         return actor;
-    struct task_function *klass;
+    struct task_function *klass = NULL;
     int status = function_of(definition, name, true, &klass);
     if (status == RAYMPI_OK)
         status = actor_create(api_node_of(thread->room)->actors, klass, options, args, count, &actor);

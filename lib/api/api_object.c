@@ -381,7 +381,7 @@ static inline bool copy_small(const struct object *object, void *data, size_t le
 static __attribute__((noinline)) int get_copy_waiting(struct task_thread *thread, struct object *object,
                                                       raympi_ref ref, void *data, size_t len)
 {
-    bool ready = task_run_wanted(object) || task_spin(thread->room, object);
+    bool ready = task_run_wanted_now(thread, object) || task_spin(thread->room, object);
     bool copied = ready && copy_small(object, data, len);
     api_leave(thread);
     return copied ? RAYMPI_OK : get_copy_any(ref, data, len);

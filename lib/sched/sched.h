@@ -61,8 +61,6 @@ struct fiber *sched_worker_fiber(const struct worker *worker);
 
 /** As sched_push(), on the rank's first-in-first-out queue whoever calls: work that came from other ranks. */
 void sched_push_fifo(struct sched *sched, struct sched_item *item);
-/** For items that may only run on this rank: they are not handed out by sched_take(). */
-void sched_push_pinned(struct sched *sched, struct sched_item *item);
 /** Takes up to `most` items away, oldest first, for another rank. Any thread. */
 int sched_take(struct sched *sched, struct sched_item **items, int most);
 /** Ready items that sched_take() could give, roughly. */

@@ -67,6 +67,30 @@ static inline void sched_push(struct sched *sched, struct sched_item *item)
         sched_push_from(sched, item);
 }
 
+/** What a poll has made runnable for this rank only, until that ends: then it goes into the queue as a whole. */
+struct sched_arrivals {
+    struct sched *sched; /* whose poll this thread is in; NULL: none */
+    struct sched_item *first, *last;
+    int count;
+};
+extern __thread struct sched_arrivals sched_arrivals __attribute__((tls_model("initial-exec")));
+
+void sched_push_pinned_from(struct sched *sched, struct sched_item *item);
+/** For items that may only run on this rank: they are not handed out by sched_take(). */
+static inline void sched_push_pinned(struct sched *sched, struct sched_item *item)
+{
+    struct sched_arrivals *arrivals = &sched_arrivals;
+    if (base_unlikely(arrivals->sched != sched)) {
+        sched_push_pinned_from(sched, item);
+        return;
+    }
+    if (arrivals->count++ > 0)
+        arrivals->last->next = item;
+    else
+        arrivals->first = item;
+    arrivals->last = item;
+}
+
 bool sched_others_wait(const struct sched_front *front);
 /** Takes `item` off the deque of `self`, the calling worker (NULL: it is none), if that has made it runnable last and enough stack is left to
  * run it here and now: who waits for it anyway need not leave the stack. `item` may point to memory that

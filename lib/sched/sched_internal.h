@@ -116,10 +116,10 @@ static inline void worker_on(struct worker *worker, struct fiber *fiber)
 /* sched_queue.c */
 void queue_push(struct sched_queue *queue, struct sched_item *item);
 struct sched_item *queue_pop(struct sched_queue *queue);
-/* At most `most`, linked, oldest first. */
-struct sched_item *queue_pop_some(struct sched_queue *queue, int most);
-/* Around a poll: what its handlers make runnable for this rank only. Polls do not nest; the answer of the one
- * is for the other. */
+/* All there are, linked, oldest first. */
+struct sched_item *queue_pop_all(struct sched_queue *queue);
+/* Around a poll: what its handlers make runnable for this rank only goes into the queue as a whole when that
+ * ends. Polls do not nest; the answer of the one is for the other. */
 struct sched *arrivals_begin(struct sched *sched);
 void arrivals_end(struct sched *sched, struct sched *outer);
 static inline bool queue_empty(const struct sched_queue *queue)

@@ -27,29 +27,33 @@ void queue_push(struct sched_queue *queue, struct sched_item *item)
     queue_append(queue, item, item, 1);
 }
 
-struct sched_item *queue_pop_some(struct sched_queue *queue, int most)
+struct sched_item *queue_pop(struct sched_queue *queue)
 {
     if (queue_empty(queue))
         return NULL;
     base_spin_lock(&queue->lock);
-    struct sched_item *first = queue->head, *last = first;
-    int count = first != NULL;
-    for (; last && last->next && count < most; count++)
-        last = last->next;
-    if (last) {
-        queue->head = last->next;
+    struct sched_item *item = queue->head;
+    if (item) {
+        queue->head = item->next;
         if (!queue->head)
             queue->tail = NULL;
-        last->next = NULL;
-        queue_count(queue, -count);
+        item->next = NULL;
+        queue_count(queue, -1);
     }
     base_spin_unlock(&queue->lock);
-    return first;
+    return item;
 }
 
-struct sched_item *queue_pop(struct sched_queue *queue)
+struct sched_item *queue_pop_all(struct sched_queue *queue)
 {
-    return queue_pop_some(queue, 1);
+    if (queue_empty(queue))
+        return NULL;
+    base_spin_lock(&queue->lock);
+    struct sched_item *first = queue->head;
+    queue->head = queue->tail = NULL;
+    atomic_store_explicit(&queue->count, 0, memory_order_relaxed);
+    base_spin_unlock(&queue->lock);
+    return first;
 }
 
 /* To where they were. */
@@ -110,43 +114,30 @@ void sched_push_fifo(struct sched *sched, struct sched_item *item)
     pushed(sched, self_of(sched));
 }
 
-/* What a poll brings goes into the queue as a whole when that ends. */
-static __thread struct arrivals {
-    struct sched *sched; /* whose poll this thread is in; NULL: none */
-    struct sched_item *first, *last;
-    int count;
-} arrivals __attribute__((tls_model("initial-exec")));
+__thread struct sched_arrivals sched_arrivals __attribute__((tls_model("initial-exec")));
 
-void sched_push_pinned(struct sched *sched, struct sched_item *item)
+void sched_push_pinned_from(struct sched *sched, struct sched_item *item)
 {
-    if (arrivals.sched != sched) {
-        queue_push(&sched->pinned, item);
-        pushed(sched, self_of(sched));
-        return;
-    }
-    item->next = NULL;
-    if (arrivals.count++ > 0)
-        arrivals.last->next = item;
-    else
-        arrivals.first = item;
-    arrivals.last = item;
+    queue_push(&sched->pinned, item);
+    pushed(sched, self_of(sched));
 }
 
 struct sched *arrivals_begin(struct sched *sched)
 {
-    struct sched *outer = arrivals.sched;
-    arrivals.sched = sched;
+    struct sched *outer = sched_arrivals.sched;
+    sched_arrivals.sched = sched;
     return outer;
 }
 
 void arrivals_end(struct sched *sched, struct sched *outer)
 {
-    int count = arrivals.count;
-    arrivals.sched = outer;
+    int count = sched_arrivals.count;
+    sched_arrivals.sched = outer;
     if (count == 0)
         return;
-    arrivals.count = 0;
-    queue_append(&sched->pinned, arrivals.first, arrivals.last, count);
+    sched_arrivals.count = 0;
+    sched_arrivals.last->next = NULL;
+    queue_append(&sched->pinned, sched_arrivals.first, sched_arrivals.last, count);
     do
         pushed(sched, self_of(sched));
     while (--count > 0 && atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0);

@@ -181,15 +181,13 @@ static struct sched_item *steal_within(struct worker *worker)
     return NULL;
 }
 
-#define PINNED_BATCH 16
-
 static struct sched_item *pinned_next(struct worker *worker)
 {
     struct sched *sched = worker->sched;
     if (!worker->front.alone)
         return queue_pop(&sched->pinned);
     struct sched_item *item = worker->front.mine;
-    if (!item && !(item = queue_pop_some(&sched->pinned, PINNED_BATCH)))
+    if (!item && !(item = queue_pop_all(&sched->pinned)))
         return NULL;
     worker->front.mine = item->next;
     return item;
@@ -239,7 +237,7 @@ struct sched_item *worker_next(struct worker *worker)
     unsigned tick = ++worker->front.tick;
     /* Who has tasks of others to run takes no more than it runs: the rest waits in the rings. */
     if (tick % SCHED_POLL_EVERY == 0)
-        sched_poll(sched, worker->index, queue_empty(&sched->pinned) ? POLL_BUDGET : SCHED_POLL_EVERY);
+        sched_poll(sched, worker->index, worker->front.mine || !queue_empty(&sched->pinned) ? SCHED_POLL_EVERY : POLL_BUDGET);
     struct sched_item *item = NULL;
     if (tick % SCHED_FAIR_TICKS == 0) {
         sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));

@@ -360,8 +360,13 @@ struct context {
     uint32_t held_size, view_size;
     union {
         struct {
-            uint32_t held_used;
-            uint32_t view_used, view_cursor; /* cursor: where the search for a free place goes on */
+            union {
+                struct {
+                    uint32_t held_used, view_used;
+                };
+                uint64_t used; /* either */
+            };
+            uint32_t view_cursor; /* where the search for a free place goes on */
             union {
                 struct {
                     uint32_t leaning; /* views that are marked so */
@@ -456,7 +461,8 @@ struct task_thread {
     uint32_t tick;                     /* of the scheduler, at the last look */
     uint64_t brief;                    /* hash of the function that was brief then */
     const _Atomic uint32_t *ticks;     /* of the scheduler; NULL: none */
-    _Atomic uint64_t *shown;           /* on the board: what runs; NULL: no place for this worker */
+    _Atomic uint64_t *shown;           /* what runs: on the board, or where that has no place for this worker: */
+    _Atomic uint64_t unshown;
     _Atomic uint64_t submitted, ended; /* tasks; written by this thread only */
     struct task_thread *next;
 };
@@ -621,9 +627,6 @@ void task_resumed(struct task_thread *thread, struct context *context);
 
 /** Waits for an object. OK (it is ready, perhaps with an error), TIMEOUT, DEADLOCK, MEMORY. */
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what);
-/** Runs the task that makes the object here and now, if the caller's worker would take it next anyway. True
- * when the object is ready after that. */
-bool task_run_wanted(struct object *object);
 /** Looks for messages for a short time, and only while there is nothing else to do here. True when the object
  * is ready after that. */
 bool task_spin(struct task_room *room, struct object *object);

@@ -415,7 +415,9 @@ static inline void task_actor_drop(struct task *task)
     if (base_unlikely(task->actor != 0))
         task_actor_let_go(task);
 }
+/** Of a task whose function is registered here; else task_item_refuse(). */
 void task_item_run(struct sched_item *item);
+void task_item_refuse(struct sched_item *item);
 /** Of one without arguments: one look tells. */
 static inline uint64_t task_shape(uint8_t returns, uint8_t flags)
 {
@@ -458,6 +460,28 @@ static inline void task_free(struct task *task)
 {
     if (base_unlikely(!task_has_shape(task, 1, 0)))
         task_free_more(task);
+}
+
+/** Runs the task that makes the object here and now, on the caller's stack, if it is the one that this worker
+ * would take next. True when the object is ready after that. */
+static inline bool task_run_wanted_now(struct task_thread *thread, struct object *object)
+{
+    /* A task of which only the address is known may have ended, and its record be another's: but not as long as
+     * the object is not ready, so that is looked at last. */
+    struct task *task = object_producer(object);
+    struct sched_front *front = thread->front;
+    bool before;
+    if (!task || !sched_newest_take(front, &task->item, &before))
+        return false;
+    if (base_unlikely(object_ready(object))) {
+        sched_newest_return(front, &task->item, before);
+        return true;
+    }
+    task_item_run(&task->item);
+    if (thread->context->run) /* a task that waits is the one to be shown again */
+        task_resumed(thread, thread->context);
+    sched_newest_ran(front, before);
+    return object_ready(object);
 }
 
 /* ---- submitting */

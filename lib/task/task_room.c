@@ -21,7 +21,7 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
     thread->front = sched_worker_front(worker);
     thread->ticks = room->sched ? sched_ticks(room->sched) : NULL;
     int index = worker ? sched_worker_index(worker) : 0;
-    thread->shown = index < 4 ? &net_board(room->net, room->config.rank)->task[index] : NULL;
+    thread->shown = index < 4 ? &net_board(room->net, room->config.rank)->task[index] : &thread->unshown;
     thread->trace = trace_thread_open(room->config.trace, name);
     if (room->config.trace && !thread->trace) {
         free(thread);

@@ -15,6 +15,8 @@ static void dispatch_to(struct task *task, int node)
         task_fail(task, RAYMPI_ERR_INFEASIBLE, "it is registered on no rank of the job");
     else if (node != room->config.rank)
         task_send(room, task, node);
+    else if (base_unlikely(!task->function->body))
+        task_fail(task, RAYMPI_ERR_UNKNOWN, "it is not registered on this rank");
     else if (task->node >= 0)
         sched_push_pinned(room->sched, &task->item);
     else
@@ -226,7 +228,7 @@ static inline void run_over(struct task_thread *thread, struct raympi_ctx *run, 
 {
     struct context *context = &run->context;
     /* The lanes are others' to change. */
-    if (base_unlikely(!clean || context->held_used || context->view_used || context->grown ||
+    if (base_unlikely(!clean || context->used || context->grown ||
                       __atomic_load_n(&context->lanes, __ATOMIC_RELAXED) != NULL)) {
         context_fini(context);
         if (run->results != run->results_inline)
@@ -376,8 +378,7 @@ void task_succeed(struct task *task)
 /* What this rank shows as running, so that survivors can name it if we die. */
 static void show_running(const struct task_thread *thread, uint64_t hash)
 {
-    if (thread->shown)
-        atomic_store_explicit(thread->shown, hash, memory_order_relaxed);
+    atomic_store_explicit(thread->shown, hash, memory_order_relaxed);
 }
 
 void task_resumed(struct task_thread *thread, struct context *context)
@@ -391,7 +392,7 @@ void task_resumed(struct task_thread *thread, struct context *context)
  * was brief the next few of the same function go without, and share its stamp: unless the scheduler has
  * ticked, a task has waited, or others were looked at meanwhile. What a timeline shows is off by some such
  * tasks, or by a tick at most. They are one event, at their end, unless they turn out to be more than brief. */
-#define UNLOOKED 7
+#define UNLOOKED 15
 
 static inline uint32_t tick_of(const struct task_thread *thread)
 {
@@ -470,14 +471,13 @@ static inline __attribute__((always_inline)) int run_body(struct task_thread *th
     return code;
 }
 
-static __attribute__((noinline)) void refuse(struct task *task, struct task_outcome *outcome, int status)
+static __attribute__((noinline)) void refuse(struct task *task, struct task_outcome *outcome)
 {
     if (outcome) {
-        outcome->status = status;
+        outcome->status = RAYMPI_ERR_MEMORY;
         outcome->exit_actor = false;
     }
-    task_fail(task, status,
-              status == RAYMPI_ERR_UNKNOWN ? "it is not registered on this rank" : "no memory for its results");
+    task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
 }
 
 /* Inlined twice: for tasks, where most of the arguments are known, and for methods. */
@@ -489,14 +489,10 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
     struct raympi_ctx local;
     if (outcome)
         *outcome->text = 0;
-    if (base_unlikely(!task->function || !task->function->body)) {
-        refuse(task, outcome, RAYMPI_ERR_UNKNOWN);
-        return;
-    }
     struct raympi_ctx *ctx = run_begin(thread, task, &local);
     if (base_unlikely(task->returns > 1) && !results_make(ctx, task)) {
         run_over(thread, ctx, false);
-        refuse(task, outcome, RAYMPI_ERR_MEMORY);
+        refuse(task, outcome);
         return;
     }
     if (outcome) {
@@ -518,6 +514,11 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
     }
     run_over(thread, ctx, clean);
     thread->context = outer;
+}
+
+void task_item_refuse(struct sched_item *item)
+{
+    task_fail(base_container(item, struct task, item), RAYMPI_ERR_UNKNOWN, "it is not registered on this rank");
 }
 
 void task_item_run(struct sched_item *item)

@@ -55,28 +55,6 @@ void task_yield(struct task_thread *thread)
     trace_gap(thread, TRACE_TASK_RESUME);
 }
 
-/* Runs the task that makes the object on the caller's stack, if it is the one that this worker would take
- * next. A task of which only the address is known may have ended, and its record be another's: but not as
- * long as the object is not ready, so that is looked at last. */
-bool task_run_wanted(struct object *object)
-{
-    struct task_thread *thread = task_self;
-    struct task *task = object_producer(object);
-    struct sched_front *front = thread->front;
-    bool before;
-    if (!task || !sched_newest_take(front, &task->item, &before))
-        return false;
-    if (base_unlikely(object_ready(object))) {
-        sched_newest_return(front, &task->item, before);
-        return true;
-    }
-    task_item_run(&task->item);
-    if (thread->context->run) /* a task that waits is the one to be shown again */
-        task_resumed(thread, thread->context);
-    sched_newest_ran(front, before);
-    return object_ready(object);
-}
-
 static bool is_ready(void *arg)
 {
     return object_ready(arg);
@@ -91,7 +69,7 @@ bool task_spin(struct task_room *room, struct object *object)
 int task_await(struct task_room *room, struct object *object, uint64_t deadline, const char *what)
 {
     struct task_thread *thread = task_self;
-    if (object_ready(object) || (deadline == UINT64_MAX && task_run_wanted(object)))
+    if (object_ready(object) || (deadline == UINT64_MAX && task_run_wanted_now(thread, object)))
         return RAYMPI_OK;
     if (deadline == UINT64_MAX && task_spin(room, object))
         return RAYMPI_OK;

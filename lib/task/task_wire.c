@@ -268,18 +268,13 @@ static __attribute__((noinline)) struct task *task_receive(struct task_room *roo
     return task;
 }
 
-/* The commonest, with one result and no arguments, or with numbers, while the thread has a record at hand; NULL:
- * it is none. */
-static inline struct task *task_receive_short(struct task_room *room, const struct net_message *message)
+/* Into a record at hand, if the thread has one; NULL: it is no such message. */
+static inline __attribute__((always_inline)) struct task *
+receive_short(struct task_room *room, const struct task_head *head, uint8_t flags)
 {
-    const struct task_head *head = message->data;
     struct task_thread *thread = task_self;
-    if (base_unlikely(message->length < sizeof *head || head->returns != 1 ||
-                      (unsigned)refcount_owner(head->handle) >= (unsigned)room->config.size || !thread ||
-                      !thread->tasks.free))
-        return NULL;
-    bool more = message->length != sizeof *head || head->how & ~HOW_PINNED;
-    if (base_unlikely(more && ((head->how & (HOW_NUMBERS | HOW_VOID)) != HOW_NUMBERS)))
+    int owner = refcount_owner(head->handle);
+    if (base_unlikely((unsigned)owner >= (unsigned)room->config.size || !thread || !thread->tasks.free))
         return NULL;
     struct object *record = base_pool_take(&room->tasks, &thread->tasks);
     struct task *task = &record->task;
@@ -289,17 +284,26 @@ static inline struct task *task_receive_short(struct task_room *room, const stru
     record->attempt = head->attempt;
     task->item.run = task_item_run;
     task->room = room;
-    task->where =
-        task_place(head->how & HOW_PINNED ? room->config.rank : -1, refcount_owner(head->handle));
-    task_set_shape(task, 1, TASK_POOLED | TASK_FOREIGN | (head->actor ? TASK_CALL : 0));
+    task->where = task_place(head->how & HOW_PINNED ? room->config.rank : -1, owner);
+    task_set_shape(task, 1, flags);
     task->name_hash = head->name_hash;
     task->actor = head->actor;
     task->actor_object = NULL;
     task->lane = NULL;
-    if (!more)
-        return task;
+    return task;
+}
+
+static __attribute__((noinline)) struct task *task_receive_numbers(struct task_room *room,
+                                                                   const struct net_message *message)
+{
+    const struct task_head *head = message->data;
+    if (message->length <= sizeof *head || head->returns != 1 ||
+        (head->how & (HOW_NUMBERS | HOW_VOID)) != HOW_NUMBERS)
+        return NULL;
+    uint8_t flags = TASK_POOLED | TASK_FOREIGN | (head->actor ? TASK_CALL : 0);
+    struct task *task = receive_short(room, head, flags);
     struct reader reader = {(const char *)(head + 1), (const char *)message->data + message->length, false};
-    if (base_likely(read_numbers(&reader, task, (head->how & ~HOW_NUMBERS) / HOW_ARG)))
+    if (!task || read_numbers(&reader, task, (head->how & ~HOW_NUMBERS) / HOW_ARG))
         return task;
     task_free(task);
     return NULL; /* it is told what is wrong in the long way */
@@ -308,7 +312,17 @@ static inline struct task *task_receive_short(struct task_room *room, const stru
 void task_on_task(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
-    struct task *task = task_receive_short(room, message);
+    const struct task_head *head = message->data;
+    struct task *task = NULL;
+    /* The commonest: one result, no arguments. */
+    if (base_likely(message->length == sizeof *head && head->returns == 1 && !(head->how & ~HOW_PINNED))) {
+        if (head->actor)
+            task = receive_short(room, head, TASK_POOLED | TASK_FOREIGN | TASK_CALL);
+        else
+            task = receive_short(room, head, TASK_POOLED | TASK_FOREIGN);
+    } else {
+        task = task_receive_numbers(room, message);
+    }
     if (base_unlikely(!task) && !(task = task_receive(room, message)))
         return;
     if (task->actor) {
@@ -316,6 +330,8 @@ void task_on_task(void *arg, const struct net_message *message)
         return;
     }
     task->function = task_function_find(task->name_hash);
+    if (base_unlikely(!task->function || !task->function->body))
+        task->item.run = task_item_refuse;
     if (task->node >= 0)
         sched_push_pinned(room->sched, &task->item);
     else
