@@ -511,6 +511,7 @@ static bool take_turn(struct actor *actor)
     enum turn turn = next_turn(actor, &task);
     if (turn == TURN_REST)
         actor->scheduled = false;
+    task_self->follows = actor->head != NULL;
     base_spin_unlock(&actor->lock);
     switch (turn) {
     case TURN_CALL:
@@ -534,8 +535,10 @@ static void actor_item_run(struct sched_item *item)
 {
     struct actor *actor = base_container(item, struct actor, item);
     struct sched *sched = actor->room->tasks->sched;
-    for (int i = 0; i < TURN; i++)
-        if (!take_turn(actor))
-            return;
-    sched_push_pinned(sched, item);
+    bool more = true;
+    for (int i = 0; i < TURN && more; i++)
+        more = take_turn(actor);
+    task_self->follows = false;
+    if (more)
+        sched_push_pinned(sched, item);
 }

@@ -25,3 +25,13 @@ void base_spin_until(_Atomic int *flag)
         else
             sched_yield();
 }
+
+void base_spin_until_zero(_Atomic int *flag)
+{
+    /* Acquire: as above. */
+    for (int looks = 0; atomic_load_explicit(flag, memory_order_acquire); looks++)
+        if (looks < LOOKS)
+            ck_pr_stall();
+        else
+            sched_yield();
+}

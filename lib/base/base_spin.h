@@ -18,6 +18,9 @@ void base_spin_wait(struct base_spin *spin);
  * from the one who has to set it, so this too gives it away. */
 void base_spin_until(_Atomic int *flag);
 
+/** The same until it is 0. */
+void base_spin_until_zero(_Atomic int *flag);
+
 static inline void base_spin_init(struct base_spin *spin)
 {
     atomic_init(&spin->held, 0);

@@ -20,6 +20,10 @@ struct sched_hooks {
     /* a worker thread starts/ends: the rooms above attach their per-thread state */
     void (*thread_begin)(void *arg, struct worker *worker);
     void (*thread_end)(void *arg, struct worker *worker);
+    /* a worker has run what was at hand, and had set `owed` */
+    void (*settle)(void *arg);
+    /* now and then while something runs, on the progress thread */
+    void (*ticked)(void *arg);
     /* after every poll, on the polling thread */
     void (*polled)(void *arg);
     /* a worker has found nothing to do: a chance to ask other ranks, before it looks around and sleeps */

@@ -18,6 +18,7 @@ struct sched_front {
     bool on_main;             /* it is on main()'s own stack */
     bool alone;               /* there is no other who could sleep */
     bool light;               /* who sleeps fences heavily */
+    bool owed;                /* by the rooms above: hooks.settle() before anything but the next of `mine` */
     _Atomic int *sleepers;    /* workers of the rank that are asleep */
     unsigned tick;
     uintptr_t nest_low, nest_span; /* where on its stack there is room for one more item */

@@ -127,6 +127,8 @@ static void *progress_main(void *arg)
         /* One thread writes it: a load and a store are enough. */
         atomic_store_explicit(&sched->ticks, atomic_load_explicit(&sched->ticks, memory_order_relaxed) + 1,
                               memory_order_relaxed);
+        if (sched->config.hooks.ticked)
+            sched->config.hooks.ticked(sched->config.hooks.arg);
         uint64_t polls = atomic_load_explicit(&sched->polls, memory_order_relaxed);
         bool stale = polls == seen;
         seen = polls;

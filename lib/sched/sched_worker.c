@@ -494,6 +494,8 @@ void worker_loop(void *arg)
             sched_chained = true;
             continue;
         }
+        if (base_unlikely(worker->front.owed))
+            sched->config.hooks.settle(sched->config.hooks.arg);
         struct sched_parker *ready = worker_ready(worker);
         if (ready) {
             sched_chained = false;

@@ -3,6 +3,7 @@ libraympi_sources += \
 	%D%/task_bytes.c \
 	%D%/task_context.c \
 	%D%/task_end.c \
+	%D%/task_ends.c \
 	%D%/task_function.c \
 	%D%/task_held.c \
 	%D%/task_id.c \

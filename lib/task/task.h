@@ -49,6 +49,7 @@ enum task_message_type {
     TASK_MESSAGE_ACTOR_NEW,
     TASK_MESSAGE_ACTOR_KILL,
     TASK_MESSAGE_DONE_SMALL, /* as DONE, for one result that is a few bytes */
+    TASK_MESSAGE_ENDS,       /* several of those, with 8 bytes each */
 };
 
 /** net_send() of what somebody waits for and could not be told of: it waits for memory. NODE_DIED. */
@@ -438,6 +439,25 @@ struct raympi_ctx {
     bool exit_actor;
 };
 
+/** The end of a task of another rank's, with 8 bytes as its result, as it travels. */
+struct task_end {
+    uint64_t handle;
+    uint32_t length; /* 8 */
+    uint32_t type;   /* enum raympi_value_kind */
+    char bytes[8];
+};
+#define TASK_ENDS 8
+/** Some of one rank's that travel together: task_ends.c. */
+struct task_ends {
+    _Atomic int busy; /* the thread is in */
+    _Atomic int late; /* the progress thread is, or will be as soon as the other has left */
+    int owner;
+    _Atomic uint32_t count; /* by who is in; the progress thread looks at it before */
+    _Atomic uint32_t added; /* so far */
+    struct task_end end[TASK_ENDS];
+    uint32_t seen; /* the progress thread's: `added` at its last tick */
+};
+
 /** A thread that may call raympi: a worker's, or one of the user's. */
 struct task_thread {
     struct task_room *room;
@@ -452,6 +472,8 @@ struct task_thread {
     uint32_t free_object_count;  /* in the former */
     struct base_pool_cache tasks, args;
     int in_call; /* inside raympi: a signal handler must not come in */
+    bool follows; /* another call follows directly on the one that runs */
+    struct task_ends ends;
     struct trace_thread *trace;
     /* The clock of the timeline: see clock_due() in task_run.c. */
     uint64_t last_end;                 /* of a task, in the trace's ticks */

@@ -134,6 +134,7 @@ bool waiter_is_remote(const struct waiter *waiter);
 void task_on_task(void *arg, const struct net_message *message);
 void task_on_done(void *arg, const struct net_message *message);
 void task_on_done_small(void *arg, const struct net_message *message);
+void task_on_ends(void *arg, const struct net_message *message);
 void task_send_done(struct raympi_ctx *run);
 void task_send_failed(struct task *task, const struct value *error);
 /** The commonest end: one small result, and no ref taken over. */
@@ -144,6 +145,7 @@ struct done_small {
     char bytes[VALUE_INLINE_MAX];
 };
 
+_Static_assert(sizeof(struct task_end) == offsetof(struct done_small, bytes) + 8, "the same bytes");
 #define DONE_NOTHING 256 /* type of the result of a method that has returned none */
 /** That of a task with a number as its result, or (NULL) a call with none, while nothing is in its way. */
 static inline bool task_put_done(const struct task *task, const struct value *value)
@@ -161,6 +163,61 @@ static inline bool task_put_done(const struct task *task, const struct value *va
     net_put_end(net, task->owner, TASK_MESSAGE_DONE_SMALL, size, NULL);
     return true;
 }
+
+/* task_ends.c */
+void task_ends_enter_second(struct task_ends *ends);
+/** Keeps the progress thread out. The mark before the look at the other's: there a heavy fence lies between the
+ * two. */
+static inline void task_ends_enter(struct task_ends *ends)
+{
+    atomic_store_explicit(&ends->busy, 1, memory_order_relaxed);
+    base_fence_light();
+    /* Acquire: what the progress thread has sent is gone. */
+    if (base_unlikely(atomic_load_explicit(&ends->late, memory_order_acquire)))
+        task_ends_enter_second(ends);
+}
+static inline void task_ends_leave(struct task_ends *ends)
+{
+    /* Release: the progress thread sees what is there. */
+    atomic_store_explicit(&ends->busy, 0, memory_order_release);
+}
+static inline uint32_t task_ends_count(const struct task_ends *ends)
+{
+    return atomic_load_explicit(&((struct task_ends *)ends)->count, memory_order_relaxed);
+}
+void task_ends_settle(struct task_thread *thread);
+/** Before anything that may take long: sends the ends that wait for others. */
+static inline void task_settle(struct task_thread *thread)
+{
+    if (base_unlikely(thread->front && thread->front->owed))
+        task_ends_settle(thread);
+}
+/** The end of a task of another rank's, with 8 bytes as its result; `more`: another brief one follows at once.
+ */
+static inline void task_end_later(struct task_thread *thread, const struct task *task, const struct value *value,
+                                  bool more)
+{
+    struct task_ends *ends = &thread->ends;
+    if (base_unlikely(ends->owner != task->owner))
+        task_settle(thread);
+    task_ends_enter(ends);
+    ends->owner = task->owner;
+    uint32_t count = task_ends_count(ends);
+    struct task_end *end = &ends->end[count];
+    end->handle = task_result(task, 0);
+    end->length = 8;
+    end->type = value->type;
+    value_bytes_copy(end->bytes, value->u.bytes, 8);
+    atomic_store_explicit(&ends->count, count + 1, memory_order_relaxed);
+    uint32_t added = atomic_load_explicit(&ends->added, memory_order_relaxed);
+    atomic_store_explicit(&ends->added, added + 1, memory_order_relaxed);
+    task_ends_leave(ends);
+    thread->front->owed = true;
+    if (!more || count + 1 == TASK_ENDS)
+        task_ends_settle(thread);
+}
+void task_settle_self(void *arg);
+void task_ticked(void *arg);
 
 /* task_run.c */
 /** As it begins, but for name and task. */

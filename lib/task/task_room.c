@@ -104,6 +104,8 @@ void task_room_hooks(struct task_room *room, struct sched_hooks *hooks)
     *hooks = (struct sched_hooks){.arg = room,
                                   .thread_begin = thread_begin,
                                   .thread_end = thread_end,
+                                  .settle = task_settle_self,
+                                  .ticked = task_ticked,
                                   .polled = polled,
                                   .idle = task_idle,
                                   .rest = task_rest,
@@ -115,6 +117,7 @@ static void register_handlers(struct task_room *room)
     net_handle(room->net, TASK_MESSAGE_TASK, task_on_task, room);
     net_handle(room->net, TASK_MESSAGE_DONE, task_on_done, room);
     net_handle(room->net, TASK_MESSAGE_DONE_SMALL, task_on_done_small, room);
+    net_handle(room->net, TASK_MESSAGE_ENDS, task_on_ends, room);
     net_handle(room->net, TASK_MESSAGE_REF, ref_on_message, room);
     net_handle(room->net, TASK_MESSAGE_WANT, ref_on_want, room);
     net_handle(room->net, TASK_MESSAGE_VALUE, ref_on_value, room);

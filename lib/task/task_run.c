@@ -336,8 +336,12 @@ static inline __attribute__((always_inline)) bool run_end_short(struct task_thre
         task_count(&thread->ended);
         return true;
     }
-    if (base_unlikely(!is_brief_foreign(task) || (!number && (result->set || !(task->flags & TASK_CALL)))) ||
-        !task_put_done(task, number ? value : NULL))
+    if (base_unlikely(!is_brief_foreign(task) || (!number && (result->set || !(task->flags & TASK_CALL)))))
+        return false;
+    bool more = thread->unlooked > 0 && (thread->follows || thread->front->mine);
+    if (number && (more || thread->front->owed))
+        task_end_later(thread, task, value, more);
+    else if (base_unlikely(!task_put_done(task, number ? value : NULL)))
         return false;
     if (task->arg_count > 0)
         base_pool_give(&task->room->args, &thread->args, task->args);
@@ -425,6 +429,7 @@ void run_show_begin(struct task_thread *thread, struct raympi_ctx *run)
 /* One that follows directly on another begins when that has ended. */
 static inline void look_begin(struct task_thread *thread, struct raympi_ctx *run)
 {
+    task_settle(thread);
     run->begin = sched_chained && thread->last_exact ? thread->last_end : trace_now(thread->trace);
     run_show_begin(thread, run);
 }

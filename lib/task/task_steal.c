@@ -134,6 +134,7 @@ static bool ring_has_room(void *arg)
 void task_credit_look(struct task_room *room, int there)
 {
     static __thread unsigned rest __attribute__((tls_model("initial-exec")));
+    task_settle(task_self);
     if (left_there(room, there) >= TASK_CREDITS)
         slow_down(room, left_there, there, TASK_CREDITS, "credit");
     if (rest > 0)

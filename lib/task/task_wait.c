@@ -39,6 +39,7 @@ int task_park(struct sched_parker *parker, uint64_t deadline)
 {
     struct task_thread *thread = task_self;
     struct context *context = thread->context;
+    task_settle(thread);
     trace_gap(thread, TRACE_TASK_BLOCK);
     int status = sched_park(parker, deadline);
     task_resumed(thread, context);
@@ -49,6 +50,7 @@ int task_park(struct sched_parker *parker, uint64_t deadline)
 void task_yield(struct task_thread *thread)
 {
     struct context *context = thread->context;
+    task_settle(thread);
     trace_gap(thread, TRACE_TASK_BLOCK);
     sched_yield_fiber(thread->room->sched);
     task_resumed(thread, context);
@@ -62,6 +64,7 @@ static bool is_ready(void *arg)
 
 bool task_spin(struct task_room *room, struct object *object)
 {
+    task_settle(task_self);
     object_want(room, object);
     return sched_spin(room->sched, is_ready, object);
 }

@@ -617,42 +617,81 @@ static __attribute__((noinline)) void done_small(struct task_room *room, const s
     task_count_ended(room);
 }
 
-/* A number, or nothing, as the result of a task or call of which nothing else is kept. False: it is something
- * else. */
-static inline bool done_number(struct task_room *room, const struct net_message *message)
+/* The task or call of which nothing but its result is awaited; NULL: it is none. */
+static inline __attribute__((always_inline)) struct object *told_short(struct task_room *room, uint64_t handle)
 {
-    const struct done_small *done = message->data;
-    const size_t head = offsetof(struct done_small, bytes);
-    bool nothing = message->length == head && done->type == DONE_NOTHING && done->length == 0;
-    if (base_unlikely(!nothing && (message->length != head + 8 || done->length != 8 || done->type > UINT8_MAX)))
-        return false;
-    if (base_unlikely(!object_owned(room, done->handle)))
-        return false;
-    struct object *object = object_by_slot(room, done->handle);
+    struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
     struct task *task = object ? object_producer(object) : NULL;
     if (base_unlikely(!task))
-        return false;
+        return NULL;
     if (task_has_shape(task, 1, TASK_SENT | TASK_CALL))
         task_actor_let_go(task);
     else if (base_unlikely(!task_has_shape(task, 1, TASK_SENT)))
-        return false;
+        return NULL;
     flight_ended(room, task->runner);
-    if (base_likely(!nothing)) {
-        value_begin(&object->value, VALUE_INLINE, (uint8_t)done->type, 8);
-        value_bytes_copy(object->value.u.bytes, done->bytes, 8);
-    } else {
-        value_init(&object->value);
-    }
+    return object;
+}
+
+static inline void told_complete(struct task_room *room, struct object *object)
+{
     object_set_producer(object, NULL);
     object_complete_drop(room, object);
     task_count_ended(room);
+}
+
+/* 8 bytes as the result. False: it is something else. */
+static inline __attribute__((always_inline)) bool end_short(struct task_room *room, const struct task_end *end)
+{
+    if (base_unlikely(end->length != 8 || end->type > UINT8_MAX))
+        return false;
+    struct object *object = told_short(room, end->handle);
+    if (base_unlikely(!object))
+        return false;
+    value_begin(&object->value, VALUE_INLINE, (uint8_t)end->type, 8);
+    value_bytes_copy(object->value.u.bytes, end->bytes, 8);
+    told_complete(room, object);
+    return true;
+}
+
+/* None, of a method. */
+static __attribute__((noinline)) bool end_nothing(struct task_room *room, const struct net_message *message)
+{
+    const struct done_small *done = message->data;
+    if (message->length != offsetof(struct done_small, bytes) || done->type != DONE_NOTHING ||
+        done->length != 0)
+        return false;
+    struct object *object = told_short(room, done->handle);
+    if (!object)
+        return false;
+    value_init(&object->value);
+    told_complete(room, object);
     return true;
 }
 
 void task_on_done_small(void *arg, const struct net_message *message)
 {
-    if (base_unlikely(!done_number(arg, message)))
+    if (base_likely(message->length == sizeof(struct task_end) && end_short(arg, message->data)))
+        return;
+    if (base_unlikely(!end_nothing(arg, message)))
         done_small(arg, message);
+}
+
+void task_on_ends(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    const struct task_end *end = message->data;
+    size_t count = message->length / sizeof *end;
+    if (base_unlikely(message->length % sizeof *end != 0)) {
+        base_log(BASE_LOG_WARN, "task", "malformed ends of tasks from rank %d dropped", message->source);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct net_message one = {.source = message->source, .data = &end[i], .length = sizeof *end};
+        if (i + 1 < count)
+            object_prefetch(room, end[i + 1].handle);
+        if (base_unlikely(!end_short(room, &end[i])))
+            done_small(room, &one);
+    }
 }
 
 void task_on_done(void *arg, const struct net_message *message)
