@@ -265,10 +265,15 @@ static void result_refused(raympi_ctx *ctx, int i)
         fail_body(ctx, base_fail(RAYMPI_ERR_ARGUMENT, "result %d was set twice", i));
 }
 
+static inline bool may_set(const raympi_ctx *ctx, int i)
+{
+    return base_likely((unsigned)i < ctx->task->returns && !(ctx->task->flags & TASK_VOID) &&
+                       !ctx->results[i].set);
+}
+
 static inline struct result *result_at(raympi_ctx *ctx, int i)
 {
-    if (base_likely(ctx && (unsigned)i < ctx->task->returns && !(ctx->task->flags & TASK_VOID) &&
-                    !ctx->results[i].set))
+    if (base_likely(ctx && may_set(ctx, i)))
         return &ctx->results[i];
     result_refused(ctx, i);
     return NULL;
@@ -351,8 +356,7 @@ static __attribute__((noinline)) int enter_once(void)
     return status;
 }
 
-/* Writes to the context only, which is the caller's: not a call in which others could come in. */
-static inline int return_number(raympi_ctx *ctx, int i, const void *data, uint8_t type)
+static __attribute__((noinline)) int return_number_any(raympi_ctx *ctx, int i, uint64_t bits, uint8_t type)
 {
     int status = base_likely(task_self != NULL) ? RAYMPI_OK : enter_once();
     if (base_unlikely(status != RAYMPI_OK))
@@ -361,19 +365,33 @@ static inline int return_number(raympi_ctx *ctx, int i, const void *data, uint8_
     if (base_unlikely(!result))
         return ctx && ctx->failed ? ctx->failed : RAYMPI_ERR_ARGUMENT;
     value_begin(&result->value, VALUE_INLINE, type, 8);
-    value_bytes_copy(result->value.u.bytes, data, 8);
+    memcpy(result->value.u.bytes, &bits, 8);
+    result->set = true;
+    return RAYMPI_OK;
+}
+
+/* Writes to the context only, which is the caller's: not a call in which others could come in. */
+static inline int return_number(raympi_ctx *ctx, int i, uint64_t bits, uint8_t type)
+{
+    if (base_unlikely(!task_self || !ctx || !may_set(ctx, i)))
+        return return_number_any(ctx, i, bits, type);
+    struct result *result = &ctx->results[i];
+    value_begin(&result->value, VALUE_INLINE, type, 8);
+    __atomic_store_n((uint64_t *)(void *)result->value.u.bytes, bits, __ATOMIC_RELAXED);
     result->set = true;
     return RAYMPI_OK;
 }
 
 int raympi_return_int(raympi_ctx *ctx, int i, int64_t value)
 {
-    return return_number(ctx, i, &value, RAYMPI_KIND_INT);
+    return return_number(ctx, i, (uint64_t)value, RAYMPI_KIND_INT);
 }
 
 int raympi_return_double(raympi_ctx *ctx, int i, double value)
 {
-    return return_number(ctx, i, &value, RAYMPI_KIND_DOUBLE);
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return return_number(ctx, i, bits, RAYMPI_KIND_DOUBLE);
 }
 
 static int return_ref(struct task_thread *thread, raympi_ctx *ctx, int i, uint64_t handle)

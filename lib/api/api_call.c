@@ -71,6 +71,16 @@ static __attribute__((noinline)) raympi_ref submit_known(const raympi_definition
 /* The short ways; each a function of its own, so that it saves no more registers than it needs. */
 static raympi_ref submit_first(const raympi_definition *definition, struct task_function *function);
 
+/* Beside other workers, who may have to be woken. Inside a call; leaves it. */
+static __attribute__((noinline)) raympi_ref submit_beside(const raympi_definition *definition,
+                                                          struct task_function *function)
+{
+    struct task_thread *thread = task_self;
+    uint64_t handle = task_submit_here(thread, function, false);
+    api_leave(thread);
+    return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, NULL, 0);
+}
+
 static __attribute__((noinline)) raympi_ref submit_here(const raympi_definition *definition,
                                                         struct task_function *function)
 {
@@ -79,7 +89,9 @@ static __attribute__((noinline)) raympi_ref submit_here(const raympi_definition 
         return submit_known(definition, NULL, 0);
     if (base_unlikely(!thread->context->id_known))
         return submit_first(definition, function);
-    uint64_t handle = task_submit_here(thread, function);
+    if (!thread->front || !thread->front->alone)
+        return submit_beside(definition, function);
+    uint64_t handle = task_submit_here(thread, function, true);
     api_leave(thread);
     return base_likely(handle != 0) ? (raympi_ref){handle} : submit_known(definition, NULL, 0);
 }

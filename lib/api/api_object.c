@@ -571,9 +571,10 @@ static inline __attribute__((always_inline)) bool release_simple(struct task_thr
     /* With one hold, which has a name, there are no other ranks that hold it. */
     if (base_unlikely(!object || !refcount_is_only(&object->count, OBJECT_READY | REFCOUNT_NAMED_HOLD) ||
                       object->special || object->value.kind > VALUE_INLINE || base_defect(DEFECT_EARLY_FREE) ||
+                      !object_slots_room(thread) ||
                       !context_unhold_short(thread->context, object)))
         return false;
-    object_slot_free_by(thread, object);
+    object_slot_give(thread, object);
     return true;
 }
 

@@ -96,7 +96,17 @@ struct task_function {
  * names. */
 int task_functions_build(void);
 void task_functions_clear(void);
-struct task_function *task_function_find(uint64_t hash);
+/** Those looked for last, by the low bits of the hash: messages name few functions, and often the same. */
+#define TASK_FUNCTIONS_RECENT 64
+extern _Atomic(struct task_function *) task_functions_recent[TASK_FUNCTIONS_RECENT];
+struct task_function *task_function_find_any(uint64_t hash);
+static inline struct task_function *task_function_find(uint64_t hash)
+{
+    /* relaxed: what it points to was there before anybody looked, and goes when nobody does any more */
+    struct task_function *function =
+        atomic_load_explicit(&task_functions_recent[hash % TASK_FUNCTIONS_RECENT], memory_order_relaxed);
+    return base_likely(function && function->hash == hash) ? function : task_function_find_any(hash);
+}
 struct task_function *task_function_named(const char *name);
 struct task_function *task_method_find(const struct task_function *klass, uint64_t hash);
 bool task_function_on(const struct task_function *function, int rank);

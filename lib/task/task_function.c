@@ -71,18 +71,13 @@ static struct task_function *table_find(struct task_function *table, uint64_t ha
     return function;
 }
 
-/* Those looked for last, by the low bits of the hash: messages name few functions, and often the same. */
-#define RECENT 64
-static _Atomic(struct task_function *) recent[RECENT];
+_Atomic(struct task_function *) task_functions_recent[TASK_FUNCTIONS_RECENT];
 
-struct task_function *task_function_find(uint64_t hash)
+struct task_function *task_function_find_any(uint64_t hash)
 {
-    /* relaxed: what it points to was there before anybody looked, and goes when nobody does any more */
-    struct task_function *function = atomic_load_explicit(&recent[hash % RECENT], memory_order_relaxed);
-    if (base_likely(function && function->hash == hash))
-        return function;
-    function = table_find(functions, hash);
-    atomic_store_explicit(&recent[hash % RECENT], function, memory_order_relaxed);
+    struct task_function *function = table_find(functions, hash);
+    atomic_store_explicit(&task_functions_recent[hash % TASK_FUNCTIONS_RECENT], function,
+                          memory_order_relaxed);
     return function;
 }
 
@@ -193,8 +188,8 @@ static void table_clear(struct task_function **table, bool methods)
 
 void task_functions_clear(void)
 {
-    for (int i = 0; i < RECENT; i++)
-        atomic_store_explicit(&recent[i], NULL, memory_order_relaxed);
+    for (int i = 0; i < TASK_FUNCTIONS_RECENT; i++)
+        atomic_store_explicit(&task_functions_recent[i], NULL, memory_order_relaxed);
     table_clear(&functions, false);
     for (raympi_definition *d = registered_definitions; d; d = d->internal[1])
         d->internal[0] = d;

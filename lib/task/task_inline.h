@@ -190,14 +190,17 @@ static inline bool object_slot_clear(struct object *object)
     object->free.handle = next;
     return base_likely((next & OBJECT_GENERATIONS) != 0);
 }
-/** The same for a thread of the room. */
-static inline void object_slot_free_by(struct task_thread *thread, struct object *object)
+/** Has the thread room for one more? Only one more than a batch makes some: who takes and gives in turn never
+ * comes there. */
+static inline bool object_slots_room(const struct task_thread *thread)
+{
+    return base_likely(thread->free_object_count != OBJECT_SLOTS_BATCH);
+}
+/** object_slot_free() then. */
+static inline void object_slot_give(struct task_thread *thread, struct object *object)
 {
     if (!object_slot_clear(object))
         return;
-    /* Only one more than a batch makes room: who takes and gives in turn never comes there. */
-    if (base_unlikely(thread->free_object_count == OBJECT_SLOTS_BATCH))
-        object_slots_surplus(thread->room, NULL);
     object->free.next = thread->free_objects;
     thread->free_objects = object;
     thread->free_object_count++;
@@ -207,10 +210,13 @@ static inline void object_slot_free_by(struct task_thread *thread, struct object
 static inline void object_slot_free(struct task_room *room, struct object *object)
 {
     struct task_thread *thread = task_self;
-    if (base_likely(thread && thread->room == room))
-        object_slot_free_by(thread, object);
-    else if (object_slot_clear(object))
+    if (base_likely(thread && thread->room == room)) {
+        if (!object_slots_room(thread))
+            object_slots_surplus(room, NULL);
+        object_slot_give(thread, object);
+    } else if (object_slot_clear(object)) {
         object_slots_surplus(room, object);
+    }
 }
 
 void object_destroy_more(struct task_room *room, struct object *object);
@@ -593,9 +599,11 @@ static inline struct task *task_make_easy(struct task_thread *thread, struct con
     return task;
 }
 
-/** A plain task without arguments in a job of one rank; the context's id is known. The handle of its result; 0:
- * nothing has happened. */
-static inline uint64_t task_submit_here(struct task_thread *thread, struct task_function *function)
+/** A plain task without arguments in a job of one rank; the context's id is known. `alone`: the thread is the
+ * rank's only worker. The handle of its result; 0: nothing has happened. */
+static inline __attribute__((always_inline)) uint64_t task_submit_here(struct task_thread *thread,
+                                                                       struct task_function *function,
+                                                                       bool alone)
 {
     struct context *context = thread->context;
     struct sched_front *front = thread->front;
@@ -606,7 +614,10 @@ static inline uint64_t task_submit_here(struct task_thread *thread, struct task_
     task->item.run = task_item_run;
     task->where = task_place(-1, 0);
     task_set_shape(task, 1, 0);
-    sched_push_here(front, &task->item);
+    if (alone)
+        sched_deque_put(&front->deque, &task->item);
+    else
+        sched_push_here(front, &task->item);
     return handle;
 }
 
