@@ -52,8 +52,8 @@ mpi_programs += %D%/cxx/hello
 mpi_tests += %D%/mpi/hello_cxx.test
 sanitizer_tests += %D%/mpi/hello_cxx.test
 
-mpi_programs += %D%/mpi/tasks %D%/mpi/credits
-mpi_tests += %D%/mpi/credits.test
+mpi_programs += %D%/mpi/tasks %D%/mpi/credits %D%/mpi/brief
+mpi_tests += %D%/mpi/credits.test %D%/mpi/brief.test
 mpi_programs += %D%/mpi/slowed
 mpi_tests += %D%/mpi/slowed.test
 sanitizer_tests += %D%/mpi/slowed.test
@@ -176,7 +176,7 @@ EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/accepta
 	%D%/run-mpi %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
 	%D%/configure-wishes %D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
-	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/ring_full.pml %D%/models/deque.pml
+	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/ring_full.pml %D%/models/deque.pml %D%/models/ends.pml
 
 # A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
 # its deadline.

@@ -54,6 +54,7 @@ static void free_lists_return(struct task_room *room, struct task_thread *thread
 void task_thread_close(struct task_thread *thread)
 {
     struct task_room *room = thread->room;
+    task_settle(thread);
     context_fini(&thread->root);
     free_lists_return(room, thread);
     trace_thread_close(room->config.trace, thread->trace);

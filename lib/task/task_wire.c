@@ -326,6 +326,7 @@ void task_on_task(void *arg, const struct net_message *message)
     if (base_unlikely(!task) && !(task = task_receive(room, message)))
         return;
     if (task->actor) {
+        task->function = NULL; /* its class knows */
         room->actor.arrive(room->actor.arg, task);
         return;
     }
