@@ -24,7 +24,8 @@
 static uint64_t formula(int size)
 {
     uint64_t ranks = (uint64_t)size;
-    uint64_t pair = sizeof(struct net_lane) + sizeof(struct shm_out) + sizeof(struct shm_in) + sizeof(int) + sizeof(bool);
+    uint64_t pair =
+        sizeof(struct net_lane) + sizeof(struct shm_out) + sizeof(struct shm_in) + sizeof(int) + sizeof(bool);
     uint64_t own_rings =
         net_shm_bytes(size) / ranks / ranks / 4096 * 4096 * ranks; /* those to oneself are never made */
     return net_shm_bytes(size) - own_rings + ranks * (sizeof(struct shm_net) + ranks * pair);

@@ -304,7 +304,8 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
                                             : status;
 }
 
-static inline __attribute__((always_inline)) uint64_t submit_short(struct task_thread *thread, uint64_t handle,
+static inline __attribute__((always_inline)) uint64_t submit_short(struct task_thread *thread,
+                                                                   uint64_t handle,
                                                                    raympi_method_name *method,
                                                                    const raympi_value *args, size_t count)
 {
@@ -319,8 +320,7 @@ static inline __attribute__((always_inline)) uint64_t submit_short(struct task_t
         return 0;
     struct task_function *function =
         (struct task_function *)__atomic_load_n(&method->internal, __ATOMIC_RELAXED);
-    uint64_t ref =
-        task_submit_away(thread, function, refcount_owner(handle), handle, object, args, count);
+    uint64_t ref = task_submit_away(thread, function, refcount_owner(handle), handle, object, args, count);
     if (base_unlikely(ref == 0))
         object_drop(tasks, object);
     return ref;

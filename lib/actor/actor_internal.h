@@ -63,8 +63,8 @@ struct actor_room {
     struct base_spin lane_lock;
     struct base_spin making_lock;
     struct actor *recent; /* the one that was looked for last; under lock */
-    /* The poller's: calls of one actor that came one after the other in this poll. Bursts go to few actors, and
-     * so take the locks once. */
+    /* The poller's: calls of one actor that came one after the other in this poll. Bursts go to few actors,
+     * and so take the locks once. */
     struct task *arrived, *arrived_last;
     uint64_t constructor_hash, destructor_hash, ping_hash;
 };

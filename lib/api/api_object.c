@@ -570,8 +570,8 @@ static inline __attribute__((always_inline)) bool release_simple(struct task_thr
     struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
     /* With one hold, which has a name, there are no other ranks that hold it. */
     if (base_unlikely(!object || !refcount_is_only(&object->count, OBJECT_READY | REFCOUNT_NAMED_HOLD) ||
-                      object->special || object->value.kind > VALUE_INLINE || base_defect(DEFECT_EARLY_FREE) ||
-                      !object_slots_room(thread) ||
+                      object->special || object->value.kind > VALUE_INLINE ||
+                      base_defect(DEFECT_EARLY_FREE) || !object_slots_room(thread) ||
                       !context_unhold_short(thread->context, object)))
         return false;
     object_slot_give(thread, object);

@@ -21,14 +21,13 @@ struct net_bell {
 /** The way to one peer; all but `bell` under `lock`. */
 struct net_lane {
     _Alignas(BASE_CACHE_LINE) struct base_spin lock;
-    uint32_t short_until; /* a short message that begins before this may be written without a look */
-    struct net_ring_writer writer;    /* ring NULL until first used */
+    uint32_t short_until;          /* a short message that begins before this may be written without a look */
+    struct net_ring_writer writer; /* ring NULL until first used */
     _Atomic uint64_t messages, bytes; /* sent so far */
     struct net_bell *bell;            /* the peer's */
     uint32_t record_max; /* shorter messages may go straight into the ring, if there is room; 0: none may */
 };
 #define NET_SHORT_MAX 112 /* bytes of a short message; with its header it fills two cache lines */
-
 
 /** What the rooms above may look at of a net, which begins with it. */
 struct net_front {
@@ -79,9 +78,9 @@ static inline void net_tell_order(struct net *net)
 bool net_lane_look(struct net_lane *lane, uint32_t size);
 /**
  * net_send() in two halves, for a short message that is written where it will be read: memory for `size`
- * bytes (at most NET_SHORT_MAX), to be filled at once and ended by net_put_end(). NULL where it has to be sent in the long way (the
- * ring is full or not there yet, somebody else sends to that peer, the peer is oneself or gone): then
- * nothing has happened. `peer` is one of the job.
+ * bytes (at most NET_SHORT_MAX), to be filled at once and ended by net_put_end(). NULL where it has to be
+ * sent in the long way (the ring is full or not there yet, somebody else sends to that peer, the peer is
+ * oneself or gone): then nothing has happened. `peer` is one of the job.
  */
 static inline __attribute__((always_inline)) void *net_put_begin(struct net *net, int peer, uint32_t size)
 {
@@ -97,8 +96,8 @@ static inline __attribute__((always_inline)) void *net_put_begin(struct net *net
 }
 
 /** Sends what was begun; `size` and `counter` as there and in net_send_counted(). */
-static inline __attribute__((always_inline)) void net_put_end(struct net *net, int peer, uint16_t type, uint32_t size,
-                               _Atomic uint32_t *counter)
+static inline __attribute__((always_inline)) void net_put_end(struct net *net, int peer, uint16_t type,
+                                                              uint32_t size, _Atomic uint32_t *counter)
 {
     struct net_front *front = (struct net_front *)net;
     struct net_lane *lane = &front->lanes[peer];

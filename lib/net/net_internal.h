@@ -10,7 +10,7 @@ struct net_operations {
     int (*send)(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, size_t length,
                 _Atomic uint32_t *counter);
     size_t (*pending)(struct net *net, int peer);
-    int (*reach)(struct net *net, int peer); /* may be NULL: always */
+    int (*reach)(struct net *net, int peer);         /* may be NULL: always */
     void (*look_at_bell)(struct net *net, int peer); /* where there are lanes */
     int (*poll)(struct net *net, int budget);
     void (*look)(struct net *net); /* may be NULL */
@@ -46,9 +46,9 @@ struct net {
     } handlers[NET_HANDLERS]; /* 0 is nobody's */
     void (*died)(void *arg, int rank);
     void *died_arg;
-    bool idle;               /* published and not withdrawn */
-    bool answered;           /* was given the answer of the present rest */
-    bool *warned;            /* by source: a log line about its malformed messages was written */
+    bool idle;     /* published and not withdrawn */
+    bool answered; /* was given the answer of the present rest */
+    bool *warned;  /* by source: a log line about its malformed messages was written */
     _Atomic uint64_t bytes_received, queued, malformed, sleeps, wakes, rings;
 };
 

@@ -45,7 +45,8 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
     base_fences_open();
     *sched = (struct sched){.net = net, .config = *config, .worker_count = config->workers, .active = 1};
     sched->board = net_board(net, net_rank(net));
-    /* A heavy fence takes some microseconds: before a sleep that follows on a search for work that is little. */
+    /* A heavy fence takes some microseconds: before a sleep that follows on a search for work that is little.
+     */
     sched->light = base_fences_uneven && config->spin_ns > 0;
     atomic_init(&sched->poller, POLLER_NONE);
     base_spin_init(&sched->rest_lock);

@@ -68,7 +68,8 @@ static inline void sched_push(struct sched *sched, struct sched_item *item)
         sched_push_from(sched, item);
 }
 
-/** What a poll has made runnable for this rank only, until that ends: then it goes into the queue as a whole. */
+/** What a poll has made runnable for this rank only, until that ends: then it goes into the queue as a whole.
+ */
 struct sched_arrivals {
     struct sched *sched; /* whose poll this thread is in; NULL: none */
     struct sched_item *first, *last;
@@ -93,15 +94,14 @@ static inline void sched_push_pinned(struct sched *sched, struct sched_item *ite
 }
 
 bool sched_others_wait(const struct sched_front *front);
-/** Takes `item` off the deque of `self`, the calling worker (NULL: it is none), if that has made it runnable last and enough stack is left to
- * run it here and now: who waits for it anyway need not leave the stack. `item` may point to memory that
- * holds something else by now. After true the caller runs it, and then calls sched_newest_ran(before); or it
- * gives it back by sched_newest_return(). */
+/** Takes `item` off the deque of `self`, the calling worker (NULL: it is none), if that has made it runnable
+ * last and enough stack is left to run it here and now: who waits for it anyway need not leave the stack.
+ * `item` may point to memory that holds something else by now. After true the caller runs it, and then calls
+ * sched_newest_ran(before); or it gives it back by sched_newest_return(). */
 static inline bool sched_newest_take(struct sched_front *self, const struct sched_item *item, bool *before)
 {
     /* Not where the caller has switched to a stack of his own. */
-    if (!self ||
-        base_unlikely((uintptr_t)__builtin_frame_address(0) - self->nest_low >= self->nest_span) ||
+    if (!self || base_unlikely((uintptr_t)__builtin_frame_address(0) - self->nest_low >= self->nest_span) ||
         base_unlikely(self->tick % SCHED_FAIR_TICKS == 0 && sched_others_wait(self)) ||
         !sched_deque_pop_newest(&self->deque, item))
         return false;

@@ -237,7 +237,8 @@ struct sched_item *worker_next(struct worker *worker)
     unsigned tick = ++worker->front.tick;
     /* Who has tasks of others to run takes no more than it runs: the rest waits in the rings. */
     if (tick % SCHED_POLL_EVERY == 0)
-        sched_poll(sched, worker->index, worker->front.mine || !queue_empty(&sched->pinned) ? SCHED_POLL_EVERY : POLL_BUDGET);
+        sched_poll(sched, worker->index,
+                   worker->front.mine || !queue_empty(&sched->pinned) ? SCHED_POLL_EVERY : POLL_BUDGET);
     struct sched_item *item = NULL;
     if (tick % SCHED_FAIR_TICKS == 0) {
         sched_expire(worker, worker->next_deadline == UINT64_MAX ? 0 : net_now(sched->net));

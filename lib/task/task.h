@@ -71,9 +71,9 @@ struct task_plan {
     int num_returns; /* 1 to TASK_RETURNS_MAX */
     int node;        /* must run there, if on_node; else -1 */
     bool on_node;
-    bool plain; /* a task with one result that may run anywhere */
-    bool there; /* one with one result that runs on `node` */
-    uint8_t way; /* enum task_way; atomic */
+    bool plain;   /* a task with one result that may run anywhere */
+    bool there;   /* one with one result that runs on `node` */
+    uint8_t way;  /* enum task_way; atomic */
     bool spread;  /* round robin over the ranks that have it */
     bool is_void; /* num_returns = NONE: the one ref tells the end only */
 };
@@ -476,24 +476,24 @@ struct task_thread {
     struct context *context;   /* what runs now */
     struct context root;
     struct raympi_ctx *free_run; /* own_run, as it begins, while no task uses it */
-    struct raympi_ctx own_run;   /* of the first task; those that run while that waits have one on the stack */
+    struct raympi_ctx own_run; /* of the first task; those that run while that waits have one on the stack */
     struct object *free_objects; /* slots */
     struct object *free_batch;   /* OBJECT_SLOTS_BATCH more, or NULL */
     uint32_t free_object_count;  /* in the former */
     struct base_pool_cache tasks, args;
-    int in_call; /* inside raympi: a signal handler must not come in */
+    int in_call;  /* inside raympi: a signal handler must not come in */
     bool follows; /* another call follows directly on the one that runs */
     struct task_ends ends;
     struct trace_thread *trace;
     /* The clock of the timeline: see clock_due() in task_run.c. */
-    uint64_t last_end;                 /* of a task, in the trace's ticks */
-    bool last_exact;                   /* that was looked at */
-    uint32_t looks;                    /* at the clock */
-    uint32_t unlooked;                 /* tasks that may still go without */
-    uint32_t tick;                     /* of the scheduler, at the last look */
-    uint64_t brief;                    /* hash of the function that was brief then */
-    const _Atomic uint32_t *ticks;     /* of the scheduler; NULL: none */
-    _Atomic uint64_t *shown;           /* what runs: on the board, or where that has no place for this worker: */
+    uint64_t last_end;             /* of a task, in the trace's ticks */
+    bool last_exact;               /* that was looked at */
+    uint32_t looks;                /* at the clock */
+    uint32_t unlooked;             /* tasks that may still go without */
+    uint32_t tick;                 /* of the scheduler, at the last look */
+    uint64_t brief;                /* hash of the function that was brief then */
+    const _Atomic uint32_t *ticks; /* of the scheduler; NULL: none */
+    _Atomic uint64_t *shown;       /* what runs: on the board, or where that has no place for this worker: */
     _Atomic uint64_t unshown;
     _Atomic uint64_t submitted, ended; /* tasks; written by this thread only */
     struct task_thread *next;
@@ -517,9 +517,9 @@ struct arg {
     struct value value; /* integer and double in place; bytes; elsewhere: the ref's value */
 };
 
-#define TASK_ARGS_INLINE    4
-#define TASK_RETURNS_MAX    64
-#define TASK_ARGS_MAX       16
+#define TASK_ARGS_INLINE 4
+#define TASK_RETURNS_MAX 64
+#define TASK_ARGS_MAX    16
 
 struct task_config {
     int rank, size;

@@ -1,8 +1,8 @@
 /* Ends of other ranks' tasks that travel together. A task that was brief, and is followed by another that is
- * believed to be, leaves its end here, for one message with the ends of those that come next. They go as soon as
- * nothing follows, or what follows may take long: at the latest when the thread looks at the clock before a task,
- * waits, or has run what was at hand. Should a task that was believed to be brief take long after all, the progress
- * thread sends them with its second tick.
+ * believed to be, leaves its end here, for one message with the ends of those that come next. They go as soon
+ * as nothing follows, or what follows may take long: at the latest when the thread looks at the clock before
+ * a task, waits, or has run what was at hand. Should a task that was believed to be brief take long after
+ * all, the progress thread sends them with its second tick.
  *
  * The two keep out of each other's way by a lock of which the thread's side costs no atomic operation: see
  * task_ends_enter(); tests/models/ends.pml. */
@@ -60,7 +60,8 @@ static void ends_look(struct task_thread *thread)
     if (base_likely(!late))
         return;
     atomic_store_explicit(&ends->late, 1, memory_order_relaxed);
-    /* Our mark before the look at the thread's: its own are as far apart, and it has nothing but a light fence. */
+    /* Our mark before the look at the thread's: its own are as far apart, and it has nothing but a light
+     * fence. */
     base_fence_heavy();
     base_spin_until_zero(&ends->busy);
     if (task_ends_count(ends) > 0)

@@ -367,7 +367,8 @@ static inline bool context_holds(const struct context *context, const struct obj
 static inline void object_expect_next(struct task_room *room, const struct context *context,
                                       const struct object *object)
 {
-    uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed) + HELD_AHEAD;
+    uint32_t at =
+        atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed) + HELD_AHEAD;
     if (at >= context->held_used)
         return;
     const char *soon = (const char *)object_place(room, context->held[at]);
@@ -472,8 +473,8 @@ static inline void task_free(struct task *task)
  * would take next. True when the object is ready after that. */
 static inline bool task_run_wanted_now(struct task_thread *thread, struct object *object)
 {
-    /* A task of which only the address is known may have ended, and its record be another's: but not as long as
-     * the object is not ready, so that is looked at last. */
+    /* A task of which only the address is known may have ended, and its record be another's: but not as long
+     * as the object is not ready, so that is looked at last. */
     struct task *task = object_producer(object);
     struct sched_front *front = thread->front;
     bool before;
@@ -578,7 +579,8 @@ static inline int task_submit_plain(struct task_thread *thread, struct task_func
 static inline bool task_is_easy(const struct task_thread *thread, const struct context *context)
 {
     uint64_t mask = thread->room->backlog_mask;
-    uint64_t submitted = atomic_load_explicit(&((struct task_thread *)thread)->submitted, memory_order_relaxed);
+    uint64_t submitted =
+        atomic_load_explicit(&((struct task_thread *)thread)->submitted, memory_order_relaxed);
     return thread->free_objects != NULL && context->held_used != context->held_size &&
            (submitted & mask) != mask;
 }
@@ -601,9 +603,8 @@ static inline struct task *task_make_easy(struct task_thread *thread, struct con
 
 /** A plain task without arguments in a job of one rank; the context's id is known. `alone`: the thread is the
  * rank's only worker. The handle of its result; 0: nothing has happened. */
-static inline __attribute__((always_inline)) uint64_t task_submit_here(struct task_thread *thread,
-                                                                       struct task_function *function,
-                                                                       bool alone)
+static inline __attribute__((always_inline)) uint64_t
+task_submit_here(struct task_thread *thread, struct task_function *function, bool alone)
 {
     struct context *context = thread->context;
     struct sched_front *front = thread->front;

@@ -166,8 +166,8 @@ static inline bool task_put_done(const struct task *task, const struct value *va
 
 /* task_ends.c */
 void task_ends_enter_second(struct task_ends *ends);
-/** Keeps the progress thread out. The mark before the look at the other's: there a heavy fence lies between the
- * two. */
+/** Keeps the progress thread out. The mark before the look at the other's: there a heavy fence lies between
+ * the two. */
 static inline void task_ends_enter(struct task_ends *ends)
 {
     atomic_store_explicit(&ends->busy, 1, memory_order_relaxed);
@@ -192,10 +192,11 @@ static inline void task_settle(struct task_thread *thread)
     if (base_unlikely(thread->front && thread->front->owed))
         task_ends_settle(thread);
 }
-/** The end of a task of another rank's, with 8 bytes as its result; `more`: another brief one follows at once.
+/** The end of a task of another rank's, with 8 bytes as its result; `more`: another brief one follows at
+ * once.
  */
-static inline void task_end_later(struct task_thread *thread, const struct task *task, const struct value *value,
-                                  bool more)
+static inline void task_end_later(struct task_thread *thread, const struct task *task,
+                                  const struct value *value, bool more)
 {
     struct task_ends *ends = &thread->ends;
     if (base_unlikely(ends->owner != task->owner))

@@ -314,9 +314,8 @@ static inline bool is_brief_foreign(const struct task *task)
 
 /* The commonest end: with a number as its result, of one here without arguments, or of one of another rank. A
  * method of the latter may have no result either. False: it is none. */
-static inline __attribute__((always_inline)) bool run_end_short(struct task_thread *thread,
-                                                                struct raympi_ctx *run, struct task *task,
-                                                                int code)
+static inline __attribute__((always_inline)) bool
+run_end_short(struct task_thread *thread, struct raympi_ctx *run, struct task *task, int code)
 {
     /* A result that is a ref is no number. */
     const struct result *result = &run->results_inline[0];
@@ -395,7 +394,8 @@ void task_resumed(struct task_thread *thread, struct context *context)
 /* A look at the clock takes as long as a hundred instructions, and tasks may take less. So after a task that
  * was brief the next few of the same function go without, and share its stamp: unless the scheduler has
  * ticked, a task has waited, or others were looked at meanwhile. What a timeline shows is off by some such
- * tasks, or by a tick at most. They are one event, at their end, unless they turn out to be more than brief. */
+ * tasks, or by a tick at most. They are one event, at their end, unless they turn out to be more than brief.
+ */
 #define UNLOOKED 15
 
 static inline uint32_t tick_of(const struct task_thread *thread)
@@ -523,7 +523,8 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
 
 void task_item_refuse(struct sched_item *item)
 {
-    task_fail(base_container(item, struct task, item), RAYMPI_ERR_UNKNOWN, "it is not registered on this rank");
+    task_fail(base_container(item, struct task, item), RAYMPI_ERR_UNKNOWN,
+              "it is not registered on this rank");
 }
 
 void task_item_run(struct sched_item *item)

@@ -19,9 +19,9 @@ struct __attribute__((packed)) arg_number {
 static bool read_number(struct reader *reader, struct task *task, struct arg *arg)
 {
     const struct arg_number *bytes = (const void *)reader->at;
-    if ((size_t)(reader->end - reader->at) < sizeof *bytes || !task_kind_is_number(bytes->kind) || bytes->handle != 0 ||
-        bytes->count != 0 || bytes->head.kind != VALUE_INLINE || bytes->head.nested != 0 ||
-        bytes->head.length != 8)
+    if ((size_t)(reader->end - reader->at) < sizeof *bytes || !task_kind_is_number(bytes->kind) ||
+        bytes->handle != 0 || bytes->count != 0 || bytes->head.kind != VALUE_INLINE ||
+        bytes->head.nested != 0 || bytes->head.length != 8)
         return false;
     task_arg_init(arg, task, bytes->kind);
     value_begin(&arg->value, VALUE_INLINE, bytes->head.type, 8);
@@ -155,8 +155,8 @@ static inline bool head_take(struct task_room *room, const struct task_head *hea
     task->actor = head->actor;
     task->actor_object = NULL;
     task->lane = NULL;
-    task->flags = TASK_POOLED | TASK_FOREIGN | (head->how & HOW_VOID ? TASK_VOID : 0) |
-                  (head->actor ? TASK_CALL : 0);
+    task->flags =
+        TASK_POOLED | TASK_FOREIGN | (head->how & HOW_VOID ? TASK_VOID : 0) | (head->actor ? TASK_CALL : 0);
     if (base_unlikely((unsigned)owner >= (unsigned)room->config.size || !head->returns ||
                       head->returns > TASK_RETURNS_MAX))
         return false;
@@ -619,7 +619,8 @@ static __attribute__((noinline)) void done_small(struct task_room *room, const s
 }
 
 /* The task or call of which nothing but its result is awaited; NULL: it is none. */
-static inline __attribute__((always_inline)) struct object *told_short(struct task_room *room, uint64_t handle)
+static inline __attribute__((always_inline)) struct object *told_short(struct task_room *room,
+                                                                       uint64_t handle)
 {
     struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
     struct task *task = object ? object_producer(object) : NULL;
@@ -641,7 +642,8 @@ static inline void told_complete(struct task_room *room, struct object *object)
 }
 
 /* 8 bytes as the result. False: it is something else. */
-static inline __attribute__((always_inline)) bool end_short(struct task_room *room, const struct task_end *end)
+static inline __attribute__((always_inline)) bool end_short(struct task_room *room,
+                                                            const struct task_end *end)
 {
     if (base_unlikely(end->length != 8 || end->type > UINT8_MAX))
         return false;

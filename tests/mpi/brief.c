@@ -1,5 +1,5 @@
-/* Brief tasks of another rank: numbers as arguments, which travel in the head of a task; methods without a result;
- * and ends that travel together, but do not wait for a task that takes long after all. */
+/* Brief tasks of another rank: numbers as arguments, which travel in the head of a task; methods without a
+ * result; and ends that travel together, but do not wait for a task that takes long after all. */
 #include "mpi_test.h"
 
 #include <fcntl.h>
@@ -153,7 +153,8 @@ static raympi_ref submit(raympi_actor actor, int64_t wait)
     return actor.handle ? raympi_actor_call(actor, step, wait) : raympi_call(task_step, wait);
 }
 
-/* Of tasks that are brief one after the other, one takes long: the results of those before it are there all the same. */
+/* Of tasks that are brief one after the other, one takes long: the results of those before it are there all
+ * the same. */
 static void test_late(raympi_actor actor)
 {
     raympi_ref refs[CALLS];
