@@ -137,9 +137,16 @@ void arrivals_end(struct sched *sched, struct sched *outer)
         return;
     sched_arrivals.count = 0;
     sched_arrivals.last->next = NULL;
+    /* The only worker, who runs what there is, need not put it where others could take it. */
+    struct worker *self = self_of(sched);
+    if (self && self->front.alone && !self->front.mine && queue_empty(&sched->pinned) &&
+        atomic_load_explicit(&sched->main_inside, memory_order_relaxed)) {
+        self->front.mine = sched_arrivals.first;
+        return;
+    }
     queue_append(&sched->pinned, sched_arrivals.first, sched_arrivals.last, count);
     do
-        pushed(sched, self_of(sched));
+        pushed(sched, self);
     while (--count > 0 && atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0);
 }
 
