@@ -43,7 +43,7 @@ script_tests += %D%/script/net-footprint.test
 # Random programs; tests/random-program runs them.
 noinst_PROGRAMS += %D%/random/program
 %C%_random_program_SOURCES = %D%/random/main.c %D%/random/plan.c %D%/random/plan.h %D%/random/model.c \
-	%D%/random/print.c %D%/random/run.c %D%/random/run_look.c %D%/random/run_make.c %D%/random/run_call.c \
+	%D%/random/print.c %D%/random/run.c %D%/random/run_look.c %D%/random/run_make.c %D%/random/run_call.c %D%/random/run_burst.c \
 	%D%/random/run_body.c %D%/random/run.h %D%/random/script.h %D%/random/value.h %D%/random/left.c
 
 mpi_programs += %D%/cxx/hello

@@ -386,7 +386,7 @@ static bool effect(struct plan *plan, struct op *op)
         return result(plan, op);
     case OP_FAIL:
         return fail(plan, op);
-    default: /* SEAL, WAIT, WAITSET, STATUS: nothing changes */
+    default: /* SEAL, WAIT, WAITSET, STATUS, BURST: nothing changes */
         return true;
     }
 }

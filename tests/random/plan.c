@@ -532,9 +532,22 @@ static bool add_send(struct plan *plan, int owner)
     return true;
 }
 
+static bool add_burst(struct plan *plan, int owner)
+{
+    struct op op = op_of(owner, OP_BURST);
+    op.how = (uint8_t)below(plan, 3); /* bound to a rank, to none, methods */
+    op.where = below(plan, plan->ranks);
+    op.length = (uint32_t)below(plan, 1000);
+    op.number = (uint64_t)below(plan, 1 << 30);
+    op_do(plan, op, 0);
+    return true;
+}
+
 static bool add(struct plan *plan, int owner, enum op_kind kind)
 {
     switch (kind) {
+    case OP_BURST:
+        return add_burst(plan, owner);
     case OP_PUT:
     case OP_PUT_NESTED:
     case OP_CREATE:
@@ -586,9 +599,9 @@ static void add_some(struct plan *plan, int owner)
         [OP_PUT] = 3,       [OP_PUT_NESTED] = 5,  [OP_CREATE] = 3,    [OP_SEAL] = 3,      [OP_CALL] = 4,
         [OP_CALL_NODE] = 9, [OP_CALL_SPREAD] = 3, [OP_CALL_MANY] = 5, [OP_ACTOR_NEW] = 4, [OP_METHOD] = 7,
         [OP_READY] = 4,     [OP_KILL] = 3,        [OP_GET] = 4,       [OP_POLL] = 4,      [OP_GET_MANY] = 4,
-        [OP_WAIT] = 4,      [OP_WAITSET] = 3,     [OP_STATUS] = 3,    [OP_VIEW] = 4,      [OP_VIEW_END] = 5,
+        [OP_WAIT] = 4,      [OP_WAITSET] = 3,     [OP_STATUS] = 3,    [OP_VIEW] = 4,      [OP_VIEW_END] = 6,
         [OP_NESTED] = 5,    [OP_RETAIN] = 3,      [OP_RELEASE] = 5,   [OP_KEEP] = 3,      [OP_SCOPE] = 3,
-        [OP_SCOPE_END] = 3, [OP_SEND] = 4,
+        [OP_SCOPE_END] = 3, [OP_SEND] = 4,        [OP_BURST] = 3,
     };
     bool tried[OP_KINDS] = {false};
     for (int tries = 0; tries < 6; tries++) {

@@ -54,6 +54,7 @@ enum op_kind {
     OP_RETURN_NESTED,
     OP_RETURN_REF,
     OP_FAIL,
+    OP_BURST, /* of brief tasks or calls, all of whose refs are gone at its end */
     OP_KINDS
 };
 

@@ -39,6 +39,7 @@ const char *plan_op_name(enum op_kind kind)
         [OP_RETURN_NESTED] = "return_nested",
         [OP_RETURN_REF] = "return_ref",
         [OP_FAIL] = "fail",
+        [OP_BURST] = "burst",
     };
     return names[kind];
 }

@@ -194,6 +194,9 @@ static void perform(struct run *run, int op)
     case OP_FAIL:
         run_fail(run, op);
         break;
+    case OP_BURST:
+        run_burst(run, op);
+        break;
     case OP_KINDS:
         break;
     }

@@ -84,4 +84,7 @@ void run_actor_new(struct run *run, int op);
 void run_ready(struct run *run, int op);
 void run_send(struct run *run, int op);
 
+/* run_burst.c */
+void run_burst(struct run *run, int op);
+
 #endif
