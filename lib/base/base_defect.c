@@ -15,6 +15,7 @@ static const char *const names[DEFECTS] = {
     [DEFECT_LEAKED_HOLD] = "leaked-hold",     [DEFECT_REORDERED_CALL] = "reordered-call",
     [DEFECT_WRONG_PLACE] = "wrong-place",     [DEFECT_WRONG_LENGTH] = "wrong-length",
     [DEFECT_SPLIT_MESSAGE] = "split-message", [DEFECT_EARLY_VIEW] = "early-view",
+    [DEFECT_LOST_END] = "lost-end",           [DEFECT_WRONG_NUMBER] = "wrong-number",
 };
 
 const char *base_defect_name(enum base_defect defect)

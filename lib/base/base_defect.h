@@ -24,6 +24,8 @@ enum base_defect {
     DEFECT_WRONG_LENGTH,   /* a stored value arrives one byte short */
     DEFECT_SPLIT_MESSAGE,  /* a message of several parts arrives with a hole */
     DEFECT_EARLY_VIEW,     /* a view does not hold its object */
+    DEFECT_LOST_END,       /* of ends that travel together one is not sent */
+    DEFECT_WRONG_NUMBER,   /* of numbers that travel in a task's head one stands for another */
     DEFECTS
 };
 

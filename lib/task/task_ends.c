@@ -12,7 +12,7 @@
 static void ends_send(struct task_room *room, struct task_ends *ends)
 {
     uint32_t count = task_ends_count(ends);
-    struct net_piece piece = {ends->end, count * sizeof ends->end[0]};
+    struct net_piece piece = {ends->end, (count - base_defect(DEFECT_LOST_END)) * sizeof ends->end[0]};
     int status = net_send(room->net, ends->owner, TASK_MESSAGE_ENDS, &piece, 1);
     if (base_unlikely(status == RAYMPI_ERR_MEMORY))
         status = task_tell(room, ends->owner, TASK_MESSAGE_ENDS, &piece, 1);

@@ -133,7 +133,7 @@ static bool read_numbers(struct reader *reader, struct task *task, uint32_t coun
         uint8_t kind = (uint8_t)(kinds >> (8 * i));
         task_arg_init(&task->args[i], task, kind);
         value_begin(&task->args[i].value, VALUE_INLINE, kind, 8);
-        memcpy(task->args[i].value.u.bytes, &numbers->number[i], 8);
+        memcpy(task->args[i].value.u.bytes, &numbers->number[base_defect(DEFECT_WRONG_NUMBER) ? 0 : i], 8);
     }
     task->arg_count = (uint8_t)count;
     task->numbers = 1;
