@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 enum base_defect {
-    DEFECT_LOST_WAKEUP,    /* a worker that sleeps is not woken for new work, or for a fiber that is ready */
+    DEFECT_LOST_WAKEUP,    /* a worker that sleeps is not woken for new work, a ready fiber or a message */
     DEFECT_LOST_WAITER,    /* of those that wait for an object one is not told */
     DEFECT_LOST_STOLEN,    /* a task is taken out of the queue for another rank, and not sent */
     DEFECT_LOST_CREDIT,    /* a task that has ended elsewhere still counts as being there */

@@ -40,6 +40,8 @@ static void shm_look_at_bell(struct net *net, int peer)
     if (base_likely(atomic_load_explicit(&bell->state, memory_order_relaxed) != NET_BELL_ASLEEP) ||
         !atomic_compare_exchange_strong(&bell->state, &state, NET_BELL_AWAKE))
         return;
+    if (base_defect(DEFECT_LOST_WAKEUP))
+        return;
     atomic_fetch_add(&bell->rung, 1);
     net_futex_wake(&bell->rung, 1);
     net_count(&net->wakes, 1);
