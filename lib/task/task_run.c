@@ -253,10 +253,11 @@ static void results_discard(struct raympi_ctx *run)
         if (result->alias)
             object_drop_handle(room, result->alias);
         if (result->value.kind != VALUE_NONE) {
-            const char *data = result->data;
-            const raympi_wire_ref *wires =
-                (const raympi_wire_ref *)(data + base_align_up(result->value.length, 8));
-            for (uint32_t j = 0; j < result->value.nested; j++)
+            uint32_t nested = result->value.nested;
+            const char *end =
+                nested > 0 ? (const char *)result->data + base_align_up(result->value.length, 8) : NULL;
+            const raympi_wire_ref *wires = (const raympi_wire_ref *)end;
+            for (uint32_t j = 0; j < nested; j++)
                 object_drop_handle(room, wires[j].handle);
             value_drop(room, &result->value, true);
         }

@@ -9,6 +9,22 @@ static void seed_of(raympi_ref ref)
     raympi_release(ref);
 }
 
+/* Numbers behind the head, which the short way puts there. */
+static void seed_numbers(void)
+{
+    struct {
+        struct task_head head;
+        struct task_numbers numbers;
+    } message;
+    raympi_release(raympi_call_opts(there, add));
+    node_settle(&node);
+    FUZZ_CHECK(node.got[TASK_MESSAGE_TASK].length == sizeof message.head);
+    memcpy(&message.head, node.got[TASK_MESSAGE_TASK].bytes, sizeof message.head);
+    message.head.how = (uint8_t)((message.head.how & HOW_PINNED) | HOW_NUMBERS | 2 * HOW_ARG);
+    message.numbers = (struct task_numbers){RAYMPI_KIND_INT | RAYMPI_KIND_INT << 8, {40, 2}};
+    fuzz_seed(&message, sizeof message.head + task_numbers_size(2));
+}
+
 static void fuzz_seeds(void)
 {
     char blob[200] = "blob";
@@ -23,6 +39,7 @@ static void fuzz_seeds(void)
     seed_of(raympi_call_opts(there, nothing, RAYMPI_REFS(members, 2), 1, 2, 3, 4));
     raympi_actor actor = raympi_actor_new_opts(there, counter, 1);
     seed_of(raympi_actor_call(actor, increment, 1));
+    seed_numbers();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
