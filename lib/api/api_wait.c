@@ -52,6 +52,7 @@ static int wait_enough(struct task_room *room, const raympi_ref *refs, size_t co
     const uint64_t names = OBJECT_WAITED - REFCOUNT_NAME;
     uint64_t found = 0, place = UINT64_MAX;
     struct object *slab = NULL;
+#pragma GCC unroll 8
     for (size_t i = 0; i < count; i++) {
         uint64_t handle = refs[i].handle;
         /* Neighbours mostly lie in the same slab, and that they are this rank's is part of that. */
