@@ -23,7 +23,9 @@ struct sched_front {
     unsigned tick;
     uintptr_t nest_low, nest_span; /* where on its stack there is room for one more item */
     _Atomic uint64_t run;          /* items */
-    struct sched_item *mine;       /* pinned ones, taken out of the queue together; only where it is alone */
+    /* Pinned ones, taken out of the queue together; only where it is alone. */
+    struct sched_item *mine, *mine_last;
+    uint32_t mine_count;
     struct sched_deque deque;
 };
 extern __thread struct sched_front *sched_self_front __attribute__((tls_model("initial-exec")));

@@ -116,8 +116,8 @@ static inline void worker_on(struct worker *worker, struct fiber *fiber)
 /* sched_queue.c */
 void queue_push(struct sched_queue *queue, struct sched_item *item);
 struct sched_item *queue_pop(struct sched_queue *queue);
-/* All there are, linked, oldest first. */
-struct sched_item *queue_pop_all(struct sched_queue *queue);
+/* All there are, linked, oldest first. How many; 0: none. */
+uint32_t queue_pop_all(struct sched_queue *queue, struct sched_item **first, struct sched_item **last);
 /* Around a poll: what its handlers make runnable for this rank only goes into the queue as a whole when that
  * ends. Polls do not nest; the answer of the one is for the other. */
 struct sched *arrivals_begin(struct sched *sched);
@@ -135,6 +135,12 @@ static inline void worker_count(_Atomic uint64_t *counter)
 }
 
 /* sched_worker.c */
+/* What the rooms above owe others: before anything but the next item of those at hand. */
+static inline void worker_settle(struct worker *worker)
+{
+    if (base_unlikely(worker->front.owed))
+        worker->sched->config.hooks.settle(worker->sched->config.hooks.arg);
+}
 void worker_loop(void *arg);
 struct sched_item *worker_next(struct worker *worker);
 void worker_run(struct worker *worker, struct sched_item *item);

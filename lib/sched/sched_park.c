@@ -98,6 +98,7 @@ static int nested_step(struct worker *worker, struct sched_parker *parker)
 static int park_wait(struct worker *worker, struct sched_parker *parker)
 {
     for (;;) {
+        worker_settle(worker);
         struct sched_parker *ready = worker_ready(worker);
         if (parker->resumed)
             return RAYMPI_OK;

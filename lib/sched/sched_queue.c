@@ -44,37 +44,31 @@ struct sched_item *queue_pop(struct sched_queue *queue)
     return item;
 }
 
-struct sched_item *queue_pop_all(struct sched_queue *queue)
+uint32_t queue_pop_all(struct sched_queue *queue, struct sched_item **first, struct sched_item **last)
 {
     if (queue_empty(queue))
-        return NULL;
+        return 0;
     base_spin_lock(&queue->lock);
-    struct sched_item *first = queue->head;
+    uint32_t count = atomic_load_explicit(&queue->count, memory_order_relaxed);
+    *first = queue->head;
+    *last = queue->tail;
     queue->head = queue->tail = NULL;
     atomic_store_explicit(&queue->count, 0, memory_order_relaxed);
     base_spin_unlock(&queue->lock);
-    return first;
+    return count;
 }
 
 /* To where they were. */
-static void queue_push_back(struct sched_queue *queue, struct sched_item *first)
-{
-    struct sched_item *last = first;
-    int count = 1;
-    for (; last->next; count++)
-        last = last->next;
-    base_spin_lock(&queue->lock);
-    last->next = queue->head;
-    queue->head = first;
-    if (!queue->tail)
-        queue->tail = last;
-    queue_count(queue, count);
-    base_spin_unlock(&queue->lock);
-}
-
 void sched_mine_return(struct sched_front *front)
 {
-    queue_push_back(&front->sched->pinned, front->mine);
+    struct sched_queue *queue = &front->sched->pinned;
+    base_spin_lock(&queue->lock);
+    front->mine_last->next = queue->head;
+    queue->head = front->mine;
+    if (!queue->tail)
+        queue->tail = front->mine_last;
+    queue_count(queue, (int)front->mine_count);
+    base_spin_unlock(&queue->lock);
     front->mine = NULL;
 }
 
@@ -142,6 +136,8 @@ void arrivals_end(struct sched *sched, struct sched *outer)
     if (self && self->front.alone && !self->front.mine && queue_empty(&sched->pinned) &&
         atomic_load_explicit(&sched->main_inside, memory_order_relaxed)) {
         self->front.mine = sched_arrivals.first;
+        self->front.mine_last = sched_arrivals.last;
+        self->front.mine_count = (uint32_t)count;
         return;
     }
     queue_append(&sched->pinned, sched_arrivals.first, sched_arrivals.last, count);

@@ -181,16 +181,23 @@ static struct sched_item *steal_within(struct worker *worker)
     return NULL;
 }
 
+static inline struct sched_item *mine_take(struct sched_front *front)
+{
+    struct sched_item *item = front->mine;
+    front->mine = item->next;
+    front->mine_count--;
+    return item;
+}
+
 static struct sched_item *pinned_next(struct worker *worker)
 {
     struct sched *sched = worker->sched;
     if (!worker->front.alone)
         return queue_pop(&sched->pinned);
-    struct sched_item *item = worker->front.mine;
-    if (!item && !(item = queue_pop_all(&sched->pinned)))
+    struct sched_front *front = &worker->front;
+    if (!front->mine && !(front->mine_count = queue_pop_all(&sched->pinned, &front->mine, &front->mine_last)))
         return NULL;
-    worker->front.mine = item->next;
-    return item;
+    return mine_take(front);
 }
 
 /* The next of those that were taken out of the queue together, while nothing else is to be looked at; NULL:
@@ -204,8 +211,7 @@ static inline struct sched_item *mine_next(struct worker *worker)
         base_unlikely(atomic_load_explicit(&worker->remote_ready, memory_order_relaxed) != NULL))
         return NULL;
     front->tick++;
-    front->mine = item->next;
-    return item;
+    return mine_take(front);
 }
 
 static struct sched_item *shared_next(struct worker *worker)
@@ -495,8 +501,7 @@ void worker_loop(void *arg)
             sched_chained = true;
             continue;
         }
-        if (base_unlikely(worker->front.owed))
-            sched->config.hooks.settle(sched->config.hooks.arg);
+        worker_settle(worker);
         struct sched_parker *ready = worker_ready(worker);
         if (ready) {
             sched_chained = false;

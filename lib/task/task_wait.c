@@ -40,6 +40,7 @@ int task_park(struct sched_parker *parker, uint64_t deadline)
     struct task_thread *thread = task_self;
     struct context *context = thread->context;
     task_settle(thread);
+    thread->follows = false; /* on what runs meanwhile */
     trace_gap(thread, TRACE_TASK_BLOCK);
     int status = sched_park(parker, deadline);
     task_resumed(thread, context);
@@ -51,6 +52,7 @@ void task_yield(struct task_thread *thread)
 {
     struct context *context = thread->context;
     task_settle(thread);
+    thread->follows = false;
     trace_gap(thread, TRACE_TASK_BLOCK);
     sched_yield_fiber(thread->room->sched);
     task_resumed(thread, context);

@@ -11,10 +11,10 @@
 /* What a task does with its numbers; the real ones are multiples of a half, so that all is exact. */
 static int64_t mixed(const int64_t *numbers, int count)
 {
-    int64_t mix = count + 1;
+    uint64_t mix = (uint64_t)count + 1;
     for (int i = 0; i < count; i++)
-        mix = mix * 31 + numbers[i];
-    return mix;
+        mix = mix * 31 + (uint64_t)numbers[i];
+    return (int64_t)mix;
 }
 
 /* The others after it are not brief either then, as far as the scheduler can tell. */
@@ -58,25 +58,25 @@ RAYMPI_TASK(random_brief_2, .strategy = RAYMPI_STRATEGY_NODE, .node = 2)
 }
 
 struct tally {
-    int64_t mix;
+    uint64_t mix;
 };
 RAYMPI_ACTOR(random_tally, struct tally)
 RAYMPI_METHOD(random_tally, push)
 {
     struct tally *self = raympi_self(ctx);
-    self->mix = self->mix * 31 + raympi_arg_int(ctx, 0);
-    return raympi_return_int(ctx, 0, self->mix);
+    self->mix = self->mix * 31 + (uint64_t)raympi_arg_int(ctx, 0);
+    return raympi_return_int(ctx, 0, (int64_t)self->mix);
 }
 RAYMPI_METHOD(random_tally, add) /* no result */
 {
     struct tally *self = raympi_self(ctx);
-    self->mix += raympi_arg_int(ctx, 0);
+    self->mix += (uint64_t)raympi_arg_int(ctx, 0);
     return RAYMPI_OK;
 }
 RAYMPI_METHOD(random_tally, read)
 {
     struct tally *self = raympi_self(ctx);
-    return raympi_return_int(ctx, 0, self->mix);
+    return raympi_return_int(ctx, 0, (int64_t)self->mix);
 }
 
 struct call {
@@ -103,23 +103,23 @@ static void call_task(struct run *run, const struct op *op, uint64_t random, str
     call->ref = raympi_submit(task, task->name, NULL, count ? values : NULL, (size_t)count);
 }
 
-static void call_actor(raympi_actor actor, uint64_t random, int64_t *mix, struct call *call)
+static void call_actor(raympi_actor actor, uint64_t random, uint64_t *mix, struct call *call)
 {
     int64_t number = (int64_t)(random % 2001) - 1000;
     switch (random / 4096 % 3) {
     case 0:
-        *mix = *mix * 31 + number;
+        *mix = *mix * 31 + (uint64_t)number;
         call->ref = raympi_actor_call(actor, push, number);
         break;
     case 1:
-        *mix += number;
+        *mix += (uint64_t)number;
         call->ref = raympi_actor_call(actor, add, number);
         call->nothing = true;
         break;
     default:
         call->ref = raympi_actor_call(actor, read);
     }
-    call->expected = *mix;
+    call->expected = (int64_t)*mix;
 }
 
 static void check_call(struct run *run, int op, const struct call *call)
@@ -148,8 +148,7 @@ void run_burst(struct run *run, int number)
     raympi_ref refs[BURST_MOST];
     raympi_actor actor = {0};
     int count = 1 + (int)(op->length % BURST_MOST);
-    int64_t mix = 0;
-    uint64_t random = op->number;
+    uint64_t mix = 0, random = op->number;
     if (op->how == 2)
         actor = raympi_actor_new_opts(RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = op->where),
                                       random_tally);
