@@ -98,7 +98,6 @@ static int nested_step(struct worker *worker, struct sched_parker *parker)
 static int park_wait(struct worker *worker, struct sched_parker *parker)
 {
     for (;;) {
-        worker_settle(worker);
         struct sched_parker *ready = worker_ready(worker);
         if (parker->resumed)
             return RAYMPI_OK;
@@ -110,6 +109,7 @@ static int park_wait(struct worker *worker, struct sched_parker *parker)
             worker_switch(worker, to);
         else
             status = nested_step(worker, parker);
+        worker_settle(worker);
         if (status != RAYMPI_OK || parker->resumed)
             return status;
     }

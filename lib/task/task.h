@@ -654,6 +654,8 @@ bool task_ready(const struct task *task);
 int task_park(struct sched_parker *parker, uint64_t deadline);
 /** Lets others go first, in the same way. */
 void task_yield(struct task_thread *thread);
+/** Tells the timeline that it has begun, if that does not know: before it is told of anything else. */
+void run_show_begin(struct task_thread *thread, struct raympi_ctx *run);
 /** Others have run on this thread, and it gets its context back. */
 void task_resumed(struct task_thread *thread, struct context *context);
 

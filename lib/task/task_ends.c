@@ -8,12 +8,14 @@
  * task_ends_enter(); tests/models/ends.pml. */
 #include "task/task_internal.h"
 
-/* By who is in. */
-static void ends_send(struct task_room *room, struct task_ends *ends)
+/* By who is in. Without memory they stay, unless somebody is to wait for some. */
+static void ends_send(struct task_room *room, struct task_ends *ends, bool wait)
 {
     uint32_t count = task_ends_count(ends);
     struct net_piece piece = {ends->end, (count - base_defect(DEFECT_LOST_END)) * sizeof ends->end[0]};
     int status = net_send(room->net, ends->owner, TASK_MESSAGE_ENDS, &piece, 1);
+    if (base_unlikely(status == RAYMPI_ERR_MEMORY && !wait))
+        return;
     if (base_unlikely(status == RAYMPI_ERR_MEMORY))
         status = task_tell(room, ends->owner, TASK_MESSAGE_ENDS, &piece, 1);
     if (base_unlikely(status != RAYMPI_OK))
@@ -39,7 +41,7 @@ void task_ends_settle(struct task_thread *thread)
     thread->front->owed = false;
     task_ends_enter(ends);
     if (task_ends_count(ends) > 0)
-        ends_send(thread->room, ends);
+        ends_send(thread->room, ends, true);
     task_ends_leave(ends);
 }
 
@@ -65,7 +67,7 @@ static void ends_look(struct task_thread *thread)
     base_fence_heavy();
     base_spin_until_zero(&ends->busy);
     if (task_ends_count(ends) > 0)
-        ends_send(thread->room, ends);
+        ends_send(thread->room, ends, false);
     /* Release: the thread sees it empty. */
     atomic_store_explicit(&ends->late, 0, memory_order_release);
 }

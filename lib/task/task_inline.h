@@ -484,8 +484,11 @@ static inline bool task_run_wanted_now(struct task_thread *thread, struct object
         sched_newest_return(front, &task->item, before);
         return true;
     }
+    struct raympi_ctx *outer = thread->context->run;
+    if (outer)
+        run_show_begin(thread, outer);
     task_item_run(&task->item);
-    if (thread->context->run) /* a task that waits is the one to be shown again */
+    if (outer) /* a task that waits is the one to be shown again */
         task_resumed(thread, thread->context);
     sched_newest_ran(front, before);
     return object_ready(object);

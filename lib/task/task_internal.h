@@ -223,8 +223,6 @@ void task_ticked(void *arg);
 /* task_run.c */
 /** As it begins, but for name and task. */
 void run_clear(struct raympi_ctx *run, struct task_room *room);
-/** Tells the timeline that it has begun, if that does not know: before it is told of anything else. */
-void run_show_begin(struct task_thread *thread, struct raympi_ctx *run);
 void task_dispatch(struct task *task);
 /** A task of this rank's has ended. */
 static inline void task_count_ended(struct task_room *room)

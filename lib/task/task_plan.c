@@ -180,7 +180,7 @@ int task_plan_make(struct task_plan *plan, const struct task_room *room, const s
     }
     if (status == RAYMPI_OK && plan->on_node)
         status = node_check(room, request->function, plan->node);
-    if (status == RAYMPI_OK && !options)
+    if (status == RAYMPI_OK && !options && plan->there)
         task_way_set(request->function, TASK_WAY_THERE);
     return status;
 }

@@ -67,6 +67,23 @@ RAYMPI_TASK(mixed, .strategy = RAYMPI_STRATEGY_NODE, .node = OTHER)
     return raympi_return_double(ctx, 0, sum);
 }
 
+/* Definitions that name a rank, and have no result or several. */
+RAYMPI_TASK(mute_there, .num_returns = RAYMPI_NONE, .strategy = RAYMPI_STRATEGY_NODE, .node = OTHER)
+{
+    (void)ctx;
+    return RAYMPI_OK;
+}
+RAYMPI_TASK(mute_here, .num_returns = RAYMPI_NONE, .strategy = RAYMPI_STRATEGY_NODE, .node = 0)
+{
+    (void)ctx;
+    return RAYMPI_OK;
+}
+RAYMPI_TASK(pair_there, .num_returns = 2, .strategy = RAYMPI_STRATEGY_NODE, .node = OTHER)
+{
+    raympi_return_int(ctx, 0, raympi_arg_count(ctx));
+    return raympi_return_int(ctx, 1, 7);
+}
+
 struct place {
     int64_t calls;
     double last;
@@ -113,6 +130,14 @@ static int64_t integer_of(raympi_ref ref)
     return value;
 }
 
+/* Its status once it has ended. */
+static int ended(raympi_ref ref)
+{
+    int status = raympi_wait(&ref, 1, 1, -1, NULL) == 1 ? raympi_ref_status(ref) : RAYMPI_ERR_TIMEOUT;
+    raympi_release(ref);
+    return status;
+}
+
 static void test_numbers(void)
 {
     for (int i = 0; i < 3; i++) { /* the first goes the long way */
@@ -127,6 +152,23 @@ static void test_numbers(void)
         raympi_ref ref = raympi_put(&(int64_t){41}, sizeof(int64_t));
         CHECK(real_of(raympi_call(mixed, ref, 1.0)) == 42);
         raympi_release(ref);
+    }
+}
+
+static void test_several(void)
+{
+    raympi_ref pair[2];
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(ended(raympi_call(mute_there)));
+        CHECK_OK(ended(raympi_call(mute_there, i)));
+        CHECK_OK(ended(raympi_call(mute_here)));
+        CHECK_OK(ended(raympi_call(mute_here, i)));
+        CHECK_OK(raympi_call_n(pair, 2, pair_there));
+        CHECK(integer_of(pair[0]) == 0 && integer_of(pair[1]) == 7);
+        CHECK_OK(raympi_call_n(pair, 2, pair_there, i));
+        CHECK(integer_of(pair[0]) == 1 && integer_of(pair[1]) == 7);
+        CHECK(integer_of(raympi_call(pair_there)) == 0);
+        CHECK(integer_of(raympi_call(pair_there, i)) == 1);
     }
 }
 
@@ -175,6 +217,7 @@ static void drive(void)
     if (raympi_rank() != 0)
         return;
     test_numbers();
+    test_several();
     test_methods();
     shared = shared_open(O_CREAT);
     CHECK(shared != NULL);
