@@ -511,6 +511,14 @@ static inline void task_count(_Atomic uint64_t *counter)
                           memory_order_relaxed);
 }
 
+/** One task more has ended, by this thread. Release: who finds that all have ended, as task_outstanding()
+ * tells, sees what they did. */
+static inline void task_count_end(struct task_thread *thread)
+{
+    uint64_t ended = atomic_load_explicit(&thread->ended, memory_order_relaxed);
+    atomic_store_explicit(&thread->ended, ended + 1, memory_order_release);
+}
+
 void task_backlog_look(struct task_room *room);
 /** Slows a submitter down, when it is time to look, whose tasks the job can not keep up with. */
 static inline void task_backlog_check(struct task_room *room, struct task_thread *thread)

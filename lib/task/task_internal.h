@@ -229,9 +229,9 @@ static inline void task_count_ended(struct task_room *room)
 {
     struct task_thread *thread = task_self;
     if (base_likely(thread != NULL))
-        task_count(&thread->ended);
+        task_count_end(thread);
     else
-        __atomic_fetch_add(&room->ended_threads_ended, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&room->ended_threads_ended, 1, __ATOMIC_RELEASE);
 }
 /** One was given to another rank; for the statistics. */
 static inline void task_count_sent(struct task_room *room)

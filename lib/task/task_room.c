@@ -65,7 +65,7 @@ void task_thread_close(struct task_thread *thread)
     if (*link)
         *link = thread->next;
     room->ended_threads_submitted += atomic_load(&thread->submitted);
-    __atomic_fetch_add(&room->ended_threads_ended, atomic_load(&thread->ended), __ATOMIC_RELAXED);
+    __atomic_fetch_add(&room->ended_threads_ended, atomic_load(&thread->ended), __ATOMIC_RELEASE);
     base_spin_unlock(&room->thread_lock);
     if (task_self == thread)
         task_self = NULL;

@@ -333,7 +333,7 @@ run_end_short(struct task_thread *thread, struct raympi_ctx *run, struct task *t
         object->value.length = 8;
         value_bytes_copy(object->value.u.bytes, value->u.bytes, 8);
         object_complete_drop(room, object);
-        task_count(&thread->ended);
+        task_count_end(thread);
         return true;
     }
     if (base_unlikely(!is_brief_foreign(task) || (!number && (result->set || !(task->flags & TASK_CALL)))))
