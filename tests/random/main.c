@@ -107,16 +107,18 @@ uint64_t box_take(struct box *box)
 
 /* ---- jobs: this seed's and, while ranks still meet, the next one's */
 
-static _Atomic(struct job *) jobs[2];
+#define NO_SEED UINT64_MAX
+static struct {
+    _Atomic uint64_t seed; /* who looks for another one has no business with the job, which may be going */
+    _Atomic(struct job *) job;
+} jobs[2] = {{NO_SEED, NULL}, {NO_SEED, NULL}};
 static unsigned prepared;
 
 struct job *job_of(uint64_t seed)
 {
-    for (int i = 0; i < 2; i++) {
-        struct job *job = atomic_load(&jobs[i]);
-        if (job && job->plan->seed == seed)
-            return job;
-    }
+    for (int i = 0; i < 2; i++)
+        if (atomic_load(&jobs[i].seed) == seed)
+            return atomic_load(&jobs[i].job);
     return NULL;
 }
 
@@ -139,7 +141,10 @@ struct job *job_prepare(struct plan *plan)
     for (int i = 0; i < plan->op_count; i++)
         if (plan->ops[i].kind == OP_RECEIVE)
             box_init(&job->boxes[i]);
-    job_free(atomic_exchange(&jobs[prepared++ % 2], job));
+    unsigned place = prepared++ % 2;
+    atomic_store(&jobs[place].seed, NO_SEED);
+    job_free(atomic_exchange(&jobs[place].job, job));
+    atomic_store(&jobs[place].seed, plan->seed);
     return job;
 }
 
@@ -464,7 +469,7 @@ static int run_job(void)
         pthread_join(threads[i], NULL);
     alarm(0);
     for (int i = 0; i < 2; i++)
-        job_free(atomic_load(&jobs[i]));
+        job_free(atomic_load(&jobs[i].job));
     if (status != RAYMPI_OK)
         fprintf(stderr, "random-program: raympi_finalize gave %s (%s)\n", raympi_strerror(status),
                 raympi_detail());
