@@ -16,22 +16,22 @@ void base_spin_wait(struct base_spin *spin)
     while (atomic_exchange_explicit(&spin->held, 1, memory_order_acquire));
 }
 
-void base_spin_until(_Atomic int *flag)
+static void await_state(_Atomic int *flag, bool set)
 {
-    /* Acquire: what the other did before it set the flag is done. */
-    for (int looks = 0; !atomic_load_explicit(flag, memory_order_acquire); looks++)
+    /* Acquire: what the other did before it changed the flag is done. */
+    for (int looks = 0; (atomic_load_explicit(flag, memory_order_acquire) != 0) != set; looks++)
         if (looks < LOOKS)
             ck_pr_stall();
         else
             sched_yield();
 }
 
+void base_spin_until(_Atomic int *flag)
+{
+    await_state(flag, true);
+}
+
 void base_spin_until_zero(_Atomic int *flag)
 {
-    /* Acquire: as above. */
-    for (int looks = 0; atomic_load_explicit(flag, memory_order_acquire); looks++)
-        if (looks < LOOKS)
-            ck_pr_stall();
-        else
-            sched_yield();
+    await_state(flag, false);
 }

@@ -116,7 +116,7 @@ bool net_lane_look(struct net_lane *lane, uint32_t size)
 {
     const struct net_ring_writer *writer = &lane->writer;
     lane->short_until = 0;
-    if (size >= lane->record_max || !net_ring_has_short(&lane->writer, size))
+    if (size >= lane->short_end || !net_ring_has_short(&lane->writer, size))
         return false;
     /* As far as the consumer was, and as there is room before the end. */
     uint32_t bytes = net_ring_bytes(NET_SHORT_MAX);

@@ -25,7 +25,7 @@ struct net_lane {
     struct net_ring_writer writer; /* ring NULL until first used */
     _Atomic uint64_t messages, bytes; /* sent so far */
     struct net_bell *bell;            /* the peer's */
-    uint32_t record_max; /* shorter messages may go straight into the ring, if there is room; 0: none may */
+    uint32_t short_end; /* shorter messages may go straight into the ring, if there is room; 0: none may */
 };
 #define NET_SHORT_MAX 112 /* bytes of a short message; with its header it fills two cache lines */
 

@@ -51,7 +51,7 @@ struct shm_parcel {
  * atomics. */
 struct shm_out {
     struct net_lane *lane;
-    uint32_t record_max;
+    uint32_t record_max; /* bytes of a message in one record, at most */
     struct shm_parcel *first, **last;
     struct shm_block *blocks, *block_last; /* oldest first */
     _Atomic int open;                      /* the ring is there */
@@ -119,6 +119,7 @@ static inline uint64_t shm_ring_offset(const struct shm_net *shm, int receiver, 
     return shm->rings + ((uint64_t)receiver * (uint64_t)shm->net.size + (uint64_t)sender) * shm->ring_bytes;
 }
 
+/** Wakes the poller of `rank` if it sleeps: to be called after publishing what it should see. */
 static inline void shm_knock(struct shm_net *shm, int rank)
 {
     net_knock(&shm->net, &shm->ranks[rank].bell, rank);

@@ -171,7 +171,7 @@ int shm_reach(struct net *net, int peer)
 static void shm_out_judge(struct shm_out *out)
 {
     bool free = out->lane->writer.ring != NULL && out->first == NULL && !out->gone;
-    out->lane->record_max = free ? out->record_max + 1 : 0;
+    out->lane->short_end = free ? out->record_max + 1 : 0;
     out->lane->short_until = 0; /* it is looked at again */
 }
 
@@ -218,7 +218,7 @@ static int shm_send_self(struct shm_net *shm, uint16_t type, const struct net_pi
 static inline bool shm_out_short(struct net_lane *lane, uint16_t type, uint32_t epoch,
                                  const struct net_piece *piece, size_t length)
 {
-    if (base_unlikely(length >= lane->record_max || piece->length != length ||
+    if (base_unlikely(length >= lane->short_end || piece->length != length ||
                       !net_ring_has_short(&lane->writer, (uint32_t)length)))
         return false;
     net_ring_copy(net_ring_payload(&lane->writer), piece->data, (uint32_t)length);

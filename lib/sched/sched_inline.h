@@ -34,6 +34,20 @@ extern __thread struct sched_front *sched_self_front __attribute__((tls_model("i
 extern __thread bool sched_chained __attribute__((tls_model("initial-exec")));
 
 void sched_wake_one(struct sched *sched);
+/** After something became runnable: wakes one of the `sleepers`, if there are any. */
+static inline void sched_pushed(struct sched *sched, bool light, _Atomic int *sleepers)
+{
+    /* The push comes before the look at the sleepers; a worker that goes to sleep announces itself, fences,
+     * and looks at the queues: one of the two sees the other. Where its fence is a heavy one, ours is light.
+     */
+    if (light)
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        base_fence();
+    if (base_unlikely(atomic_load_explicit(sleepers, memory_order_relaxed) > 0) &&
+        !base_defect(DEFECT_LOST_WAKEUP))
+        sched_wake_one(sched);
+}
 /** Is the calling worker's sched_push() sure to have room? (NULL: it is none.) */
 static inline bool sched_push_ready(const struct sched_front *self)
 {
@@ -46,16 +60,7 @@ static inline void sched_push_here(struct sched_front *self, struct sched_item *
     if (base_likely(self->alone))
         return;
     sched_deque_publish(&self->deque);
-    /* The push comes before the look at the sleepers; a worker that goes to sleep announces itself, fences,
-     * and looks at the queues: one of the two sees the other. Where its fence is a heavy one, ours is light.
-     */
-    if (self->light)
-        atomic_signal_fence(memory_order_seq_cst);
-    else
-        base_fence();
-    if (base_unlikely(atomic_load_explicit(self->sleepers, memory_order_relaxed) > 0) &&
-        !base_defect(DEFECT_LOST_WAKEUP))
-        sched_wake_one(self->sched);
+    sched_pushed(self->sched, self->light, self->sleepers);
 }
 
 void sched_push_from(struct sched *sched, struct sched_item *item);

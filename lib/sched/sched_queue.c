@@ -72,17 +72,12 @@ void sched_mine_return(struct sched_front *front)
     front->mine = NULL;
 }
 
-/* After something became runnable: see sched_push_here(). */
+/* After something became runnable for `self` (NULL: another thread pushed it) or any other worker. */
 static void pushed(struct sched *sched, const struct worker *self)
 {
     if (self && sched->worker_count == 1 && self->index == 0)
         return; /* the only one who could sleep is the caller */
-    if (sched->light)
-        atomic_signal_fence(memory_order_seq_cst);
-    else
-        base_fence();
-    if (atomic_load_explicit(&sched->sleepers, memory_order_relaxed) > 0 && !base_defect(DEFECT_LOST_WAKEUP))
-        sched_wake_one(sched);
+    sched_pushed(sched, sched->light, &sched->sleepers);
 }
 
 static struct worker *self_of(struct sched *sched)
