@@ -598,8 +598,6 @@ int raympi_actor_release(raympi_actor actor)
     return with_handle(actor.handle, release);
 }
 
-#define RELEASE_AHEAD 8 /* records that are on their way from memory */
-
 int raympi_release_all(const raympi_ref *refs, size_t count)
 {
     int first = RAYMPI_OK;
@@ -612,8 +610,8 @@ int raympi_release_all(const raympi_ref *refs, size_t count)
     if (status != RAYMPI_OK)
         return status;
     for (size_t i = 0; i < count; i++) {
-        if (base_likely(i + RELEASE_AHEAD < count))
-            object_prefetch(thread->room, refs[i + RELEASE_AHEAD].handle);
+        if (base_likely(i + OBJECT_AHEAD < count))
+            object_prefetch(thread->room, refs[i + OBJECT_AHEAD].handle);
         status = base_likely(release_simple(thread, refs[i])) ? RAYMPI_OK : release(thread, refs[i].handle);
         first = first == RAYMPI_OK ? status : first;
     }

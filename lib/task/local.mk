@@ -2,6 +2,7 @@ libraympi_sources += \
 	%D%/task.h \
 	%D%/task_bytes.c \
 	%D%/task_context.c \
+	%D%/task_done.c \
 	%D%/task_end.c \
 	%D%/task_ends.c \
 	%D%/task_function.c \
@@ -16,6 +17,7 @@ libraympi_sources += \
 	%D%/task_refcount.h \
 	%D%/task_room.c \
 	%D%/task_run.c \
+	%D%/task_short.h \
 	%D%/task_steal.c \
 	%D%/task_submit.c \
 	%D%/task_value.c \

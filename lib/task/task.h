@@ -682,5 +682,6 @@ int task_finalize(struct task_room *room);
 int task_report(struct task_room *room);
 
 #include "task/task_inline.h"
+#include "task/task_short.h" /* builds on it */
 
 #endif

@@ -137,6 +137,12 @@ void task_on_done_small(void *arg, const struct net_message *message);
 void task_on_ends(void *arg, const struct net_message *message);
 void task_send_done(struct raympi_ctx *run);
 void task_send_failed(struct task *task, const struct value *error);
+/** No arguments, one result: its head is all of it. */
+static inline bool task_is_small(const struct task *task)
+{
+    return task->arg_count == 0 && task->returns == 1;
+}
+
 /** The commonest end: one small result, and no ref taken over. */
 struct done_small {
     uint64_t handle;
