@@ -20,13 +20,13 @@ int actor_create_failed(struct actor_room *room, int code, raympi_actor *actor);
 /** Calls a method by name. */
 int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *method,
                  const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *ref);
-/** A call that ends when all calls before it have, without an effect. */
-/** The same for one without options and arguments to an actor of another rank, where that is simple; 0:
- * nothing has happened, and the other function is to be called. */
+/** actor_submit() for a call without options and arguments to an actor of another rank, where that is simple;
+ * 0: nothing has happened, and the other function is to be called. */
 uint64_t actor_submit_short(struct task_thread *thread, uint64_t handle, raympi_method_name *method);
 /** The same with arguments that are numbers: task_are_numbers(). */
 uint64_t actor_submit_numbers(struct task_thread *thread, uint64_t handle, raympi_method_name *method,
                               const raympi_value *args, size_t count);
+/** A call that ends when all calls before it have, without an effect. */
 int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref);
 /** Ends an actor as soon as its running method has returned. */
 int actor_kill(struct actor_room *room, uint64_t handle);

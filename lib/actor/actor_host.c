@@ -257,13 +257,13 @@ static void deliver(struct actor_room *room, struct task *first, struct task *la
 {
     struct actor *actor = actor_lock(room, first->actor);
     last->next = NULL;
-    while (base_unlikely(!actor) && first) {
-        struct task *next = first->next;
-        task_fail(first, RAYMPI_ERR_ACTOR_DEAD, "the actor has ended");
-        first = next;
-    }
-    if (base_unlikely(!actor))
+    if (base_unlikely(!actor)) {
+        for (struct task *next; first; first = next) {
+            next = first->next;
+            task_fail(first, RAYMPI_ERR_ACTOR_DEAD, "the actor has ended");
+        }
         return;
+    }
     bool closed = ending_at_once(actor->ending);
     if (!closed) {
         mailbox_append(actor, first, last);

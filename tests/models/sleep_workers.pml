@@ -1,7 +1,7 @@
 /* Sleep of a rank's workers, and who wakes them: pushes, wake-ups of blocked fibers, messages; and the poller's role.
  *
  * From the code:
- *   pusher    lib/sched/sched_inline.h sched_push_here(); lib/sched/sched_queue.c pushed();
+ *   pusher    lib/sched/sched_inline.h sched_push_here(), sched_pushed(); lib/sched/sched_queue.c pushed();
  *             lib/sched/sched_worker.c sched_wake_one(), sched_wake_worker()
  *             lib/sched/sched_worker.c parker_wake(), of a fiber of worker 0
  *   worker    lib/sched/sched_worker.c worker_idle(), sched_poll(), worker_sleep(), worker_awake()
