@@ -42,7 +42,8 @@ noinst_PROGRAMS += %D%/net-footprint
 script_tests += %D%/script/net-footprint.test
 # Random programs; tests/random-program runs them.
 noinst_PROGRAMS += %D%/random/program
-%C%_random_program_SOURCES = %D%/random/main.c %D%/random/plan.c %D%/random/plan.h %D%/random/model.c \
+%C%_random_program_SOURCES = %D%/random/main.c %D%/random/plan.c %D%/random/plan.h %D%/random/plan_parts.c %D%/random/plan_parts.h \
+	%D%/random/model.c \
 	%D%/random/print.c %D%/random/run.c %D%/random/run_look.c %D%/random/run_make.c %D%/random/run_call.c %D%/random/run_burst.c \
 	%D%/random/run_body.c %D%/random/run.h %D%/random/script.h %D%/random/value.h %D%/random/left.c
 
@@ -62,6 +63,7 @@ sanitizer_tests += %D%/mpi/tasks.test
 
 # Wrong input and faults.
 mpi_programs += %D%/mpi/bad_input
+%C%_mpi_bad_input_SOURCES = %D%/mpi/bad_input.c %D%/mpi/bad_input_body.c %D%/mpi/bad_input.h
 mpi_tests += %D%/mpi/bad_input.test
 sanitizer_tests += %D%/mpi/bad_input.test
 mpi_programs += %D%/mpi/faults
@@ -99,6 +101,7 @@ mpi_programs += %D%/mpi/mixed_first %D%/mpi/mixed_second %D%/mpi/mixed_twice
 mpi_tests += %D%/mpi/mixed.test
 mpi_tests += %D%/mpi/faults_recovery.test
 mpi_programs += %D%/mpi/objects
+%C%_mpi_objects_SOURCES = %D%/mpi/objects.c %D%/mpi/objects_refs.c %D%/mpi/objects.h
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
 mpi_programs += %D%/mpi/store_full
 mpi_tests += %D%/mpi/store_full.test %D%/mpi/shm_small.test
@@ -118,6 +121,7 @@ EXTRA_DIST += %D%/task/task_node.h
 %C%_task_test_close_LDFLAGS = $(AM_LDFLAGS) $(wrap_allocations)
 EXTRA_DIST += %D%/api/sim_job.h
 mpi_programs += %D%/mpi/actors
+%C%_mpi_actors_SOURCES = %D%/mpi/actors.c %D%/mpi/actor_classes.c %D%/mpi/actors.h
 mpi_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 sanitizer_tests += %D%/mpi/actors.test %D%/mpi/actors_end.test
 

@@ -2,10 +2,7 @@
 #ifndef LIMITS_ALLOC_H
 #define LIMITS_ALLOC_H
 
-/* One count of failures for both files. */
-extern _Atomic int alloc_failures;
-#define test_failures alloc_failures
-#define TEST_FAILURES_ELSEWHERE
+#define TEST_FILES
 #include "../mpi/mpi_test.h"
 
 /** An operation: true when all of it succeeded. It may fail only because of the fault, and what it returns

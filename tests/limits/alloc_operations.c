@@ -5,7 +5,7 @@
 #define MEDIUM 300    /* private memory */
 
 int operation_node = -1;
-_Atomic int alloc_failures;
+_Atomic int test_failures;
 
 bool good(int status)
 {

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifndef TEST_FAILURES_ELSEWHERE /* for a program of several files */
+#ifdef TEST_FILES /* several: one of them defines it */
+extern _Atomic int test_failures;
+#else
 static _Atomic int test_failures;
 #endif
 
