@@ -6,6 +6,11 @@
 
 #define TEXT 512
 
+/* Nanoseconds that the end waits at most for the threads of MPI. Where the program has called MPI_Init,
+ * threads of its own, which may compute, can not be told from them. */
+#define OWN_MPI_REST   1000000000
+#define USERS_MPI_REST 100000000
+
 /* ---- agreement */
 
 int bootstrap_agree(struct bootstrap *b, int status)
@@ -51,11 +56,14 @@ static int open_mpi(struct bootstrap *b, int *argc, char ***argv, const void *co
                          "MPI has been finalized already: raympi_init comes before MPI_Finalize");
     if (comm && !initialized)
         return base_fail(RAYMPI_ERR_MPI, "raympi_config.comm was given, but MPI is not initialised");
+    if (!initialized)
+        mpi_threads_before(&b->mpi_threads);
     if (initialized) {
         MPI_Query_thread(&b->thread_level);
     } else if (MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &b->thread_level) != MPI_SUCCESS) {
         return base_fail(RAYMPI_ERR_MPI, "MPI_Init_thread failed");
     }
+    mpi_threads_after(&b->mpi_threads);
     b->own_mpi = !initialized;
     MPI_Comm source = comm ? *(const MPI_Comm *)comm : MPI_COMM_WORLD;
     if (source == MPI_COMM_NULL)
@@ -282,6 +290,8 @@ void bootstrap_close(struct bootstrap *b)
         MPI_Comm_free(&b->comm);
     int finalized = 0;
     MPI_Finalized(&finalized);
+    if (!finalized)
+        mpi_threads_rest(&b->mpi_threads, b->own_mpi ? OWN_MPI_REST : USERS_MPI_REST);
     if (b->own_mpi && !finalized)
         MPI_Finalize();
     pthread_mutex_destroy(&b->mpi_lock);

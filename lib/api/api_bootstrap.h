@@ -3,6 +3,7 @@
 #define RAYMPI_API_BOOTSTRAP_H
 
 #include "api/api.h"
+#include "api/api_mpi_threads.h"
 #include "topo/topo.h"
 
 #include <mpi.h>
@@ -13,6 +14,7 @@ struct bootstrap {
     int rank, size;
     bool own_mpi; /* we called MPI_Init_thread, so we call MPI_Finalize */
     int thread_level;
+    struct mpi_threads mpi_threads; /* and of the program's, where those were there before */
     struct base_config config;
     struct topo *topo;
     int sharing; /* ranks of this host with the same cores */

@@ -6,6 +6,8 @@ libraympi_sources += \
 	%D%/api_bootstrap.h \
 	%D%/api_call.c \
 	%D%/api_init.c \
+	%D%/api_mpi_threads.c \
+	%D%/api_mpi_threads.h \
 	%D%/api_node.c \
 	%D%/api_object.c \
 	%D%/api_wait.c \
