@@ -267,11 +267,12 @@ int actor_create(struct actor_room *room, struct task_function *klass, const ray
     return actor_tell_end(room, actor->handle, ACTOR_FAILED, status, text);
 }
 
-static int check_handle(struct actor_room *room, uint64_t handle, struct object **object)
+/* The record of a handle of the user's, with a hold. */
+static int hold_handle(uint64_t handle, struct object **object)
 {
     if (handle == 0 || !task_handle_is_actor(handle))
         return base_fail(RAYMPI_ERR_ARGUMENT, "the actor handle is null, or none: creating it failed?");
-    return object_check(room->tasks, handle, object);
+    return object_hold_across(task_self, handle, object);
 }
 
 /* The first call of a method at this place of the program. */
@@ -291,7 +292,7 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
                  const raympi_options *options, const raympi_value *args, size_t count, raympi_ref *ref)
 {
     struct object *object;
-    int status = check_handle(room, handle, &object);
+    int status = hold_handle(handle, &object);
     if (status != RAYMPI_OK)
         return status;
     /* Acquire: pairs with the release of whoever called first. */
@@ -300,8 +301,10 @@ int actor_submit(struct actor_room *room, uint64_t handle, raympi_method_name *m
         known ? (struct task_function *)__atomic_load_n(&method->internal, __ATOMIC_RELAXED) : NULL;
     if (base_unlikely(!known))
         status = method_find(method, &function);
-    return base_likely(status == RAYMPI_OK) ? call(room, object, function, options, args, count, ref)
-                                            : status;
+    if (base_likely(status == RAYMPI_OK))
+        status = call(room, object, function, options, args, count, ref);
+    object_drop(room->tasks, object);
+    return status;
 }
 
 static inline __attribute__((always_inline)) uint64_t submit_short(struct task_thread *thread,
@@ -341,9 +344,11 @@ int actor_ping(struct actor_room *room, uint64_t handle, raympi_ref *ref)
 {
     raympi_options nothing = {.size = sizeof nothing, .num_returns = RAYMPI_NONE};
     struct object *object;
-    int status = check_handle(room, handle, &object);
-    if (status == RAYMPI_OK)
-        status = call(room, object, method_stub(ACTOR_PING), &nothing, NULL, 0, ref);
+    int status = hold_handle(handle, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    status = call(room, object, method_stub(ACTOR_PING), &nothing, NULL, 0, ref);
+    object_drop(room->tasks, object);
     if (status != RAYMPI_OK)
         return status;
     /* Who has stopped waiting does not want to know how it ended. */
@@ -369,6 +374,10 @@ int actor_tell_end(struct actor_room *room, uint64_t handle, enum actor_ending e
 int actor_kill(struct actor_room *room, uint64_t handle)
 {
     struct object *object;
-    int status = check_handle(room, handle, &object);
-    return status == RAYMPI_OK ? actor_tell_end(room, handle, ACTOR_KILLED, 0, NULL) : status;
+    int status = hold_handle(handle, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    status = actor_tell_end(room, handle, ACTOR_KILLED, 0, NULL);
+    object_drop(room->tasks, object);
+    return status;
 }

@@ -63,7 +63,8 @@ static inline void api_leave(struct task_thread *thread)
 }
 
 /* api_object.c */
-/** The record behind a ref that may be waited for. TYPE, RELEASED, ARGUMENT (null, or one's own result). */
+/** The record behind a ref that may be waited for, with a hold for the caller. TYPE, RELEASED, ARGUMENT
+ * (null, or one's own result). */
 int api_object_of(struct task_thread *thread, raympi_ref ref, struct object **object);
 /** ARGUMENT when it is not a number. */
 int api_check_timeout(double timeout);
@@ -72,7 +73,7 @@ raympi_ref api_error_ref(struct task_thread *thread, int status, const char *wha
 
 /* refs that an object's bytes declare */
 /** A hold on each. ARGUMENT, TOO_LARGE, RELEASED: on none. */
-int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count);
+int api_nested_take(struct task_thread *thread, const raympi_ref *refs, size_t count);
 void api_nested_give_back(struct task_room *room, const raympi_ref *refs, size_t count);
 /** Their wire forms, behind the `length` bytes; the object has their holds from here on. */
 void api_nested_write(struct task_room *room, void *bytes, size_t length, const raympi_ref *refs,

@@ -287,7 +287,7 @@ static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref 
         return NULL;
     struct task_room *room = ctx->context.room;
     void *data;
-    int status = api_nested_take(room, refs, count);
+    int status = api_nested_take(task_self, refs, count);
     if (status == RAYMPI_OK) {
         status = value_create(room, &result->value, len, (uint32_t)count, &data);
         if (status != RAYMPI_OK)
@@ -403,12 +403,11 @@ static int return_ref(struct task_thread *thread, raympi_ctx *ctx, int i, uint64
     int status =
         task_handle_is_actor(handle)
             ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref: return it by raympi_return_nested()")
-            : object_check(thread->room, handle, &object);
+            : object_hold(thread, handle, &object);
     if (status != RAYMPI_OK) {
         fail_body(ctx, status);
         return status;
     }
-    object_retain(object);
     result->alias = handle;
     result->set = true;
     return RAYMPI_OK;

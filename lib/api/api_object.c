@@ -19,7 +19,7 @@ raympi_ref api_error_ref(struct task_thread *thread, int status, const char *wha
 /* ---- put */
 
 /* Takes a hold on each ref that an object's bytes are to declare; on error on none. */
-int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count)
+int api_nested_take(struct task_thread *thread, const raympi_ref *refs, size_t count)
 {
     struct object *object;
     if (count && !refs)
@@ -27,13 +27,13 @@ int api_nested_take(struct task_room *room, const raympi_ref *refs, size_t count
     if (count > (1u << 24))
         return base_fail(RAYMPI_ERR_TOO_LARGE, "%zu nested refs in one object: at most %u", count, 1u << 24);
     for (size_t i = 0; i < count; i++) {
-        int status = object_check(room, refs[i].handle, &object);
+        int status = object_hold(thread, refs[i].handle, &object);
         if (status != RAYMPI_OK) {
-            api_nested_give_back(room, refs, i);
+            api_nested_give_back(thread->room, refs, i);
             return status;
         }
-        if (!base_defect(DEFECT_EARLY_NESTED))
-            object_retain(object);
+        if (base_defect(DEFECT_EARLY_NESTED))
+            object_drop(thread->room, object);
     }
     return RAYMPI_OK;
 }
@@ -90,7 +90,7 @@ static raympi_ref put(struct task_thread *thread, const void *data, size_t len, 
         base_fail(RAYMPI_ERR_ARGUMENT, "put of %zu bytes from a null pointer", len);
         return api_error_ref(thread, RAYMPI_ERR_ARGUMENT, "put");
     }
-    int status = api_nested_take(room, refs, count);
+    int status = api_nested_take(thread, refs, count);
     if (status != RAYMPI_OK)
         return api_error_ref(thread, status, "put");
     struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, "put");
@@ -105,10 +105,10 @@ static raympi_ref put(struct task_thread *thread, const void *data, size_t len, 
     else
         status = context_hold_named(thread->context, object);
     if (base_unlikely(status != RAYMPI_OK)) {
-        object_drop(room, object);
+        object_drop_named(room, object);
         return api_error_ref(thread, status, "put");
     }
-    object_complete_fresh(object);
+    object_complete_fresh(room, object);
     trace_count(thread->trace, TRACE_COUNT_PUTS, 1);
     trace_count(thread->trace, TRACE_COUNT_PUT_BYTES, len);
     return (raympi_ref){object_handle(object)};
@@ -143,7 +143,7 @@ static void *create(struct task_thread *thread, size_t len, raympi_ref *ref)
     identify(thread, object);
     if (value_create(room, &object->value, len, 0, &data) != RAYMPI_OK ||
         context_hold_named(thread->context, object) != RAYMPI_OK) {
-        object_drop(room, object);
+        object_drop_named(room, object);
         return NULL;
     }
     object->unsealed = 1;
@@ -161,17 +161,21 @@ raympi_pointer raympi_create(size_t len, raympi_ref *ref)
     return data;
 }
 
-static int seal(struct task_room *room, uint64_t handle)
+static int seal(struct task_thread *thread, uint64_t handle)
 {
+    struct task_room *room = thread->room;
     struct object *object;
-    int status = object_check(room, handle, &object);
+    /* A hold of our own: who sees it ready may let go of it while others are still to be told. */
+    int status = object_hold(thread, handle, &object);
     if (status != RAYMPI_OK)
         return status;
-    if (!object->unsealed)
-        return base_fail(RAYMPI_ERR_ARGUMENT,
-                         "only an object of raympi_create() is sealed, once; this one is %s", object->label);
-    /* A hold of our own: who sees it ready may let go of it while others are still to be told. */
-    object_retain(object);
+    if (!object->unsealed) {
+        status =
+            base_fail(RAYMPI_ERR_ARGUMENT,
+                      "only an object of raympi_create() is sealed, once; this one is %s", object->label);
+        object_drop(room, object);
+        return status;
+    }
     object->unsealed = 0;
     value_seal(room, &object->value);
     object_complete_drop(room, object);
@@ -184,7 +188,7 @@ int raympi_seal(raympi_ref ref)
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    status = seal(thread->room, ref.handle);
+    status = seal(thread, ref.handle);
     api_leave(thread);
     return status;
 }
@@ -198,8 +202,10 @@ static raympi_wire_ref wire(uint64_t handle, bool actor)
         return wire;
     if (handle && task_handle_is_actor(handle) != actor)
         base_fail(RAYMPI_ERR_TYPE, actor ? "a ref is no actor handle" : "an actor handle is no ref");
-    else if (object_check(thread->room, handle, &object) == RAYMPI_OK)
+    else if (object_hold(thread, handle, &object) == RAYMPI_OK) {
         wire = wire_of(object);
+        object_drop(thread->room, object);
+    }
     api_leave(thread);
     return wire;
 }
@@ -230,9 +236,11 @@ int api_object_of(struct task_thread *thread, raympi_ref ref, struct object **ob
 {
     if (task_handle_is_actor(ref.handle))
         return base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref");
-    int status = object_check(thread->room, ref.handle, object);
-    if (status == RAYMPI_OK && !object_ready(*object) && is_own_result(thread->context, ref.handle))
+    int status = object_hold(thread, ref.handle, object);
+    if (status == RAYMPI_OK && !object_ready(*object) && is_own_result(thread->context, ref.handle)) {
+        object_drop(thread->room, *object);
         return base_fail(RAYMPI_ERR_ARGUMENT, "%s waits for its own result", thread->context->name);
+    }
     return status;
 }
 
@@ -254,28 +262,25 @@ static int show(struct task_thread *thread, struct object *object, raympi_view *
     return RAYMPI_OK;
 }
 
-static int get_waiting(struct task_thread *thread, struct object *object, raympi_view *view,
-                       uint64_t deadline)
+static int get(struct task_thread *thread, raympi_ref ref, raympi_view *view, uint64_t deadline)
 {
-    /* Our own hold while we wait: another thread may release the ref meanwhile. */
-    object_retain(object);
-    trace_count(thread->trace, TRACE_COUNT_BLOCKED, 1);
-    int status = task_await(thread->room, object, deadline, "get");
+    if (!view)
+        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_get needs a view to fill");
+    struct object *object = object_own(thread, ref.handle);
+    if (base_likely(object && object_ready(object)))
+        return show(thread, object, view);
+    /* A hold of our own while we wait: another thread may release the ref meanwhile. */
+    int status = api_object_of(thread, ref, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    if (!object_ready(object)) {
+        trace_count(thread->trace, TRACE_COUNT_BLOCKED, 1);
+        status = task_await(thread->room, object, deadline, "get");
+    }
     if (status == RAYMPI_OK)
         status = show(thread, object, view);
     object_drop(thread->room, object);
     return status;
-}
-
-static int get(struct task_thread *thread, raympi_ref ref, raympi_view *view, uint64_t deadline)
-{
-    struct object *object;
-    if (!view)
-        return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_get needs a view to fill");
-    int status = api_object_of(thread, ref, &object);
-    if (status != RAYMPI_OK)
-        return status;
-    return object_ready(object) ? show(thread, object, view) : get_waiting(thread, object, view, deadline);
 }
 
 int api_check_timeout(double timeout)
@@ -395,7 +400,7 @@ int raympi_get_copy(raympi_ref ref, void *data, size_t len)
     /* The commonest case: a small value of this rank's that the caller's scope holds. */
     struct task_room *room = thread->room;
     struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
-    bool held = object && context_holds(thread->context, object);
+    bool held = object && context_holds(thread->context, object, ref.handle);
     if (base_likely(held))
         object_expect_next(room, thread->context, object);
     if (base_likely(held) && !object_ready(object))
@@ -496,39 +501,46 @@ raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire)
 
 /* ---- holds and scopes */
 
-static int release_kept(struct task_thread *thread, struct object *object)
+/* Somebody else's hold, or nobody's. */
+static int not_ours(struct task_thread *thread, uint64_t handle)
+{
+    struct object *object;
+    int status = object_hold(thread, handle, &object);
+    if (status != RAYMPI_OK)
+        return status;
+    object_drop(thread->room, object);
+    return base_fail(RAYMPI_ERR_RELEASED,
+                     "%s does not hold ref %#llx: released before, or got in another scope",
+                     thread->context->name, (unsigned long long)handle);
+}
+
+/* A hold that the caller may let go of becomes the caller's own. */
+static bool release_take(struct task_thread *thread, uint64_t handle)
 {
     struct context *context = thread->context;
-    int status = context_unhold_anywhere(context, object);
-    if (status == RAYMPI_OK ||
-        (context->run && context->run->kept && kept_remove(context->run->kept, object)) ||
-        kept_remove(&thread->room->kept, object))
-        return RAYMPI_OK;
-    return status;
+    return context_unhold_anywhere(context, handle) ||
+           (context->run && context->run->kept && kept_remove(context->run->kept, handle)) ||
+           kept_remove(&thread->room->kept, handle);
 }
 
 static int release(struct task_thread *thread, uint64_t handle)
 {
-    struct object *object;
-    int status = object_check(thread->room, handle, &object);
-    if (status != RAYMPI_OK)
-        return status;
-    if (base_unlikely(!context_unhold_short(thread->context, object)) &&
-        (status = release_kept(thread, object)) != RAYMPI_OK)
-        return status;
+    struct task_room *room = thread->room;
+    if (!release_take(thread, handle))
+        return not_ours(thread, handle);
+    struct object *object = object_find(room, handle);
     if (base_defect(DEFECT_EARLY_FREE))
-        object_drop(thread->room, object);
-    object_drop_named(thread->room, object);
+        object_drop(room, object);
+    object_drop_named(room, object);
     return RAYMPI_OK;
 }
 
 static int retain(struct task_thread *thread, uint64_t handle)
 {
     struct object *object;
-    int status = object_check(thread->room, handle, &object);
+    int status = object_hold(thread, handle, &object);
     if (status != RAYMPI_OK)
         return status;
-    object_retain(object);
     status = context_hold(thread->context, object);
     if (status != RAYMPI_OK)
         object_drop(thread->room, object);
@@ -539,15 +551,15 @@ static int keep(struct task_thread *thread, uint64_t handle)
 {
     struct context *context = thread->context;
     struct kept_set *set = context->run && context->run->kept ? context->run->kept : &thread->room->kept;
-    struct object *object;
-    int status = object_check(thread->room, handle, &object);
+    if (!context_holds_anywhere(context, handle))
+        return not_ours(thread, handle);
+    /* From here on others may let go of what is kept; so a hold of our own. */
+    struct object *object = object_find(thread->room, handle);
+    object_retain(object);
+    int status = kept_add(set, handle);
     if (status == RAYMPI_OK)
-        status = kept_add(set, object);
-    if (status != RAYMPI_OK)
-        return status;
-    status = context_unhold(context, object);
-    if (status != RAYMPI_OK)
-        kept_remove(set, object);
+        context_unhold(context, object);
+    object_drop(thread->room, object);
     return status;
 }
 
@@ -568,13 +580,21 @@ static inline __attribute__((always_inline)) bool release_simple(struct task_thr
 {
     struct task_room *room = thread->room;
     struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
+    uint32_t at = base_likely(object != NULL) ? context_find_short(thread->context, object, ref.handle)
+                                              : CONTEXT_NOWHERE;
     /* With one hold, which has a name, there are no other ranks that hold it. */
-    if (base_unlikely(!object || !refcount_is_only(&object->count, OBJECT_READY | REFCOUNT_NAMED_HOLD) ||
+    if (base_unlikely(at == CONTEXT_NOWHERE ||
+                      !refcount_is_only(&object->count, OBJECT_READY | REFCOUNT_NAMED_HOLD) ||
                       object->special || object->value.kind > VALUE_INLINE ||
-                      base_defect(DEFECT_EARLY_FREE) || !object_slots_room(thread) ||
-                      !context_unhold_short(thread->context, object)))
+                      base_defect(DEFECT_EARLY_FREE) || !object_slots_room(thread)))
         return false;
+    context_unhold_at(thread->context, at);
+    if (base_unlikely(!object_end_begin(thread, room))) {
+        object_drop_named(room, object);
+        return true;
+    }
     object_slot_give(thread, object);
+    object_end_done(thread);
     return true;
 }
 

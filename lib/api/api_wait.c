@@ -10,7 +10,7 @@ static void wait_drop(struct task_room *room, struct object **objects, size_t co
         object_drop(room, objects[i]);
 }
 
-/* Our own holds while we wait: another thread may release a ref meanwhile. On error none is taken. */
+/* Holds of our own while we wait: another thread may release a ref meanwhile. On error none is taken. */
 static int wait_retain(struct task_thread *thread, const raympi_ref *refs, size_t count, size_t k,
                        struct object **objects)
 {
@@ -24,7 +24,6 @@ static int wait_retain(struct task_thread *thread, const raympi_ref *refs, size_
             wait_drop(thread->room, objects, i);
             return status;
         }
-        object_retain(objects[i]);
     }
     return RAYMPI_OK;
 }
@@ -64,7 +63,7 @@ static int wait_enough(struct task_room *room, const raympi_ref *refs, size_t co
         const struct object *object = slab + handle % OBJECT_SLAB;
         /* Acquire: where it says "ready", the value is seen. */
         uint64_t word = atomic_load_explicit(&((struct object *)object)->count.count, memory_order_acquire);
-        if (base_unlikely(object->count.handle != handle || (word & names) == 0))
+        if (base_unlikely(object_handle_now(object) != handle || (word & names) == 0))
             return -1;
         flags[i] = word >> 63;
         found += word >> 63;
@@ -119,14 +118,19 @@ static int ready_status(struct object *object)
 }
 
 /* Who asks again and again is to get there: others go first. They may release the ref, so we hold it. */
-static int unready_status(struct task_thread *thread, struct object *object)
+static int ref_status(struct task_thread *thread, raympi_ref ref)
 {
-    object_retain(object);
+    struct object *object = object_own(thread, ref.handle);
+    if (base_likely(object && object_ready(object)))
+        return ready_status(object);
+    int status = api_object_of(thread, ref, &object);
+    if (status != RAYMPI_OK)
+        return status;
     object_want(thread->room, object);
     if (!object_ready(object))
         task_yield(thread);
-    int status = object_ready(object) ? ready_status(object)
-                                      : base_fail(RAYMPI_ERR_TIMEOUT, "%s is not ready yet", object->label);
+    status = object_ready(object) ? ready_status(object)
+                                  : base_fail(RAYMPI_ERR_TIMEOUT, "%s is not ready yet", object->label);
     object_drop(thread->room, object);
     return status;
 }
@@ -134,13 +138,10 @@ static int unready_status(struct task_thread *thread, struct object *object)
 int raympi_ref_status(raympi_ref ref)
 {
     struct task_thread *thread;
-    struct object *object;
     int status = api_enter(&thread);
     if (status != RAYMPI_OK)
         return status;
-    status = api_object_of(thread, ref, &object);
-    if (status == RAYMPI_OK)
-        status = object_ready(object) ? ready_status(object) : unready_status(thread, object);
+    status = ref_status(thread, ref);
     api_leave(thread);
     return status;
 }

@@ -82,14 +82,15 @@ static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle,
 {
     struct object *object = NULL;
     int status = task_handle_is_actor(handle) ? base_fail(RAYMPI_ERR_TYPE, "an actor handle is no ref")
-                                              : object_check(thread->room, handle, &object);
+                                              : object_hold(thread, handle, &object);
     if (status != RAYMPI_OK)
         return status;
     struct entry *entry = calloc(1, sizeof *entry);
-    if (!entry)
+    if (!entry) {
+        object_drop(thread->room, object);
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a member of a wait set");
+    }
     *entry = (struct entry){.waiter = {NULL, entry_fire}, .set = set, .object = object, .tag = tag};
-    object_retain(object);
     base_spin_lock(&set->lock);
     link_entry(set, entry);
     base_spin_unlock(&set->lock);

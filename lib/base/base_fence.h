@@ -24,6 +24,18 @@ static inline void base_fence_light(void)
         base_fence();
 }
 
+/** The same for who has made sure of it by base_fences_suffice(). */
+static inline void base_fence_lightest(void)
+{
+#ifdef BASE_TSAN
+    base_fence();
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+/** Is base_fence_lightest() enough on its side? False on kernels without. */
+bool base_fences_suffice(void);
+
 /** The side that is seldom at work: all threads of the process pass a full fence. Some microseconds. */
 void base_fence_heavy(void);
 

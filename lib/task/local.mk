@@ -2,6 +2,7 @@ libraympi_sources += \
 	%D%/task.h \
 	%D%/task_bytes.c \
 	%D%/task_context.c \
+	%D%/task_cross.c \
 	%D%/task_done.c \
 	%D%/task_end.c \
 	%D%/task_ends.c \

@@ -403,8 +403,10 @@ _Static_assert(offsetof(struct context, lanes) + sizeof(void *) == offsetof(stru
                "none covers what begins as nothing");
 /** Puts one hold into the scope. MEMORY: the hold is still the caller's. */
 int context_hold(struct context *context, struct object *object);
-/** Takes one hold out of the scope, without dropping it; it keeps its name. RELEASED. */
-int context_unhold_anywhere(struct context *context, struct object *object);
+/** Does any of its scopes hold it? */
+bool context_holds_anywhere(struct context *context, uint64_t handle);
+/** Takes one hold out of the scope, without dropping it; it keeps its name. False: there is none. */
+bool context_unhold_anywhere(struct context *context, uint64_t handle);
 int context_scope_begin(struct context *context);
 int context_scope_end(struct context *context);
 int context_view_add(struct context *context, struct object *object, uint64_t *position);
@@ -420,8 +422,8 @@ struct kept_set {
     struct base_spin lock;
     struct kept *table;
 };
-int kept_add(struct kept_set *set, struct object *object);
-bool kept_remove(struct kept_set *set, struct object *object);
+int kept_add(struct kept_set *set, uint64_t handle);
+bool kept_remove(struct kept_set *set, uint64_t handle);
 void kept_drop_all(struct task_room *room, struct kept_set *set);
 
 #define TASK_RETURNS_INLINE 2 /* results of a running task in its context */
@@ -481,8 +483,9 @@ struct task_thread {
     struct object *free_batch;   /* OBJECT_SLOTS_BATCH more, or NULL */
     uint32_t free_object_count;  /* in the former */
     struct base_pool_cache tasks, args;
-    int in_call;  /* inside raympi: a signal handler must not come in */
-    bool follows; /* another call follows directly on the one that runs */
+    int in_call;        /* inside raympi: a signal handler must not come in */
+    _Atomic int ending; /* an object, by plain stores: see object_end_begin() */
+    bool follows;       /* another call follows directly on the one that runs */
     struct task_ends ends;
     struct trace_thread *trace;
     /* The clock of the timeline: see clock_due() in task_run.c. */
@@ -557,10 +560,19 @@ struct task_flight {
 #define OBJECT_SLABS     512
 #define BORROWED_RECENT  64
 
+/** Has a thread looked up a ref that another context holds? As long as none has, who drops the only hold of
+ * an object needs no atomic operation for it. */
+enum task_crossed {
+    TASK_NEVER_CROSSED,
+    TASK_CROSSING, /* some thread may still be ending an object without */
+    TASK_CROSSED,
+};
+
 struct task_room {
     struct net *net;
     struct store *store;
     struct sched *sched;
+    _Atomic int crossed; /* enum task_crossed */
     struct task_config config;
     struct task_actor_hooks actor;
     void *node; /* whose room this is; the api room's */

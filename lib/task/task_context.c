@@ -122,7 +122,7 @@ static int views_grow(struct context *context)
 /* The first few views lean on the hold that the scope has: two atomic operations less for most. */
 static uintptr_t view_of(struct context *context, struct object *object, uint32_t place)
 {
-    if (place < VIEWS_INLINE && context_holds(context, object)) {
+    if (place < VIEWS_INLINE && context_holds(context, object, object_handle(object))) {
         context->leaning++;
         return (uintptr_t)object | VIEW_LEANS;
     }
@@ -161,9 +161,8 @@ int context_view_end(struct context *context, struct object *object, uint64_t po
     return RAYMPI_OK;
 }
 
-int kept_add(struct kept_set *set, struct object *object)
+int kept_add(struct kept_set *set, uint64_t handle)
 {
-    uint64_t handle = object_handle(object);
     struct kept *kept;
     base_spin_lock(&set->lock);
     HASH_FIND(hh, set->table, &handle, sizeof handle, kept);
@@ -182,9 +181,8 @@ int kept_add(struct kept_set *set, struct object *object)
     return kept ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory to keep a ref");
 }
 
-bool kept_remove(struct kept_set *set, struct object *object)
+bool kept_remove(struct kept_set *set, uint64_t handle)
 {
-    uint64_t handle = object_handle(object);
     struct kept *kept;
     base_spin_lock(&set->lock);
     HASH_FIND(hh, set->table, &handle, sizeof handle, kept);

@@ -111,11 +111,19 @@ static uint32_t index_find(struct context *context, uint64_t handle)
     return slot->newest ? slot->newest - 1 : UINT32_MAX;
 }
 
+/* Of a handle that may be nobody's: slots stay what they are, other records do not. */
+static uint32_t held_hint(struct context *context, uint64_t handle)
+{
+    struct task_room *room = context->room;
+    struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
+    return object ? atomic_load_explicit(&object->scope_index, memory_order_relaxed) : UINT32_MAX;
+}
+
 /* Position of a hold on the object, or UINT32_MAX; of several the newest one, or another of the innermost
  * scope: a hint that leads out of that (others may have set it) is not followed. */
-static uint32_t held_find(struct context *context, const struct object *object, uint64_t handle)
+static uint32_t held_find(struct context *context, uint64_t handle)
 {
-    uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
+    uint32_t at = held_hint(context, handle);
     if (at >= context->held_floor && at < context->held_used && context->held[at] == handle)
         return at;
     uint32_t looks = context->held_used < HELD_LOOKS ? context->held_used : HELD_LOOKS;
@@ -195,18 +203,20 @@ static inline void held_clear(struct context *context, uint32_t at)
         index_shrink(context);
 }
 
-int context_unhold_anywhere(struct context *context, struct object *object)
+bool context_holds_anywhere(struct context *context, uint64_t handle)
 {
-    uint64_t handle = object_handle(object);
-    uint32_t at = held_find(context, object, handle);
+    return handle != 0 && held_find(context, handle) != UINT32_MAX;
+}
+
+bool context_unhold_anywhere(struct context *context, uint64_t handle)
+{
+    uint32_t at = handle ? held_find(context, handle) : UINT32_MAX;
     if (base_unlikely(at == UINT32_MAX))
-        return base_fail(RAYMPI_ERR_RELEASED,
-                         "%s does not hold ref %#llx: released before, or got in another scope",
-                         context->name, (unsigned long long)handle);
+        return false;
     if (base_unlikely(context->leaning > 0))
-        views_stand(context, object);
+        views_stand(context, object_find(context->room, handle));
     held_clear(context, at);
-    return RAYMPI_OK;
+    return true;
 }
 
 void held_drop_from(struct context *context, uint32_t first)

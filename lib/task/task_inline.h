@@ -32,6 +32,12 @@ static inline struct object *object_slab(struct task_room *room, uint64_t handle
     return atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_acquire);
 }
 
+/** Of a slot that may have another record at any moment. */
+static inline uint64_t object_handle_now(const struct object *object)
+{
+    return __atomic_load_n(&object->count.handle, __ATOMIC_RELAXED);
+}
+
 /** The record in the slot of an owned handle; NULL when that has another one by now. */
 static inline struct object *object_by_slot(struct task_room *room, uint64_t handle)
 {
@@ -39,7 +45,7 @@ static inline struct object *object_by_slot(struct task_room *room, uint64_t han
     if (base_unlikely(!slab))
         return NULL;
     struct object *object = slab + handle % OBJECT_SLAB;
-    return base_likely(object->count.handle == handle) ? object : NULL;
+    return base_likely(object_handle_now(object) == handle) ? object : NULL;
 }
 
 /** Where the slot would lie; for prefetches, any handle will do. */
@@ -65,21 +71,6 @@ static inline struct object *object_find(struct task_room *room, uint64_t handle
 
 /** One more hold on another rank's object of which a user's scope here has a ref; NULL: none has. */
 struct object *object_hold_borrowed(struct task_room *room, uint64_t handle);
-/** Fails with ARGUMENT or RELEASED, and says why. */
-int object_refused(uint64_t handle);
-/** object_check() for what is not in a slot: a record that has no names may go at any moment. */
-int object_check_borrowed(struct task_room *room, uint64_t handle, struct object **object);
-/** As object_find() for handles that come from the user: RELEASED with a text when no user's scope on this
- * rank holds it, even if something else (a view, an argument of a waiting task) still does. */
-static inline int object_check(struct task_room *room, uint64_t handle, struct object **object)
-{
-    if (base_unlikely(!object_owned(room, handle)))
-        return object_check_borrowed(room, handle, object);
-    *object = object_by_slot(room, handle);
-    if (base_likely(*object && refcount_names(&(*object)->count) > 0))
-        return RAYMPI_OK;
-    return object_refused(handle);
-}
 
 /* ---- objects */
 
@@ -136,8 +127,9 @@ static inline void value_move(struct value *to, const struct value *from)
 /** What stood in a free slot becomes an object. */
 static inline void object_begin(struct object *object, uint64_t holds, const char *label)
 {
-    object->count.handle = object->free.handle;
-    atomic_store_explicit(&object->count.count, holds, memory_order_relaxed);
+    __atomic_store_n(&object->count.handle, object->free.handle, __ATOMIC_RELAXED);
+    /* Release: who takes a hold because of this count sees whose it is. */
+    atomic_store_explicit(&object->count.count, holds, memory_order_release);
     object->label = label;
 }
 /** object_new_bare() for a thread that has a free slot. */
@@ -185,7 +177,7 @@ void object_slots_surplus(struct task_room *room, struct object *object);
 static inline bool object_slot_clear(struct object *object)
 {
     uint64_t handle = object->count.handle, next = handle + OBJECT_GENERATION;
-    object->count.handle = 0;
+    __atomic_store_n(&object->count.handle, 0, __ATOMIC_RELAXED);
     object->result = 0;
     object->attempt = 0;
     object->free.handle = next;
@@ -257,11 +249,36 @@ static inline void object_drop(struct task_room *room, struct object *object)
         object_drop_more(room, object, handle, dropped);
 }
 
+/** The thread may end an object that only it holds by plain stores, up to object_end_done(): no other thread
+ * looks it up by its handle. Whoever is the first to do that waits until nobody is between these two; false:
+ * somebody has. */
+static inline bool object_end_begin(struct task_thread *thread, const struct task_room *room)
+{
+    if (base_unlikely(!thread || thread->room != room))
+        return false;
+    atomic_store_explicit(&thread->ending, 1, memory_order_relaxed);
+    base_fence_lightest(); /* pairs with the heavy one of cross() */
+    if (base_likely(atomic_load_explicit(&((struct task_room *)room)->crossed, memory_order_relaxed) ==
+                    TASK_NEVER_CROSSED))
+        return true;
+    atomic_store_explicit(&thread->ending, 0, memory_order_relaxed);
+    return false;
+}
+static inline void object_end_done(struct task_thread *thread)
+{
+    /* Release: who has waited for it finds the object ended. */
+    atomic_store_explicit(&thread->ending, 0, memory_order_release);
+}
+
 /** Drops a hold that a user had a name for: one of a scope or a kept set. */
 static inline void object_drop_named(struct task_room *room, struct object *object)
 {
     uint64_t handle = object_handle(object);
-    if (base_likely(refcount_is_last(&object->count) && object_owned(room, handle))) {
+    struct task_thread *thread = task_self;
+    if (base_likely(refcount_is_last(&object->count) && object_owned(room, handle) &&
+                    object_end_begin(thread, room))) {
+        refcount_drop_last(&object->count);
+        object_end_done(thread);
         object_destroy_owned(room, object);
         return;
     }
@@ -303,11 +320,15 @@ static inline void object_complete_drop(struct task_room *room, struct object *o
     else
         object_complete_waited_drop(room, object);
 }
-/** The same for an object that nobody else knows yet. */
-static inline void object_complete_fresh(struct object *object)
+/** The same for an object that nobody else knows yet: only who knew the one that its slot had before may hold
+ * it for a moment. */
+static inline void object_complete_fresh(struct task_room *room, struct object *object)
 {
     uint64_t count = atomic_load_explicit(&object->count.count, memory_order_relaxed);
-    atomic_store_explicit(&object->count.count, count | OBJECT_READY, memory_order_release);
+    if (base_unlikely(atomic_load_explicit(&room->crossed, memory_order_relaxed) != TASK_NEVER_CROSSED))
+        atomic_fetch_or_explicit(&object->count.count, OBJECT_READY, memory_order_release);
+    else
+        atomic_store_explicit(&object->count.count, count | OBJECT_READY, memory_order_release);
 }
 
 /* ---- contexts */
@@ -357,11 +378,12 @@ static inline int context_hold_named(struct context *context, struct object *obj
     context_hold_put(context, object);
     return RAYMPI_OK;
 }
-/** Does this scope hold the object, as far as one look tells? */
-static inline bool context_holds(const struct context *context, const struct object *object)
+/** Does the context hold what has the handle, as far as one look tells? The record may be another's by now.
+ */
+static inline bool context_holds(const struct context *context, const struct object *object, uint64_t handle)
 {
     uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
-    return at < context->held_used && context->held[at] == object_handle(object);
+    return at < context->held_used && context->held[at] == handle;
 }
 /** Who looks at an object will often look next at those that its scope has got after it. */
 static inline void object_expect_next(struct task_room *room, const struct context *context,
@@ -375,26 +397,61 @@ static inline void object_expect_next(struct task_room *room, const struct conte
     __builtin_prefetch(soon);
     __builtin_prefetch(soon + BASE_CACHE_LINE);
 }
-/** Takes a hold out of the innermost scope where the object's hint leads to it; false: it does not. */
-static inline bool context_unhold_short(struct context *context, struct object *object)
+#define CONTEXT_NOWHERE UINT32_MAX
+/** Where the innermost scope has the handle, if the hint leads to it; else CONTEXT_NOWHERE. */
+static inline uint32_t context_find_short(const struct context *context, const struct object *object,
+                                          uint64_t handle)
 {
-    uint32_t at = atomic_load_explicit(&object->scope_index, memory_order_relaxed);
+    uint32_t at = atomic_load_explicit(&((struct object *)object)->scope_index, memory_order_relaxed);
     uint32_t used = context->held_used, floor = context->held_floor;
-    if (base_unlikely(at - floor >= used - floor || context->held[at] != object_handle(object) ||
-                      context->odd))
-        return false;
+    if (base_unlikely(at - floor >= used - floor || context->held[at] != handle || context->odd))
+        return CONTEXT_NOWHERE;
+    return at;
+}
+/** Takes the hold there out of the scope. */
+static inline void context_unhold_at(struct context *context, uint32_t at)
+{
     context->held[at] = 0;
-    if (at + 1 < used)
-        return true;
-    while (at > floor && context->held[at - 1] == 0) /* released before */
+    if (at + 1 < context->held_used)
+        return;
+    while (at > context->held_floor && context->held[at - 1] == 0) /* released before */
         at--;
     context->held_used = at;
+}
+/** Takes a hold of the caller's out of the context, without dropping it; it keeps its name. False: there is
+ * none. */
+static inline bool context_unhold(struct context *context, struct object *object)
+{
+    uint32_t at = context_find_short(context, object, object_handle(object));
+    if (base_unlikely(at == CONTEXT_NOWHERE))
+        return context_unhold_anywhere(context, object_handle(object));
+    context_unhold_at(context, at);
     return true;
 }
-static inline int context_unhold(struct context *context, struct object *object)
+
+/* ---- refs of the user's */
+
+/** The record of this rank's object that the current context holds, as far as one look tells; else NULL.
+ * Nobody else can take that hold away. */
+static inline struct object *object_own(struct task_thread *thread, uint64_t handle)
 {
-    return base_likely(context_unhold_short(context, object)) ? RAYMPI_OK
-                                                              : context_unhold_anywhere(context, object);
+    struct task_room *room = thread->room;
+    struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
+    return base_likely(object && context_holds(thread->context, object, handle)) ? object : NULL;
+}
+/** Fails with ARGUMENT or RELEASED, and says why. */
+int object_refused(uint64_t handle);
+int object_hold_across(struct task_thread *thread, uint64_t handle, struct object **object);
+/** The record behind a handle that comes from the user, with a hold for the caller. RELEASED with a text when
+ * no user's scope on this rank holds it, even if something else (a view, an argument of a waiting task) still
+ * does. Other threads may be letting go of it. */
+static inline int object_hold(struct task_thread *thread, uint64_t handle, struct object **object)
+{
+    *object = object_own(thread, handle);
+    if (base_unlikely(!*object))
+        return object_hold_across(thread, handle, object);
+    object_retain(*object);
+    return RAYMPI_OK;
 }
 
 /* ---- tasks */
@@ -539,7 +596,8 @@ static inline struct object *task_return_new(struct task_room *room, struct task
     if (base_likely(context_hold_named(context, object) == RAYMPI_OK))
         return object;
     value_init(&object->value);
-    object_destroy(room, object);
+    object_drop(room, object);
+    object_drop_named(room, object);
     return NULL;
 }
 

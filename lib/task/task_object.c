@@ -136,17 +136,6 @@ void object_slots_surplus(struct task_room *room, struct object *object)
     thread->free_object_count = 0;
 }
 
-int object_refused(uint64_t handle)
-{
-    if (handle == 0)
-        return base_fail(RAYMPI_ERR_ARGUMENT,
-                         "the ref is null: it was never set, or the call that made it failed");
-    return base_fail(RAYMPI_ERR_RELEASED,
-                     "ref %#llx is not held here: it was released (a task's refs end with the task unless "
-                     "kept), or it is no ref of this job",
-                     (unsigned long long)handle);
-}
-
 struct task_id object_id(const struct object *object)
 {
     if (object->borrowed)

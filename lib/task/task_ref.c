@@ -56,15 +56,6 @@ struct object *object_hold_borrowed(struct task_room *room, uint64_t handle)
     return object;
 }
 
-int object_check_borrowed(struct task_room *room, uint64_t handle, struct object **object)
-{
-    base_spin_lock(&room->borrow_lock);
-    *object = borrowed_find(room, handle);
-    bool named = *object && refcount_names(&(*object)->count) > 0;
-    base_spin_unlock(&room->borrow_lock);
-    return base_likely(named) ? RAYMPI_OK : object_refused(handle);
-}
-
 /* Under the lock. */
 static struct object *record_find(struct task_room *room, uint64_t handle)
 {

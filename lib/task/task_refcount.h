@@ -140,6 +140,20 @@ static inline void refcount_retain(struct refcount *record)
     atomic_fetch_add_explicit(&record->count, 1, memory_order_relaxed);
 }
 
+/* One more hold, for a caller that has none, but knows that all drops are atomic: false where no user has a
+ * name for the object, which may be ending then, or another one by now. */
+static inline bool refcount_retain_named(struct refcount *record)
+{
+    const uint64_t names = REFCOUNT_MARK_A - REFCOUNT_NAME;
+    uint64_t count = atomic_load_explicit(&record->count, memory_order_relaxed);
+    /* Acquire: what the record says of itself is looked at after. */
+    while ((count & names) != 0)
+        if (atomic_compare_exchange_weak_explicit(&record->count, &count, count + 1, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return true;
+    return false;
+}
+
 /* A hold of the caller's gets a name. */
 static inline void refcount_name(struct refcount *record)
 {
@@ -193,6 +207,13 @@ static inline bool refcount_is_last(const struct refcount *record)
 static inline bool refcount_is_only(const struct refcount *record, uint64_t word)
 {
     return atomic_load_explicit(&((struct refcount *)record)->count, memory_order_acquire) == word;
+}
+
+/* The only hold goes, and its name, where nobody else can come to the record. */
+static inline void refcount_drop_last(struct refcount *record)
+{
+    uint64_t count = atomic_load_explicit(&record->count, memory_order_relaxed);
+    atomic_store_explicit(&record->count, count & (REFCOUNT_MARK_A | REFCOUNT_MARK_B), memory_order_relaxed);
 }
 
 /*

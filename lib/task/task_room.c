@@ -139,6 +139,8 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     room->store = store;
     room->config = *config;
     room->slot_used = OBJECT_SLAB;
+    base_fences_open();
+    room->crossed = base_fences_suffice() ? TASK_NEVER_CROSSED : TASK_CROSSED;
     room->backlog_mask = config->backlog ? BACKLOG_LOOK - 1 : UINT64_MAX;
     while (room->backlog_mask >= config->backlog / 4 && config->backlog)
         room->backlog_mask /= 2;

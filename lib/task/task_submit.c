@@ -116,23 +116,22 @@ static int arg_set_bytes(struct task_room *room, struct arg *arg, const void *da
 }
 
 /* A ref or an actor handle: the task holds what it names. */
-static int arg_set_handle(struct task_room *room, struct arg *arg, uint64_t handle)
+static int arg_set_handle(struct arg *arg, uint64_t handle)
 {
     struct object *object;
     if (arg->kind == RAYMPI_KIND_REF && base_unlikely(task_handle_is_actor(handle)))
         return base_fail(RAYMPI_ERR_TYPE, "an actor handle was passed as a ref");
     if (arg->kind == RAYMPI_KIND_ACTOR && base_unlikely(!task_handle_is_actor(handle)))
         return base_fail(RAYMPI_ERR_ARGUMENT, "an actor argument is null or no actor handle");
-    int status = object_check(room, handle, &object);
+    int status = object_hold(task_self, handle, &object);
     if (base_unlikely(status != RAYMPI_OK))
         return status;
-    object_retain(object);
     arg->object = object;
     arg->handle = handle;
     return RAYMPI_OK;
 }
 
-static int arg_set_list(struct task_room *room, struct arg *arg, const raympi_ref *refs, size_t count)
+static int arg_set_list(struct arg *arg, const raympi_ref *refs, size_t count)
 {
     if ((count && !refs) || count > UINT32_MAX / 2)
         return base_fail(RAYMPI_ERR_ARGUMENT, "a list of %zu refs with %s array", count,
@@ -148,7 +147,7 @@ static int arg_set_list(struct task_room *room, struct arg *arg, const raympi_re
     for (size_t i = 0; i < count; i++) {
         task_arg_init(&arg->list[i], arg->task, RAYMPI_KIND_REF);
         arg->count++;
-        int status = arg_set_handle(room, &arg->list[i], refs[i].handle);
+        int status = arg_set_handle(&arg->list[i], refs[i].handle);
         if (status != RAYMPI_OK)
             return status;
     }
@@ -173,9 +172,9 @@ static int arg_set(struct task_room *room, struct arg *arg, const raympi_value *
         return arg_set_bytes(room, arg, value->u.pointer, value->len);
     case RAYMPI_KIND_REF:
     case RAYMPI_KIND_ACTOR:
-        return arg_set_handle(room, arg, value->u.handle);
+        return arg_set_handle(arg, value->u.handle);
     case RAYMPI_KIND_REFS:
-        return arg_set_list(room, arg, value->u.pointer, value->len);
+        return arg_set_list(arg, value->u.pointer, value->len);
     default:
         return base_fail(RAYMPI_ERR_TYPE, "argument of unknown kind %d: make it with the macros",
                          value->kind);

@@ -179,7 +179,8 @@ int main(int argc, char **argv)
     int64_t answer = 42;
     CHECK_OK(raympi_init(&argc, &argv, NULL));
     CHECK(pthread_barrier_init(&attached, NULL, THREADS + 1) == 0);
-    released_refs();
+    for (int i = 0; i < 100; i++)
+        released_refs();
     raympi_ref shared = raympi_put(&answer, sizeof answer);
     raympi_actor actor = raympi_actor_new_opts(AT(raympi_rank() + 1), counter);
     for (int round = 0; round < 2; round++) {

@@ -21,7 +21,7 @@ static uint32_t holds(const struct object *object)
 
 static void take_out(struct context *context, struct object *object)
 {
-    CU_ASSERT_EQUAL(context_unhold(context, object), RAYMPI_OK);
+    CU_ASSERT_TRUE(context_unhold(context, object));
     object_drop_named(node.room, object);
 }
 
@@ -64,10 +64,10 @@ static void what_is_not_held_can_not_be_let_go(void)
     struct context context;
     begin(&context);
     struct object *object = make();
-    CU_ASSERT_EQUAL(context_unhold(&context, object), RAYMPI_ERR_RELEASED);
+    CU_ASSERT_FALSE(context_unhold(&context, object));
     CU_ASSERT_EQUAL(context_hold(&context, object), RAYMPI_OK);
     take_out(&context, object);
-    CU_ASSERT_EQUAL(context_unhold(&context, object), RAYMPI_ERR_RELEASED);
+    CU_ASSERT_FALSE(context_unhold(&context, object));
     object_drop(node.room, object);
     end(&context);
 }
