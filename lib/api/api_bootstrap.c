@@ -290,8 +290,10 @@ void bootstrap_close(struct bootstrap *b)
         MPI_Comm_free(&b->comm);
     int finalized = 0;
     MPI_Finalized(&finalized);
+#ifdef OPEN_MPI
     if (!finalized)
         mpi_threads_rest(&b->mpi_threads, b->own_mpi ? OWN_MPI_REST : USERS_MPI_REST);
+#endif
     if (b->own_mpi && !finalized)
         MPI_Finalize();
     pthread_mutex_destroy(&b->mpi_lock);

@@ -3,9 +3,10 @@
 #include "base/base.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,13 +25,14 @@ static bool among(const struct mpi_threads *threads, pid_t id)
 static void list(struct mpi_threads *threads, const struct mpi_threads *known)
 {
     const struct dirent *entry;
+    pid_t self = (pid_t)syscall(SYS_gettid);
     DIR *folder = opendir("/proc/self/task");
     threads->count = 0;
     if (!folder)
         return;
     while ((entry = readdir(folder)) && threads->count < (int)(sizeof threads->ids / sizeof *threads->ids)) {
         pid_t id = (pid_t)atoi(entry->d_name);
-        if (id > 0 && id != gettid() && !among(known, id))
+        if (id > 0 && id != self && !among(known, id))
             threads->ids[threads->count++] = id;
     }
     closedir(folder);
@@ -45,6 +47,8 @@ void mpi_threads_after(struct mpi_threads *threads)
 {
     struct mpi_threads known = *threads;
     list(threads, &known);
+    if (known.count == (int)(sizeof known.ids / sizeof *known.ids))
+        threads->count = 0; /* there may have been more: which are MPI's can not be told */
 }
 
 /* How often the thread has gone to sleep, if it sleeps: a positive number. 0: it is gone. -1: it runs, or is
@@ -56,7 +60,7 @@ static long sleeps(pid_t id)
     snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)id);
     FILE *file = fopen(path, "re");
     if (!file)
-        return 0;
+        return errno == ENOENT || errno == ESRCH ? 0 : -1;
     while (fgets(line, sizeof line, file)) {
         sscanf(line, "State: %c", &state);
         sscanf(line, "voluntary_ctxt_switches: %ld", &count);
@@ -67,8 +71,8 @@ static long sleeps(pid_t id)
     return state == 'S' ? count + 1 : -1;
 }
 
-/* Two looks at each: who sleeps at both, and has not been awake between them, slept at the moment between the
- * rounds. */
+/* Two looks at each: who sleeps at both, and has not gone to sleep again, slept at the moment between the
+ * rounds (but for one who lost its processor on its way to sleep, which no look tells). */
 static bool all_asleep(const struct mpi_threads *threads)
 {
     long first[sizeof threads->ids / sizeof *threads->ids];

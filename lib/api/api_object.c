@@ -464,11 +464,16 @@ raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, 
     return status == RAYMPI_OK ? (raympi_ref){wire.handle} : api_error_ref(thread, status, "nested ref");
 }
 
+/* What the view shows, with a hold for the caller: a view of another context's says nothing, but the ref may.
+ */
 static struct object *view_container(struct task_thread *thread, const raympi_view *view)
 {
-    struct object *container =
-        view && view->internal[1] ? object_find(thread->room, view->internal[0]) : NULL;
-    if (!container)
+    struct object *container = NULL;
+    if (view && view->internal[1])
+        container = context_view_object(thread->context, view->internal[0], view->internal[1] - 1);
+    if (container)
+        object_retain(container);
+    else if (!view || !view->internal[1] || object_hold(thread, view->internal[0], &container) != RAYMPI_OK)
         base_fail(RAYMPI_ERR_ARGUMENT, "the view is not open");
     return container;
 }
@@ -482,6 +487,8 @@ raympi_ref raympi_view_ref(const raympi_view *view, raympi_wire_ref wire)
     struct object *container = view_container(thread, view);
     ref = container ? api_nested_ref(thread, container, wire)
                     : api_error_ref(thread, RAYMPI_ERR_ARGUMENT, "nested ref");
+    if (container)
+        object_drop(thread->room, container);
     api_leave(thread);
     return ref;
 }
@@ -495,6 +502,8 @@ raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire)
     struct object *container = view_container(thread, view);
     if (container && api_nested_hold(thread, container, wire.handle, true) == RAYMPI_OK)
         actor.handle = wire.handle;
+    if (container)
+        object_drop(thread->room, container);
     api_leave(thread);
     return actor;
 }
@@ -504,11 +513,8 @@ raympi_actor raympi_view_actor(const raympi_view *view, raympi_wire_actor wire)
 /* Somebody else's hold, or nobody's. */
 static int not_ours(struct task_thread *thread, uint64_t handle)
 {
-    struct object *object;
-    int status = object_hold(thread, handle, &object);
-    if (status != RAYMPI_OK)
-        return status;
-    object_drop(thread->room, object);
+    if (!object_named(thread->room, handle))
+        return object_refused(handle);
     return base_fail(RAYMPI_ERR_RELEASED,
                      "%s does not hold ref %#llx: released before, or got in another scope",
                      thread->context->name, (unsigned long long)handle);

@@ -403,14 +403,17 @@ _Static_assert(offsetof(struct context, lanes) + sizeof(void *) == offsetof(stru
                "none covers what begins as nothing");
 /** Puts one hold into the scope. MEMORY: the hold is still the caller's. */
 int context_hold(struct context *context, struct object *object);
-/** Does any of its scopes hold it? */
+/** Does any of its scopes hold it? `near`: as far as a few looks tell. */
 bool context_holds_anywhere(struct context *context, uint64_t handle);
+bool context_holds_near(struct context *context, uint64_t handle);
 /** Takes one hold out of the scope, without dropping it; it keeps its name. False: there is none. */
 bool context_unhold_anywhere(struct context *context, uint64_t handle);
 int context_scope_begin(struct context *context);
 int context_scope_end(struct context *context);
 int context_view_add(struct context *context, struct object *object, uint64_t *position);
 int context_view_end(struct context *context, struct object *object, uint64_t position);
+/** What the context's open view at that position shows, if it has that handle; else NULL. */
+struct object *context_view_object(const struct context *context, uint64_t handle, uint64_t position);
 
 /** Refs that were kept (raympi_keep): by an actor, or by the program. */
 struct kept {
@@ -424,6 +427,8 @@ struct kept_set {
 };
 int kept_add(struct kept_set *set, uint64_t handle);
 bool kept_remove(struct kept_set *set, uint64_t handle);
+/** One more hold on what is kept; NULL: it is not. */
+struct object *kept_hold(struct task_room *room, struct kept_set *set, uint64_t handle);
 void kept_drop_all(struct task_room *room, struct kept_set *set);
 
 #define TASK_RETURNS_INLINE 2 /* results of a running task in its context */

@@ -161,6 +161,12 @@ int context_view_end(struct context *context, struct object *object, uint64_t po
     return RAYMPI_OK;
 }
 
+struct object *context_view_object(const struct context *context, uint64_t handle, uint64_t position)
+{
+    struct object *object = position < context->view_used ? view_object(context->views[position]) : NULL;
+    return object && object_handle(object) == handle ? object : NULL;
+}
+
 int kept_add(struct kept_set *set, uint64_t handle)
 {
     struct kept *kept;
@@ -192,6 +198,19 @@ bool kept_remove(struct kept_set *set, uint64_t handle)
     }
     base_spin_unlock(&set->lock);
     return kept != NULL;
+}
+
+struct object *kept_hold(struct task_room *room, struct kept_set *set, uint64_t handle)
+{
+    struct object *object = NULL;
+    struct kept *kept;
+    /* Whoever lets go of it takes it out first: as long as it is in there, it has a hold. */
+    base_spin_lock(&set->lock);
+    HASH_FIND(hh, set->table, &handle, sizeof handle, kept);
+    if (kept && (object = object_find(room, handle)))
+        object_retain(object);
+    base_spin_unlock(&set->lock);
+    return object;
 }
 
 void kept_drop_all(struct task_room *room, struct kept_set *set)

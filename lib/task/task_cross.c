@@ -19,6 +19,18 @@ int object_refused(uint64_t handle)
                      (unsigned long long)handle);
 }
 
+bool object_named(struct task_room *room, uint64_t handle)
+{
+    if (object_owned(room, handle)) {
+        const struct object *object = object_by_slot(room, handle);
+        return object && refcount_names(&object->count) > 0;
+    }
+    struct object *object = object_hold_borrowed(room, handle);
+    if (object)
+        object_drop(room, object);
+    return object != NULL;
+}
+
 static void cross(struct task_room *room)
 {
     /* Acquire: the ends of others are seen. */
@@ -39,11 +51,11 @@ static void cross(struct task_room *room)
 
 static struct object *hold_named(struct task_room *room, uint64_t handle)
 {
-    if (!object_by_slot(room, handle))
+    struct object *object = object_by_slot(room, handle);
+    if (!object || refcount_names(&object->count) == 0)
         return NULL; /* and it never will be there again */
     cross(room);
-    struct object *object = object_by_slot(room, handle);
-    if (!object || !refcount_retain_named(&object->count))
+    if (object_handle_now(object) != handle || !refcount_retain_named(&object->count))
         return NULL;
     if (base_likely(object_handle_now(object) == handle))
         return object;
@@ -51,16 +63,20 @@ static struct object *hold_named(struct task_room *room, uint64_t handle)
     return NULL;
 }
 
-/* Several of the context's entries may be the object's, of which the hint knows one. */
-static struct object *hold_own(struct task_thread *thread, uint64_t handle)
+/* What nobody can let go of meanwhile: of the caller's own scopes, where the record's hint leads to another
+ * context's, and what is kept. */
+static struct object *hold_known(struct task_thread *thread, uint64_t handle)
 {
-    if (atomic_load_explicit(&thread->room->crossed, memory_order_relaxed) == TASK_CROSSED ||
-        !context_holds_anywhere(thread->context, handle))
+    struct task_room *room = thread->room;
+    const struct raympi_ctx *run = thread->context->run;
+    struct object *object = NULL;
+    if (atomic_load_explicit(&room->crossed, memory_order_relaxed) == TASK_CROSSED)
         return NULL;
-    struct object *object = object_by_slot(thread->room, handle);
-    if (object)
+    if (context_holds_near(thread->context, handle) && (object = object_by_slot(room, handle)))
         object_retain(object);
-    return object;
+    if (!object && run && run->kept)
+        object = kept_hold(room, run->kept, handle);
+    return object ? object : kept_hold(room, &room->kept, handle);
 }
 
 int object_hold_across(struct task_thread *thread, uint64_t handle, struct object **object)
@@ -68,7 +84,7 @@ int object_hold_across(struct task_thread *thread, uint64_t handle, struct objec
     struct task_room *room = thread->room;
     if (!object_owned(room, handle))
         *object = object_hold_borrowed(room, handle);
-    else if (!(*object = hold_own(thread, handle)))
+    else if (!(*object = hold_known(thread, handle)))
         *object = hold_named(room, handle);
     return base_likely(*object != NULL) ? RAYMPI_OK : object_refused(handle);
 }

@@ -111,17 +111,19 @@ static uint32_t index_find(struct context *context, uint64_t handle)
     return slot->newest ? slot->newest - 1 : UINT32_MAX;
 }
 
-/* Of a handle that may be nobody's: slots stay what they are, other records do not. */
+/* Of a handle that may be nobody's: slots stay what they are, other records are looked at under their lock.
+ */
 static uint32_t held_hint(struct context *context, uint64_t handle)
 {
     struct task_room *room = context->room;
-    struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
+    if (!object_owned(room, handle))
+        return object_hint_borrowed(room, handle);
+    struct object *object = object_by_slot(room, handle);
     return object ? atomic_load_explicit(&object->scope_index, memory_order_relaxed) : UINT32_MAX;
 }
 
-/* Position of a hold on the object, or UINT32_MAX; of several the newest one, or another of the innermost
- * scope: a hint that leads out of that (others may have set it) is not followed. */
-static uint32_t held_find(struct context *context, uint64_t handle)
+/* As the hint says, or among the newest. */
+static uint32_t held_near(struct context *context, uint64_t handle)
 {
     uint32_t at = held_hint(context, handle);
     if (at >= context->held_floor && at < context->held_used && context->held[at] == handle)
@@ -130,8 +132,16 @@ static uint32_t held_find(struct context *context, uint64_t handle)
     for (at = context->held_used; at > context->held_used - looks;)
         if (context->held[--at] == handle)
             return at;
-    if (context->held_used <= HELD_LOOKS)
-        return UINT32_MAX;
+    return UINT32_MAX;
+}
+
+/* Position of a hold on the object, or UINT32_MAX; of several the newest one, or another of the innermost
+ * scope: a hint that leads out of that (others may have set it) is not followed. */
+static uint32_t held_find(struct context *context, uint64_t handle)
+{
+    uint32_t at = held_near(context, handle);
+    if (at != UINT32_MAX || context->held_used <= HELD_LOOKS)
+        return at;
     if (index_extend(context))
         return index_find(context, handle);
     for (at = context->held_used; at-- > 0;)
@@ -206,6 +216,11 @@ static inline void held_clear(struct context *context, uint32_t at)
 bool context_holds_anywhere(struct context *context, uint64_t handle)
 {
     return handle != 0 && held_find(context, handle) != UINT32_MAX;
+}
+
+bool context_holds_near(struct context *context, uint64_t handle)
+{
+    return handle != 0 && held_near(context, handle) != UINT32_MAX;
 }
 
 bool context_unhold_anywhere(struct context *context, uint64_t handle)

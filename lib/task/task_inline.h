@@ -71,6 +71,8 @@ static inline struct object *object_find(struct task_room *room, uint64_t handle
 
 /** One more hold on another rank's object of which a user's scope here has a ref; NULL: none has. */
 struct object *object_hold_borrowed(struct task_room *room, uint64_t handle);
+/** Where the scope that got it last keeps it, as its record says; UINT32_MAX: there is none. */
+uint32_t object_hint_borrowed(struct task_room *room, uint64_t handle);
 
 /* ---- objects */
 
@@ -325,6 +327,7 @@ static inline void object_complete_drop(struct task_room *room, struct object *o
 static inline void object_complete_fresh(struct task_room *room, struct object *object)
 {
     uint64_t count = atomic_load_explicit(&object->count.count, memory_order_relaxed);
+    base_fence_lightest(); /* as in object_end_begin() */
     if (base_unlikely(atomic_load_explicit(&room->crossed, memory_order_relaxed) != TASK_NEVER_CROSSED))
         atomic_fetch_or_explicit(&object->count.count, OBJECT_READY, memory_order_release);
     else
@@ -439,6 +442,8 @@ static inline struct object *object_own(struct task_thread *thread, uint64_t han
     struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
     return base_likely(object && context_holds(thread->context, object, handle)) ? object : NULL;
 }
+/** Has some scope on this rank a ref for it, just now? For messages: a moment later it may not. */
+bool object_named(struct task_room *room, uint64_t handle);
 /** Fails with ARGUMENT or RELEASED, and says why. */
 int object_refused(uint64_t handle);
 int object_hold_across(struct task_thread *thread, uint64_t handle, struct object **object);

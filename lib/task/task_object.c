@@ -12,11 +12,11 @@ static uint32_t slots_carve(struct task_room *room, struct object **list)
     if (room->slot_used == OBJECT_SLAB && room->slab_used < OBJECT_SLABS) {
         struct object *slab = base_memory_map(OBJECT_SLAB * sizeof *slab, room->slab_used > 0);
         if (slab) {
+            room->slot_used = 0;
+            if (room->slab_used == 0) /* handle 0 is null, and no look-up may find it */
+                slab[room->slot_used++].count.handle = OBJECT_NO_HANDLE;
             /* Release: who finds a handle in this slab sees it zeroed. */
             atomic_store_explicit(&room->slabs[room->slab_used++], slab, memory_order_release);
-            room->slot_used = 0;
-            if (room->slab_used == 1) /* handle 0 is null, and no look-up may find it */
-                slab[room->slot_used++].count.handle = OBJECT_NO_HANDLE;
         }
     }
     uint32_t count = OBJECT_SLAB - room->slot_used < OBJECT_SLOTS_BATCH ? OBJECT_SLAB - room->slot_used

@@ -56,6 +56,15 @@ struct object *object_hold_borrowed(struct task_room *room, uint64_t handle)
     return object;
 }
 
+uint32_t object_hint_borrowed(struct task_room *room, uint64_t handle)
+{
+    base_spin_lock(&room->borrow_lock);
+    struct object *object = borrowed_find(room, handle);
+    uint32_t hint = object ? atomic_load_explicit(&object->scope_index, memory_order_relaxed) : UINT32_MAX;
+    base_spin_unlock(&room->borrow_lock);
+    return hint;
+}
+
 /* Under the lock. */
 static struct object *record_find(struct task_room *room, uint64_t handle)
 {

@@ -3,7 +3,7 @@
  * another object meanwhile, which the same word counts.
  *
  * From the code, lib/task/task_inline.h and task_cross.c:
- *   holder   object_begin(), object_complete_fresh(), object_drop_named()
+ *   holder   object_begin(), object_complete_fresh(), release_simple(), object_drop_named()
  *   lookers  hold_named(), cross(), refcount_retain_named(), object_drop()
  * Left out: marks but "ready", other ranks, who the slot's list is of.
  *
@@ -20,7 +20,7 @@
 #define HANDLE  2
 #define COUNT   3
 #define WORDS   4
-#define DEPTH   8
+#define DEPTH   24
 #include "tso.h"
 
 #define HOLD  1 /* in COUNT: holds, a name, "ready" */
@@ -38,7 +38,10 @@ inline end(cpu)
     which = load(cpu, HANDLE);
     assert(which > 0 && keeps[which] == 0);
     store(cpu, HANDLE, 0);
-    fence(cpu); /* the slot goes to a list, under a lock */
+    if
+    :: cpu == HOLDER /* the slot goes to the thread's own list */
+    :: else -> fence(cpu)
+    fi;
     ended[which]++;
     assert(ended[which] == 1);
     which = 0
@@ -46,16 +49,20 @@ inline end(cpu)
 
 inline drop(cpu, units)
 {
-    d_step
-    {
-        flushed(cpu);
-        count = memory[COUNT];
-        assert(holds(count) > 0);
-        memory[COUNT] = count - (units)
-    }
     if
-    :: holds(count) == 1 -> end(cpu)
-    :: else
+    :: (units) == HOLD && holds(load(cpu, COUNT)) == 1 -> end(cpu) /* the last one, without a name: a look is enough */
+    :: else ->
+        d_step
+        {
+            flushed(cpu);
+            count = memory[COUNT];
+            assert(holds(count) > 0);
+            memory[COUNT] = count - (units)
+        }
+        if
+        :: holds(count) == 1 -> end(cpu)
+        :: else
+        fi
     fi;
     count = 0
 }
@@ -86,7 +93,22 @@ active proctype holder()
         /* released */
         count = load(HOLDER, COUNT);
         if
-        :: holds(count) == 1 ->
+        :: count == READY + NAME + HOLD -> /* release_simple(): the count stays what it is */
+            store(HOLDER, ENDING, 1);
+            if
+#ifndef NO_LOOK_AT_CROSSED
+            :: load(HOLDER, CROSSED) != 0 ->
+                store(HOLDER, ENDING, 0);
+                drop(HOLDER, NAME + HOLD)
+#endif
+            :: else ->
+                assert(keeps[handle] == 0);
+                ended[handle]++;
+                assert(ended[handle] == 1);
+                store(HOLDER, HANDLE, 0);
+                store(HOLDER, ENDING, 0)
+            fi
+        :: holds(count) == 1 -> /* object_drop_named() */
             store(HOLDER, ENDING, 1);
             if
 #ifndef NO_LOOK_AT_CROSSED
