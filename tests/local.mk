@@ -1,6 +1,6 @@
 # unit_tests    CUnit programs, one for a topic of a room: tests/ROOM/test_TOPIC (from .c)
 # mpi_programs  programs that the mpirun tests start: tests/mpi/NAME (from .c)
-# mpi_tests     mpirun tests: tests/mpi/NAME.test, a script that calls tests/run-mpi
+# mpi_tests     mpirun tests: tests/mpi/NAME.test, a script that calls tests/run-mpi, or tests/hosts/run for several hosts
 # sanitizer_tests  those of mpi_tests that also run with sanitizers in .ci/run
 # script_tests  tests that are scripts and start no MPI job
 # A test of one file is one line here, or two with its script.
@@ -151,6 +151,13 @@ mpi_tests += %D%/mpi/two_jobs.test
 script_tests += %D%/script/aarch64.test
 EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 
+# Several hosts on one machine.
+mpi_programs += %D%/hosts/pingpong %D%/hosts/wire
+%C%_hosts_pingpong_LDADD = $(MPI_LIBS)
+%C%_hosts_wire_LDADD =
+mpi_tests += %D%/hosts/hosts.test
+EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
+
 mpi_tests += %D%/mpi/random.test
 
 script_tests += %D%/script/examples-compile.test
@@ -182,7 +189,7 @@ TESTS += $(sanitizer_tests)
 endif
 
 EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/acceptance.tsv \
-	%D%/run-mpi %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
+	%D%/run-mpi %D%/run-lib.sh %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
 	%D%/configure-wishes %D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
 	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/ring_full.pml %D%/models/deque.pml %D%/models/ends.pml
