@@ -247,7 +247,8 @@ typedef struct raympi_config {
  * program has not; then raympi_finalize() also ends MPI. The calling thread becomes worker 0.
  * @param argc,argv  those of main, or NULL   @param config  may be NULL
  * Errors: STATE (called twice), MPI (thread level below SERIALIZED), CONFIG (environment variable), MISMATCH
- * (ranks differ: says who), MEMORY, STORE_FULL (/dev/shm), UNSUPPORTED (several hosts). On error the job is
+ * (ranks differ: says who), MEMORY, STORE_FULL (/dev/shm), UNSUPPORTED (ranks of one host without a common
+ * /dev/shm; more than 256 on one). On error the job is
  * not started on any rank. Blocking. From the main thread only.
  */
 int raympi_init(int *argc, char ***argv, const raympi_config *config);

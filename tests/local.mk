@@ -13,12 +13,12 @@ script_tests =
 
 unit_tests += %D%/base/test_version %D%/base/test_status %D%/base/test_config %D%/base/test_memory \
 	%D%/base/test_segment %D%/base/test_crash %D%/base/test_fiber
-unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim
+unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim %D%/net/test_joint
 unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
 	-Wl,--wrap=mprotect
-EXTRA_DIST += %D%/net/job.h %D%/store/store_test.h
+EXTRA_DIST += %D%/net/job.h %D%/net/hosts.h %D%/store/store_test.h
 unit_tests += %D%/topo/test_topo %D%/trace/test_trace %D%/trace/test_json
 EXTRA_DIST += %D%/base/child.h %D%/trace/json.h %D%/mpi/mpi_test.h
 
@@ -155,7 +155,7 @@ EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 mpi_programs += %D%/hosts/pingpong %D%/hosts/wire
 %C%_hosts_pingpong_LDADD = $(MPI_LIBS)
 %C%_hosts_wire_LDADD =
-mpi_tests += %D%/hosts/hosts.test
+mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
 
 mpi_tests += %D%/mpi/random.test

@@ -136,6 +136,8 @@ static struct object *make_known(struct actor_room *room, uint64_t class_hash, c
     int self = tasks->config.rank;
     struct object *object = NULL, *half = NULL;
     /* Counted here and not only where it will live, so that the next one is placed with this one in mind. */
+    if (net_local(tasks->net, host) < 0 && net_reach(tasks->net, host) != RAYMPI_OK)
+        return NULL;
     _Atomic uint32_t *actors = &net_board(tasks->net, host)->actors;
     atomic_fetch_add(actors, 1);
     base_spin_lock(&room->making_lock);

@@ -160,11 +160,18 @@ void actor_on_new(void *arg, const struct net_message *message)
         return;
     }
     int tries = 0, status;
+    /* A maker on another host has counted it on what it knows of this rank's board only. */
+    bool far = net_local(room->tasks->net, message->source) < 0;
+    if (far)
+        atomic_fetch_add(&net_board(room->tasks->net, room->tasks->config.rank)->actors, 1);
     while ((status = actor_born(room, words[0], words[1], message->source)) == RAYMPI_ERR_MEMORY)
         base_await_memory(&tries, "actor", "another rank's actor");
-    if (status != RAYMPI_OK)
-        base_log(BASE_LOG_WARN, "actor", "news of an actor from rank %d dropped: %s", message->source,
-                 base_detail());
+    if (status == RAYMPI_OK)
+        return;
+    if (far)
+        uncount(room);
+    base_log(BASE_LOG_WARN, "actor", "news of an actor from rank %d dropped: %s", message->source,
+             base_detail());
 }
 
 /* ---- mailbox */

@@ -140,13 +140,51 @@ static int exchange_names(struct bootstrap *b)
 
 /* ---- the host */
 
+/* Hosts are numbered by their first ranks. */
+static int map_fill(struct bootstrap *b)
+{
+    int first = b->rank, hosts = 0, *firsts = malloc((size_t)b->size * sizeof *firsts);
+    b->host_of = malloc((size_t)b->size * sizeof *b->host_of);
+    b->ranks = malloc((size_t)b->map.locals * sizeof *b->ranks);
+    bool memory = firsts && b->host_of && b->ranks;
+    int status = bootstrap_agree(b, memory ? RAYMPI_OK
+                                           : base_fail(RAYMPI_ERR_MEMORY, "no memory for the map of hosts"));
+    if (status != RAYMPI_OK) {
+        free(firsts);
+        return status;
+    }
+    MPI_Allgather(&b->rank, 1, MPI_INT, b->ranks, 1, MPI_INT, b->host_comm);
+    MPI_Bcast(&first, 1, MPI_INT, 0, b->host_comm);
+    MPI_Allgather(&first, 1, MPI_INT, firsts, 1, MPI_INT, b->comm);
+    for (int rank = 0; rank < b->size; rank++)
+        b->host_of[rank] = firsts[rank] == rank ? hosts++ : b->host_of[firsts[rank]];
+    free(firsts);
+    b->map.rank = b->rank;
+    b->map.size = b->size;
+    b->map.host = b->host_of[b->rank];
+    b->map.hosts = hosts;
+    b->map.host_of = b->host_of;
+    b->map.ranks = b->ranks;
+    return RAYMPI_OK;
+}
+
+static int find_hosts(struct bootstrap *b)
+{
+    int split = MPI_Comm_split_type(b->comm, MPI_COMM_TYPE_SHARED, b->rank, MPI_INFO_NULL, &b->host_comm);
+    if (split != MPI_SUCCESS)
+        return base_fail(RAYMPI_ERR_MPI, "MPI_Comm_split_type failed");
+    MPI_Comm_rank(b->host_comm, &b->local);
+    MPI_Comm_size(b->host_comm, &b->map.locals);
+    return map_fill(b);
+}
+
 static void count_sharing(struct bootstrap *b)
 {
-    uint64_t key = topo_cpuset_key(b->topo), keys[b->size];
-    MPI_Allgather(&key, 1, MPI_UINT64_T, keys, 1, MPI_UINT64_T, b->comm);
+    uint64_t key = topo_cpuset_key(b->topo), keys[b->map.locals];
+    MPI_Allgather(&key, 1, MPI_UINT64_T, keys, 1, MPI_UINT64_T, b->host_comm);
     b->sharing = 0;
-    for (int rank = 0; rank < b->size; rank++)
-        b->sharing += keys[rank] == key;
+    for (int local = 0; local < b->map.locals; local++)
+        b->sharing += keys[local] == key;
 }
 
 /* By default a third of what one may use; a wish that does not fit is refused here, not by the kernel later.
@@ -161,12 +199,12 @@ static int store_size(struct bootstrap *b, uint64_t *bytes)
                          "host (the least of "
                          "MemAvailable, the cgroup's limit and room in /dev/shm): ask for less, or free some",
                          (unsigned long long)*bytes, (unsigned long long)available);
-    if (*bytes < (UINT64_C(1) << 20) * (uint64_t)b->size)
+    if (*bytes < (UINT64_C(1) << 20) * (uint64_t)b->map.locals)
         return base_fail(
             RAYMPI_ERR_STORE_FULL,
             "only %llu bytes are left for the object store of %d ranks, at least 1 MiB each is needed: free "
             "memory or /dev/shm, or start fewer ranks",
-            (unsigned long long)*bytes, b->size);
+            (unsigned long long)*bytes, b->map.locals);
     return RAYMPI_OK;
 }
 
@@ -178,9 +216,9 @@ struct host_message {
 
 static uint64_t place_areas(struct bootstrap *b, uint64_t bytes, uint64_t *control)
 {
-    store_layout_make(&b->layout, b->size, bytes);
+    store_layout_make(&b->layout, b->map.locals, bytes);
     b->net_offset = 4096;
-    b->store_offset = b->net_offset + base_align_up(net_shm_bytes(b->size), 4096);
+    b->store_offset = b->net_offset + base_align_up(net_shm_bytes(b->map.locals), 4096);
     *control = b->store_offset + base_align_up(b->layout.control_bytes, 4096);
     b->data_offset = base_align_up(*control, b->layout.extent_bytes);
     return b->data_offset + b->layout.extents * b->layout.extent_bytes;
@@ -209,11 +247,11 @@ static int attach_segment(struct bootstrap *b, const struct host_message *messag
     if (status == RAYMPI_OK && !*same) {
         char host[128] = "?";
         gethostname(host, sizeof host - 1);
-        status = base_fail(
-            RAYMPI_ERR_UNSUPPORTED,
-            "rank %d (host %s) does not see the shared memory of rank 0: several hosts or containers are not "
-            "supported yet, start all ranks on one host",
-            b->rank, host);
+        status = base_fail(RAYMPI_ERR_UNSUPPORTED,
+                           "rank %d (host %s) does not see the shared memory of rank %d, though MPI says "
+                           "that they are on one host: "
+                           "let the containers of a host share /dev/shm and the IPC namespace",
+                           b->rank, host, b->ranks[0]);
     }
     return status;
 }
@@ -222,17 +260,18 @@ static int open_segment(struct bootstrap *b)
 {
     struct host_message message = {0};
     bool same = true;
-    int status = bootstrap_agree(b, b->rank == 0 ? create_segment(b, &message) : RAYMPI_OK);
-    b->segment_open = b->rank == 0 && b->segment.write;
+    bool first = b->local == 0;
+    int status = bootstrap_agree(b, first ? create_segment(b, &message) : RAYMPI_OK);
+    b->segment_open = first && b->segment.write;
     if (status != RAYMPI_OK)
         return status;
-    MPI_Bcast(&message, sizeof message, MPI_BYTE, 0, b->comm);
-    if (b->rank != 0) {
+    MPI_Bcast(&message, sizeof message, MPI_BYTE, 0, b->host_comm);
+    if (!first) {
         status = attach_segment(b, &message, &same);
         b->segment_open = status == RAYMPI_OK;
     }
     status = bootstrap_agree(b, status);
-    if (b->rank == 0)
+    if (first)
         base_segment_unlink(&b->segment); /* nothing is left behind, whatever happens from now on */
     return status;
 }
@@ -249,6 +288,8 @@ static int open_shared(struct bootstrap *b)
     if (status == RAYMPI_OK)
         status = exchange_names(b);
     if (status == RAYMPI_OK)
+        status = bootstrap_agree(b, find_hosts(b));
+    if (status == RAYMPI_OK)
         status = bootstrap_agree(b, topo_open(&b->topo));
     if (status != RAYMPI_OK)
         return status;
@@ -258,7 +299,7 @@ static int open_shared(struct bootstrap *b)
 
 int bootstrap_open(struct bootstrap *b, int *argc, char ***argv, const void *comm)
 {
-    *b = (struct bootstrap){.comm = MPI_COMM_NULL};
+    *b = (struct bootstrap){.comm = MPI_COMM_NULL, .host_comm = MPI_COMM_NULL};
     pthread_mutexattr_t checked;
     pthread_mutexattr_init(&checked);
     pthread_mutexattr_settype(&checked, PTHREAD_MUTEX_ERRORCHECK);
@@ -286,8 +327,12 @@ void bootstrap_close(struct bootstrap *b)
     if (b->topo)
         topo_close(b->topo);
     task_functions_clear();
+    if (b->host_comm != MPI_COMM_NULL)
+        MPI_Comm_free(&b->host_comm);
     if (b->comm != MPI_COMM_NULL)
         MPI_Comm_free(&b->comm);
+    free(b->host_of);
+    free(b->ranks);
     int finalized = 0;
     MPI_Finalized(&finalized);
 #ifdef OPEN_MPI
@@ -297,7 +342,7 @@ void bootstrap_close(struct bootstrap *b)
     if (b->own_mpi && !finalized)
         MPI_Finalize();
     pthread_mutex_destroy(&b->mpi_lock);
-    *b = (struct bootstrap){.comm = MPI_COMM_NULL};
+    *b = (struct bootstrap){.comm = MPI_COMM_NULL, .host_comm = MPI_COMM_NULL};
 }
 
 /* ---- timeline and table */
@@ -422,6 +467,11 @@ int bootstrap_mpi_lock(struct bootstrap *b)
 {
     if (b->thread_level == MPI_THREAD_MULTIPLE)
         return RAYMPI_OK;
+    if (b->map.hosts > 1)
+        return base_fail(
+            RAYMPI_ERR_UNSUPPORTED,
+            "between hosts raympi's own messages go by MPI: for calls of the program's beside them MPI has "
+            "to be initialised at MPI_THREAD_MULTIPLE, by MPI_Init_thread before raympi_init");
     if (pthread_mutex_lock(&b->mpi_lock) != 0)
         return base_fail(RAYMPI_ERR_STATE,
                          "raympi_mpi_enter twice on one thread: raympi_mpi_leave comes first (and no "

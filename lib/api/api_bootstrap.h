@@ -12,7 +12,11 @@
 struct bootstrap {
     MPI_Comm comm; /* a duplicate of the user's */
     int rank, size;
-    bool own_mpi; /* we called MPI_Init_thread, so we call MPI_Finalize */
+    MPI_Comm host_comm; /* ranks of this host */
+    struct net_map map;
+    int local;            /* this rank's number on its host */
+    int *host_of, *ranks; /* the map's */
+    bool own_mpi;         /* we called MPI_Init_thread, so we call MPI_Finalize */
     int thread_level;
     struct mpi_threads mpi_threads; /* and of the program's, where those were there before */
     struct base_config config;

@@ -136,6 +136,19 @@ static int install_crash_handler(void)
 
 /* ---- start */
 
+/* Collective, where there are several hosts. */
+static int open_net(struct net **net)
+{
+    struct bootstrap *b = &job.bootstrap;
+    struct net *inner = NULL;
+    int status = net_shm_open(&inner, &b->segment, b->net_offset, b->local, b->map.locals);
+    *net = inner;
+    if (b->map.hosts == 1 || (status = bootstrap_agree(b, status)) != RAYMPI_OK)
+        return status;
+    status = bootstrap_agree(b, net_joint_open(net, inner, &b->map));
+    return status == RAYMPI_OK ? net_mpi_open(*net, &b->comm) : status;
+}
+
 static int open_node(const raympi_config *config)
 {
     struct bootstrap *b = &job.bootstrap;
@@ -144,9 +157,9 @@ static int open_node(const raympi_config *config)
     struct store *store = NULL;
     if (workers == 0)
         workers = topo_workers_default(topo_allowed_cores(b->topo), b->sharing);
-    int status = net_shm_open(&net, &b->segment, b->net_offset, b->rank, b->size);
+    int status = open_net(&net);
     if (status == RAYMPI_OK)
-        status = store_open(&store, &b->segment, &b->layout, b->store_offset, b->data_offset, b->rank,
+        status = store_open(&store, &b->segment, &b->layout, b->store_offset, b->data_offset, b->local,
                             b->config.create_timeout);
     if (status != RAYMPI_OK) {
         if (net)
@@ -173,7 +186,13 @@ static int start(const raympi_config *config)
         if (status == RAYMPI_OK)
             status = api_node_start(&job.node);
     }
-    return bootstrap_agree(b, status);
+    status = bootstrap_agree(b, status);
+    if (status != RAYMPI_OK)
+        return status;
+    if (b->map.hosts > 1 && b->rank == 0)
+        base_log(BASE_LOG_INFO, "net", "%d hosts: messages between them go by MPI", b->map.hosts);
+    net_hold(job.node.net, false);
+    return status;
 }
 
 int raympi_init(int *argc, char ***argv, const raympi_config *config)
@@ -223,6 +242,8 @@ static void count_rest(struct api_node *node)
     trace_count(trace, TRACE_COUNT_SENT, atomic_load(&node->tasks->sent_away));
     trace_count(trace, TRACE_COUNT_MESSAGES, net.sent);
     trace_count(trace, TRACE_COUNT_MESSAGE_BYTES, net.bytes_sent);
+    trace_count(trace, TRACE_COUNT_FAR_MESSAGES, net.far_sent);
+    trace_count(trace, TRACE_COUNT_FAR_BYTES, net.far_bytes);
 }
 
 static int finalize(struct task_thread *thread)
@@ -234,6 +255,7 @@ static int finalize(struct task_thread *thread)
         base_log(BASE_LOG_ERROR, "api", "the end of the job was not waited for: %s", base_detail());
     int report = task_report(node->tasks);
     status = status == RAYMPI_OK ? report : status;
+    net_hold(node->net, true);
     count_rest(node);
     bootstrap_collect(&job.bootstrap, node);
     /* Every rank returns the same: the worst that happened anywhere. Nobody takes anything down before all

@@ -5,8 +5,14 @@ libraympi_sources += \
 	%D%/net_futex.h \
 	%D%/net_idle.c \
 	%D%/net_internal.h \
+	%D%/net_joint.c \
+	%D%/net_joint.h \
+	%D%/net_joint_rest.c \
 	%D%/net_life.c \
 	%D%/net_life.h \
+	%D%/net_link.c \
+	%D%/net_link.h \
+	%D%/net_mpi.c \
 	%D%/net_ring.c \
 	%D%/net_inline.h \
 	%D%/net_ring.h \
@@ -15,4 +21,5 @@ libraympi_sources += \
 	%D%/net_shm_death.c \
 	%D%/net_shm_poll.c \
 	%D%/net_shm_send.c \
-	%D%/net_sim.c
+	%D%/net_sim.c \
+	%D%/net_wire.h

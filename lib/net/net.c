@@ -14,6 +14,7 @@ int net_setup(struct net *net, const struct net_operations *operations, int rank
     net->rank = rank;
     net->size = size;
     net->boards = boards;
+    net->own = boards ? &boards[rank] : NULL;
     net->rest = rest;
     for (int type = 0; type < NET_HANDLERS; type++) {
         net->handlers[type].run = net_undelivered;
@@ -45,7 +46,22 @@ int net_size(const struct net *net)
 
 struct net_board *net_board(struct net *net, int rank)
 {
-    return &net->boards[rank];
+    return net->operations->board ? net->operations->board(net, rank) : &net->boards[rank];
+}
+
+int net_local(const struct net *net, int rank)
+{
+    return net->map ? net->local_of[rank] : rank;
+}
+
+int net_rank_of_local(const struct net *net, int local)
+{
+    return net->map ? net->map->ranks[local] : local;
+}
+
+int net_locals(const struct net *net)
+{
+    return net->map ? net->map->locals : net->size;
 }
 
 uint64_t net_now(const struct net *net)
@@ -199,7 +215,7 @@ void net_delivered(struct net *net, int messages, uint64_t bytes)
 {
     /* Only the poller writes these two, so a load and a store do. A message that nobody handles is received
      * all the same: it is no longer on its way. */
-    _Atomic uint64_t *received = &net->boards[net->rank].received;
+    _Atomic uint64_t *received = &net->own->received;
     atomic_store_explicit(received, atomic_load_explicit(received, memory_order_relaxed) + (uint64_t)messages,
                           memory_order_relaxed);
     uint64_t before = atomic_load_explicit(&net->bytes_received, memory_order_relaxed);
@@ -234,7 +250,7 @@ void net_cursor_copy(struct net_cursor *cursor, void *to, size_t length)
 
 void net_counters(const struct net *net, struct net_counters *counters)
 {
-    const struct net_board *board = &net->boards[net->rank];
+    const struct net_board *board = net->own;
     counters->sent = net->operations->sent(net);
     counters->received = atomic_load_explicit(&board->received, memory_order_relaxed);
     counters->bytes_sent = net->operations->bytes_sent(net);
@@ -244,4 +260,7 @@ void net_counters(const struct net *net, struct net_counters *counters)
     counters->sleeps = atomic_load_explicit(&net->sleeps, memory_order_relaxed);
     counters->wakes = atomic_load_explicit(&net->wakes, memory_order_relaxed);
     counters->rings = atomic_load_explicit(&net->rings, memory_order_relaxed);
+    counters->far_sent = counters->far_bytes = counters->packets = 0;
+    if (net->operations->count)
+        net->operations->count(net, counters);
 }

@@ -81,6 +81,30 @@ uint64_t net_sim_history(const struct net_sim *sim);
 void net_sim_kill(struct net_sim *sim, int rank);
 void net_sim_destroy(struct net_sim *sim);
 
+/** Which ranks of a job are on which host. */
+struct net_map {
+    int rank, size;
+    int host, hosts;    /* this rank's, and how many there are */
+    const int *host_of; /* by rank */
+    int locals;         /* ranks of this host */
+    const int *ranks;   /* their numbers in the job */
+};
+/** The net of a job on several hosts, over `inner` (shm, by local numbers), which it takes over if it
+ * succeeds; the map's arrays have to stay. It begins on hold. MEMORY. */
+int net_joint_open(struct net **net, struct net *inner, const struct net_map *map);
+/** Between hosts MPI carries the messages, on a duplicate of `comm` (an MPI_Comm). Collective. MEMORY, MPI.
+ */
+int net_mpi_open(struct net *net, const void *comm);
+/** On hold, once all that was sent has gone, nothing goes between hosts and MPI is not touched: so the caller
+ * may. Nothing without several hosts. */
+void net_hold(struct net *net, bool hold);
+
+/** Is `rank` on this host? Its number there, -1: it is not. The rank of a number. How many ranks this host
+ * has. */
+int net_local(const struct net *net, int rank);
+int net_rank_of_local(const struct net *net, int local);
+int net_locals(const struct net *net);
+
 /** Closes a net. Messages that are still queued are dropped. For shm: says first that this rank leaves in
  * good order (its end is not a death for others). */
 void net_close(struct net *net);
@@ -108,8 +132,9 @@ int net_send(struct net *net, int peer, uint16_t type, const struct net_piece *p
  * only messages to this peer change: then no atomic operation is needed for it. */
 int net_send_counted(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, int count,
                      _Atomic uint32_t *counter);
-/** Can messages go to `peer` at once? STORE_FULL when there is no memory for the ring to it: messages then
- * wait, which who could do without sending may want to avoid. Cheap when it was reached before. Any thread.
+/** Can messages go to `peer` at once? STORE_FULL (on another host: MEMORY) when there is no memory for the
+ * way to it: messages then wait, which who could do without sending may want to avoid. Cheap when it was
+ * reached before. Any thread.
  */
 int net_reach(struct net *net, int peer);
 /** Bytes waiting in the queue behind the ring to `peer`: the caller's measure for back-pressure. */
@@ -156,6 +181,7 @@ void net_leave(struct net *net);
 /** Counters, for RAYMPI_STATS. */
 struct net_counters {
     uint64_t sent, received, bytes_sent, bytes_received, queued, malformed, sleeps, wakes, rings;
+    uint64_t far_sent, far_bytes, packets; /* of those: to other hosts, and in how many packets */
 };
 void net_counters(const struct net *net, struct net_counters *counters);
 

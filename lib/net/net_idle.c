@@ -52,6 +52,8 @@ static enum net_rest idle_check(struct net *net)
 
 enum net_rest net_idle_publish(struct net *net)
 {
+    if (net->operations->idle_publish)
+        return net->operations->idle_publish(net);
     if (net->idle)
         return NET_REST_NO;
     net->idle = true;
@@ -70,6 +72,10 @@ enum net_rest net_idle_publish(struct net *net)
 
 void net_idle_withdraw(struct net *net)
 {
+    if (net->operations->idle_withdraw) {
+        net->operations->idle_withdraw(net);
+        return;
+    }
     if (!net->idle)
         return;
     net->idle = false;

@@ -14,7 +14,8 @@ struct net_operations {
     void (*look_at_bell)(struct net *net, int peer); /* where there are lanes */
     int (*poll)(struct net *net, int budget);
     void (*look)(struct net *net); /* may be NULL */
-    void (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
+    /* false: nothing but the deadline ended it */
+    bool (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
     void (*seldom)(struct net *net); /* may be NULL */
     void (*wake)(struct net *net);
     void (*wake_all)(struct net *net);
@@ -23,6 +24,11 @@ struct net_operations {
     void (*leave)(struct net *net);          /* may be NULL */
     uint64_t (*sent)(const struct net *net); /* messages, all told to the board before a rest */
     uint64_t (*bytes_sent)(const struct net *net);
+    void (*count)(const struct net *net, struct net_counters *counters); /* what else there is; may be NULL */
+    /* where they are not what boards and rest words of one memory make them */
+    struct net_board *(*board)(struct net *net, int rank);
+    enum net_rest (*idle_publish)(struct net *net);
+    void (*idle_withdraw)(struct net *net);
     void (*close)(struct net *net);
 };
 
@@ -39,6 +45,9 @@ struct net {
     int rank;
     int size;
     struct net_board *boards;
+    struct net_board *own;     /* this rank's */
+    const struct net_map *map; /* NULL: one host */
+    const int *local_of;
     struct net_rest_words *rest;
     struct {
         net_handler *run;
@@ -52,7 +61,7 @@ struct net {
     _Atomic uint64_t bytes_received, queued, malformed, sleeps, wakes, rings;
 };
 
-/** Fills the common part; `boards` and `rest` are shared by all nets of the job. */
+/** Fills the common part; `boards` and `rest` are shared by all nets of the job, or NULL. */
 int net_setup(struct net *net, const struct net_operations *operations, int rank, int size,
               struct net_board *boards, struct net_rest_words *rest);
 void net_teardown(struct net *net);

@@ -79,7 +79,7 @@ static void shm_sleep_wait(struct shm_net *shm, uint32_t rung, uint64_t deadline
     net_futex_wait(futexes, count, deadline);
 }
 
-static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
+static bool shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
 {
     struct shm_net *shm = shm_of(net);
     /* Acquire: read before "asleep" is set, so that a bump by who saw it set makes the futex differ. */
@@ -90,13 +90,15 @@ static void shm_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
         base_fence_heavy_shared();
     else
         base_fence();
-    if (!atomic_load_explicit(&shm->own->wake, memory_order_relaxed) && !shm_ready(shm) && !shm_flush(shm) &&
-        !(busy != NULL && busy(arg)))
+    bool found = atomic_load_explicit(&shm->own->wake, memory_order_relaxed) || shm_ready(shm) ||
+                 shm_flush(shm) || (busy != NULL && busy(arg));
+    if (!found)
         shm_sleep_wait(shm, rung, deadline);
     atomic_store_explicit(&shm->own->bell.state, shm->heavy ? NET_BELL_QUIET : NET_BELL_AWAKE,
                           memory_order_relaxed);
     /* Acquire: what the wakers did before net_wake() is seen from here on. */
-    atomic_exchange_explicit(&shm->own->wake, 0, memory_order_acquire);
+    bool woken = atomic_exchange_explicit(&shm->own->wake, 0, memory_order_acquire);
+    return found || woken || shm_ready(shm) || shm_flush(shm) || (busy != NULL && busy(arg));
 }
 
 static void shm_seldom(struct net *net)

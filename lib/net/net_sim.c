@@ -226,12 +226,12 @@ static int sim_poll(struct net *net, int budget)
     return delivered;
 }
 
-static void sim_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
+static bool sim_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
 {
     struct net_sim *sim = sim_of(net);
     struct sim_node *node = sim_node(net);
     if (node->state == SIM_DEAD)
-        return; /* killed in its own step: never resumed */
+        return true; /* killed in its own step: never resumed */
     bool stay = node->wake || node->inbox.first != NULL || deadline <= sim->time ||
                 sim_death_untold(sim, node) || (busy != NULL && busy(arg));
     node->deadline = deadline;
@@ -243,6 +243,7 @@ static void sim_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg
         net_count(&net->sleeps, 1);
     if (sim->suspend != NULL)
         sim->suspend(sim->suspend_arg, net->rank);
+    return true;
 }
 
 static void sim_wake(struct net *net)

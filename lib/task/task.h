@@ -141,8 +141,9 @@ struct value {
     union {
         struct {
             uint8_t kind;
-            uint8_t type; /* enum raympi_value_kind: what raympi_return_int() etc. said */
-            uint16_t nothing;
+            uint8_t type;   /* enum raympi_value_kind: what raympi_return_int() etc. said */
+            uint8_t copied; /* of another host's: whoever has the value frees the stored block */
+            uint8_t nothing;
             uint32_t nested;
         };
         uint64_t head; /* all of these */

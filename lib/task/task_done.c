@@ -78,6 +78,7 @@ void task_send_done(struct raympi_ctx *run)
     struct writer writer;
     writer_init(&writer);
     writer.sure = true;
+    writer.far = net_local(task->room->net, task->owner) < 0;
     write_u64(&writer, task_result(task, 0));
     write_all_accepted(&writer, task);
     write_u8(&writer, task->flags & TASK_VOID ? 0 : task->returns);
@@ -86,9 +87,9 @@ void task_send_done(struct raympi_ctx *run)
         value_seal(task->room, &result->value);
         write_alias(task->room, &writer, result->alias);
         write_value(task->room, &writer, &result->value);
-        /* A block in the store now belongs to the owner of the result, and so do the holds on nested refs,
-         * until they are acknowledged. */
-        value_drop(task->room, &result->value, false);
+        /* A block in the store now belongs to the owner of the result (on another host he has a copy), and so
+         * do the holds on nested refs, until they are acknowledged. */
+        value_drop(task->room, &result->value, writer.far);
     }
     send_end(task, &writer);
 }
@@ -182,6 +183,8 @@ static void result_arrived(struct task_room *room, struct object *object, struct
         object_drop(room, object);
     } else {
         object->value = arrived->value;
+        if (base_unlikely(object->value.kind == VALUE_ERROR)) /* what there was could not be sent */
+            object->status = value_error_code(&object->value);
         if (base_unlikely(object->value.nested > 0))
             nested_accept(room, object, runner);
         object_complete_drop(room, object);

@@ -280,6 +280,7 @@ static void send_value(struct task_room *room, struct object *object, int rank)
     struct writer writer;
     writer_init(&writer);
     writer.sure = true;
+    writer.far = net_local(room->net, rank) < 0;
     write_u64(&writer, object_handle(object));
     write_u32(&writer, (uint32_t)object->status);
     write_value(room, &writer, &object->value);
@@ -356,7 +357,7 @@ void ref_on_value(void *arg, const struct net_message *message)
         value_drop(room, &value, false); /* it was released meanwhile */
         return;
     }
-    object->status = status;
+    object->status = status == RAYMPI_OK && value.kind == VALUE_ERROR ? value_error_code(&value) : status;
     object->value = value;
     object_complete(room, object);
     object_drop(room, object);
@@ -369,6 +370,6 @@ void ref_on_free(void *arg, const struct net_message *message)
     if (message->length != sizeof place)
         return;
     memcpy(&place, message->data, sizeof place);
-    if ((int)place.rank == room->config.rank)
+    if ((int)place.rank == net_local(room->net, room->config.rank))
         store_free(room->store, place);
 }

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-#define ROOM_RETRY UINT64_C(1000000) /* ns between two tries while the store is full */
+#define MESSAGE_SPARE UINT64_C(65536)   /* bytes of a message for all but its stored values */
+#define ROOM_RETRY    UINT64_C(1000000) /* ns between two tries while the store is full */
 
 static struct value_blob *blob_init(struct value_blob *blob, uint64_t size)
 {
@@ -53,6 +54,7 @@ int value_create(struct task_room *room, struct value *value, uint64_t length, u
 {
     uint64_t bytes = value_extent(length, nested);
     value->type = RAYMPI_KIND_BYTES;
+    value->copied = 0;
     value->nested = nested;
     value->length = length;
     if (bytes <= VALUE_INLINE_MAX) {
@@ -150,14 +152,14 @@ const raympi_wire_ref *value_nested(struct task_room *room, struct value *value,
 
 static void store_release(struct task_room *room, struct store_place place)
 {
-    if ((int)place.rank == room->config.rank) {
+    int holder = net_rank_of_local(room->net, (int)place.rank);
+    if (holder == room->config.rank) {
         store_free(room->store, place);
         return;
     }
     struct net_piece piece = {&place, sizeof place};
-    if (task_tell(room, (int)place.rank, TASK_MESSAGE_FREE, &piece, 1) != RAYMPI_OK)
-        base_log(BASE_LOG_WARN, "store", "a block of rank %u could not be freed: %s", place.rank,
-                 base_detail());
+    if (task_tell(room, holder, TASK_MESSAGE_FREE, &piece, 1) != RAYMPI_OK)
+        base_log(BASE_LOG_WARN, "store", "a block of rank %d could not be freed: %s", holder, base_detail());
 }
 
 void value_drop(struct task_room *room, struct value *value, bool owner)
@@ -167,7 +169,7 @@ void value_drop(struct task_room *room, struct value *value, bool owner)
     if (value->kind == VALUE_STORE) {
         if (atomic_load_explicit(&value->u.store.pinned, memory_order_acquire))
             store_unpin(room->store, value->u.store.place);
-        if (owner)
+        if (owner || value->copied)
             store_release(room, value->u.store.place);
     }
     if (value->kind == VALUE_ALIAS)
@@ -302,10 +304,47 @@ static bool error_valid(const struct value *value)
 
 /* ---- on the wire: kind, type, nested, length, then bytes or place */
 
+/* In place of a value that can not be sent. */
+static void write_unsent(struct task_room *room, struct writer *writer, int code, const char *why)
+{
+    struct value error;
+    value_error(&error, code, room->config.rank, NULL, why);
+    write_value(room, writer, &error);
+    value_drop(room, &error, false);
+}
+
+/* As private bytes of the reader's. */
+static void write_stored(struct task_room *room, struct writer *writer, struct value *value)
+{
+    const void *data;
+    uint64_t length, extent = value_extent(value->length, value->nested);
+    char why[256];
+    if (extent > NET_MESSAGE_MAX - MESSAGE_SPARE || writer->used > NET_MESSAGE_MAX - MESSAGE_SPARE - extent) {
+        snprintf(why, sizeof why,
+                 "%llu bytes can not go to another host in one message: at most %llu; make several objects "
+                 "of them",
+                 (unsigned long long)extent, (unsigned long long)NET_MESSAGE_MAX);
+        writer->too_large = true;
+        write_unsent(room, writer, RAYMPI_ERR_TOO_LARGE, why);
+        return;
+    }
+    int status = value_look(room, value, &data, &length);
+    if (status != RAYMPI_OK) {
+        write_unsent(room, writer, status, base_detail());
+        return;
+    }
+    struct value_head head = {VALUE_BLOB, value->type, value->nested, value->length};
+    write_bytes(writer, &head, sizeof head);
+    write_bytes(writer, data, extent);
+}
+
 void write_value(struct task_room *room, struct writer *writer, struct value *value)
 {
-    (void)room;
     value = value_behind(value);
+    if (value->kind == VALUE_STORE && (writer->far || (writer->moved && value->copied))) {
+        write_stored(room, writer, value);
+        return;
+    }
     struct value_head head = {value->kind, value->type, value->nested, value->length};
     write_bytes(writer, &head, sizeof head);
     if (value->kind == VALUE_STORE)
@@ -327,6 +366,21 @@ static bool read_private(struct reader *reader, struct value *value, uint64_t si
     return true;
 }
 
+/* A value that is too long for private memory anywhere else, from another host: a block of our own, if there
+ * is room. */
+static bool read_copy(struct task_room *room, struct reader *reader, struct value *value, uint64_t size)
+{
+    void *data;
+    if (size <= room->config.inline_bytes || size > (size_t)(reader->end - reader->at) ||
+        store_create(room->store, size, &value->u.store.place, &data) != RAYMPI_OK)
+        return read_private(reader, value, size);
+    store_copy(data, read_in_place(reader, size), size);
+    store_seal(room->store, value->u.store.place);
+    atomic_init(&value->u.store.pinned, NULL);
+    value->copied = 1;
+    return true;
+}
+
 static bool read_body(struct task_room *room, struct reader *reader, struct value *value, uint8_t kind)
 {
     uint64_t size = value_extent(value->length, value->nested);
@@ -339,7 +393,7 @@ static bool read_body(struct task_room *room, struct reader *reader, struct valu
         read_bytes(reader, value->u.bytes, size);
         return !reader->failed;
     case VALUE_BLOB:
-        return read_private(reader, value, size);
+        return read_copy(room, reader, value, size);
     case VALUE_ERROR:
         if (!read_private(reader, value, value->length))
             return false;
@@ -350,7 +404,7 @@ static bool read_body(struct task_room *room, struct reader *reader, struct valu
     case VALUE_STORE:
         read_bytes(reader, &value->u.store.place, sizeof value->u.store.place);
         atomic_init(&value->u.store.pinned, NULL);
-        return !reader->failed && value->u.store.place.rank < (uint32_t)room->config.size;
+        return !reader->failed && value->u.store.place.rank < (uint32_t)net_locals(room->net);
     default:
         return false;
     }
@@ -368,6 +422,6 @@ bool read_value(struct task_room *room, struct reader *reader, struct value *val
         reader->failed = true;
         return false;
     }
-    value->kind = kind;
+    value->kind = value->copied ? VALUE_STORE : kind;
     return true;
 }

@@ -190,11 +190,17 @@ static int send_large(struct task_room *room, struct task *task, int rank, _Atom
 {
     struct writer writer;
     writer_init(&writer);
+    writer.far = net_local(room->net, rank) < 0;
+    writer.moved = (task->flags & TASK_FOREIGN) != 0;
     write_task(room, &writer, task);
     struct net_piece piece = {writer.bytes, writer.used};
-    int status = writer.failed ? base_fail(RAYMPI_ERR_MEMORY,
-                                           "no memory for a message of more than %zu bytes", writer.used)
-                               : net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
+    int status = writer.failed      ? base_fail(RAYMPI_ERR_MEMORY,
+                                                "no memory for a message of more than %zu bytes", writer.used)
+                 : writer.too_large ? base_fail(RAYMPI_ERR_TOO_LARGE,
+                                                "the arguments of %s can not go to another host: more than "
+                                                "%llu bytes; pass them in several objects",
+                                                task_name(task), (unsigned long long)NET_MESSAGE_MAX)
+                                    : net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
     writer_fini(&writer);
     return status;
 }

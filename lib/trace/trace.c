@@ -32,12 +32,13 @@ static const char *const kind_texts[TRACE_KINDS] = {
 };
 
 static const char *const counter_texts[TRACE_COUNTERS] = {
-    [TRACE_COUNT_SUBMITTED] = "submitted", [TRACE_COUNT_RUN] = "run",
-    [TRACE_COUNT_FAILED] = "failed",       [TRACE_COUNT_BLOCKED] = "blocked",
-    [TRACE_COUNT_SENT] = "sent away",      [TRACE_COUNT_STOLEN] = "stolen",
-    [TRACE_COUNT_ACTORS] = "actors",       [TRACE_COUNT_PUTS] = "puts",
-    [TRACE_COUNT_PUT_BYTES] = "put bytes", [TRACE_COUNT_MESSAGES] = "messages",
-    [TRACE_COUNT_MESSAGE_BYTES] = "bytes", [TRACE_COUNT_SLEEPS] = "sleeps",
+    [TRACE_COUNT_SUBMITTED] = "submitted",   [TRACE_COUNT_RUN] = "run",
+    [TRACE_COUNT_FAILED] = "failed",         [TRACE_COUNT_BLOCKED] = "blocked",
+    [TRACE_COUNT_SENT] = "sent away",        [TRACE_COUNT_STOLEN] = "stolen",
+    [TRACE_COUNT_ACTORS] = "actors",         [TRACE_COUNT_PUTS] = "puts",
+    [TRACE_COUNT_PUT_BYTES] = "put bytes",   [TRACE_COUNT_MESSAGES] = "messages",
+    [TRACE_COUNT_MESSAGE_BYTES] = "bytes",   [TRACE_COUNT_FAR_MESSAGES] = "to other hosts",
+    [TRACE_COUNT_FAR_BYTES] = "bytes there", [TRACE_COUNT_SLEEPS] = "sleeps",
 };
 
 const char *trace_kind_text(unsigned kind)

@@ -47,6 +47,8 @@ enum trace_counter {
     TRACE_COUNT_PUT_BYTES,
     TRACE_COUNT_MESSAGES, /* messages sent */
     TRACE_COUNT_MESSAGE_BYTES,
+    TRACE_COUNT_FAR_MESSAGES, /* of those, to other hosts */
+    TRACE_COUNT_FAR_BYTES,
     TRACE_COUNT_SLEEPS,
     TRACE_COUNTERS
 };

@@ -15,7 +15,6 @@
 #include "base/base_defect.h"
 #include "run.h"
 
-#include <mpi.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +147,8 @@ struct job *job_prepare(struct plan *plan)
     return job;
 }
 
+#define HOSTS_MAX 8
+
 /* ---- ranks meet */
 
 static struct box verdicts; /* of this rank */
@@ -155,11 +156,13 @@ static struct {
     pthread_mutex_t lock;
     int ranks;
     uint64_t ran, ran_sum, destroyed, failures, tasks, remote;
+    uint64_t host_tasks[HOSTS_MAX]; /* by host */
     time_t since;
 } meeting = {.lock = PTHREAD_MUTEX_INITIALIZER}; /* on rank 0 */
 
 RAYMPI_TASK_DECLARE(random_arrive);
 RAYMPI_TASK_DECLARE(random_verdict);
+RAYMPI_TASK_DECLARE(random_ready);
 
 static void submit_to(const raympi_definition *task, const char *name, int rank, const raympi_value *values,
                       size_t count)
@@ -180,9 +183,42 @@ static enum verdict meet(struct job *job, bool settled)
         raympi_value_int(atomic_load(&job->failures)),
         raympi_value_int((int64_t)atomic_load(&job->tasks)),
         raympi_value_int((int64_t)atomic_load(&job->remote)),
+        raympi_value_int(raympi_rank()),
     };
     submit_to(&raympi_task_random_arrive, "random_arrive", 0, values, sizeof values / sizeof values[0]);
     return (enum verdict)box_take(&verdicts);
+}
+
+static void tell_all(enum verdict verdict)
+{
+    for (int rank = 0; rank < raympi_size(); rank++) {
+        raympi_value value = raympi_value_int(verdict);
+        submit_to(&raympi_task_random_verdict, "random_verdict", rank, &value, 1);
+    }
+}
+
+/* A rank has prepared its first program. */
+RAYMPI_TASK(random_ready)
+{
+    (void)ctx;
+    pthread_mutex_lock(&meeting.lock);
+    bool all = ++meeting.ranks == raympi_size();
+    if (all)
+        meeting.ranks = 0;
+    pthread_mutex_unlock(&meeting.lock);
+    if (all)
+        tell_all(VERDICT_GO);
+    return RAYMPI_OK;
+}
+
+/* Of tests/hosts/run, which has put as many ranks on each; 1 without. */
+static int host_count(void)
+{
+    const char *names = getenv("RAYMPI_TEST_HOSTS");
+    int count = names && *names ? 1 : 0;
+    for (; names && *names; names++)
+        count += *names == ' ';
+    return count > 0 && count <= HOSTS_MAX ? count : 1;
 }
 
 RAYMPI_TASK(random_verdict)
@@ -221,6 +257,11 @@ static enum verdict judge_end(struct job *job)
                  (unsigned long long)made);
         return VERDICT_STOP;
     }
+    for (int host = 0; host < host_count(); host++)
+        if (meeting.host_tasks[host] == 0) {
+            complain(job, PLAN_NONE, "no task has run on host %d", host);
+            return VERDICT_STOP;
+        }
     totals.seeds++;
     totals.tasks += meeting.tasks;
     totals.remote += meeting.remote;
@@ -245,6 +286,8 @@ RAYMPI_TASK(random_arrive)
     meeting.failures += (uint64_t)raympi_arg_int(ctx, 5);
     meeting.tasks += (uint64_t)raympi_arg_int(ctx, 6);
     meeting.remote += (uint64_t)raympi_arg_int(ctx, 7);
+    int host = (int)raympi_arg_int(ctx, 8) * host_count() / raympi_size();
+    meeting.host_tasks[host] += (uint64_t)raympi_arg_int(ctx, 6);
     bool all = ++meeting.ranks == raympi_size();
     if (all) {
         verdict = meeting.failures         ? VERDICT_STOP
@@ -254,13 +297,12 @@ RAYMPI_TASK(random_arrive)
         meeting.ranks = 0;
         meeting.ran = meeting.ran_sum = meeting.destroyed = meeting.failures = meeting.tasks =
             meeting.remote = 0;
+        memset(meeting.host_tasks, 0, sizeof meeting.host_tasks);
         meeting.since = since;
     }
     pthread_mutex_unlock(&meeting.lock);
-    for (int rank = 0; all && rank < raympi_size(); rank++) {
-        raympi_value value = raympi_value_int(verdict);
-        submit_to(&raympi_task_random_verdict, "random_verdict", rank, &value, 1);
-    }
+    if (all)
+        tell_all(verdict);
     return RAYMPI_OK;
 }
 
@@ -390,9 +432,8 @@ static bool run_seeds(void)
     struct job *job = seed <= options.last ? job_prepare(plan_of(seed)) : NULL;
     bool good = true;
     /* Nobody sends a task of the first one before all know it. */
-    raympi_mpi_enter();
-    MPI_Barrier(MPI_COMM_WORLD);
-    raympi_mpi_leave();
+    submit_to(&raympi_task_random_ready, "random_ready", 0, NULL, 0);
+    box_take(&verdicts);
     while (job && good) {
         struct job *next = NULL;
         enum verdict verdict;

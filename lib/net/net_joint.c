@@ -1,0 +1,281 @@
+/* The net of a job on several hosts: `inner` (shm) between ranks of this host, links to all others. */
+#include "net/net_joint.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* With a wire that has no descriptor to sleep on, it is looked at from time to time. */
+#define LOOK_FIRST UINT64_C(20000)    /* ns */
+#define LOOK_LAST  UINT64_C(10000000) /* ns: less than one percent of a core */
+
+static bool is_local(const struct joint_net *joint, int rank)
+{
+    return joint->local_of[rank] >= 0;
+}
+
+/* A message of this host, by its sender's number in the job. */
+static void hand_on(void *arg, const struct net_message *message)
+{
+    struct joint_net *joint = arg;
+    struct net_message named = *message;
+    named.source = joint->map.ranks[message->source];
+    net_deliver(&joint->net, &named);
+}
+
+static void inner_died(void *arg, int local)
+{
+    struct joint_net *joint = arg;
+    net_died(&joint->net, joint->map.ranks[local]);
+}
+
+static int joint_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, size_t length,
+                      _Atomic uint32_t *counter)
+{
+    struct joint_net *joint = joint_of(net);
+    if (is_local(joint, peer))
+        return joint->inner->operations->send(joint->inner, joint->local_of[peer], type, pieces, length,
+                                              counter);
+    return net_links_send(&joint->links, peer, type, pieces, length, counter);
+}
+
+static size_t joint_pending(struct net *net, int peer)
+{
+    struct joint_net *joint = joint_of(net);
+    return is_local(joint, peer) ? net_pending(joint->inner, joint->local_of[peer])
+                                 : net_links_pending(&joint->links, peer);
+}
+
+static int joint_reach(struct net *net, int peer)
+{
+    struct joint_net *joint = joint_of(net);
+    return is_local(joint, peer) ? net_reach(joint->inner, joint->local_of[peer])
+                                 : net_links_reach(&joint->links, peer);
+}
+
+static int joint_poll(struct net *net, int budget)
+{
+    struct joint_net *joint = joint_of(net);
+    net_links_pump(&joint->links);
+    bool far_first = joint->turn++ & 1;
+    int delivered = far_first ? net_links_deliver(&joint->links, budget) : net_poll(joint->inner, budget);
+    delivered += far_first ? net_poll(joint->inner, budget - delivered)
+                           : net_links_deliver(&joint->links, budget - delivered);
+    if (atomic_load_explicit(&joint->links.to_post, memory_order_relaxed))
+        net_links_pump(&joint->links);
+    return delivered;
+}
+
+static void joint_look(struct net *net)
+{
+    net_look(joint_of(net)->inner);
+}
+
+struct joint_sleep {
+    struct joint_net *joint;
+    bool (*busy)(void *arg);
+    void *arg;
+};
+
+static bool joint_busy(void *data)
+{
+    const struct joint_sleep *sleep = data;
+    return net_links_ready(&sleep->joint->links) || joint_rest_answered(sleep->joint) ||
+           (sleep->busy && sleep->busy(sleep->arg));
+}
+
+static bool joint_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
+{
+    struct joint_net *joint = joint_of(net);
+    struct joint_sleep sleep = {joint, busy, arg};
+    uint64_t pause = LOOK_FIRST;
+    for (;;) {
+        if (net_links_pump(&joint->links))
+            pause = LOOK_FIRST;
+        uint64_t next = base_now() + pause;
+        bool last = deadline <= next;
+        if (joint->inner->operations->sleep(joint->inner, last ? deadline : next, joint_busy, &sleep) || last)
+            return true;
+        pause = pause < LOOK_LAST / 2 ? 2 * pause : LOOK_LAST;
+    }
+}
+
+static void joint_seldom(struct net *net)
+{
+    net_sleep_seldom(joint_of(net)->inner);
+}
+
+static void joint_wake(struct net *net)
+{
+    net_wake(joint_of(net)->inner);
+}
+
+static void joint_wake_all(struct net *net)
+{
+    net_wake_all(joint_of(net)->inner);
+}
+
+static uint64_t joint_now(const struct net *net)
+{
+    (void)net;
+    return base_now();
+}
+
+static int joint_dead_peer(struct net *net)
+{
+    struct joint_net *joint = joint_of(net);
+    int local = net_dead_peer(joint->inner);
+    return local < 0 ? -1 : joint->map.ranks[local];
+}
+
+static void joint_leave(struct net *net)
+{
+    net_leave(joint_of(net)->inner);
+}
+
+static uint64_t joint_sent(const struct net *net)
+{
+    const struct joint_net *joint = joint_of(net);
+    return joint->inner->operations->sent(joint->inner) +
+           atomic_load_explicit(&((struct joint_net *)joint)->links.messages, memory_order_relaxed);
+}
+
+static uint64_t joint_bytes_sent(const struct net *net)
+{
+    const struct joint_net *joint = joint_of(net);
+    return joint->inner->operations->bytes_sent(joint->inner) +
+           atomic_load_explicit(&((struct joint_net *)joint)->links.bytes, memory_order_relaxed);
+}
+
+static void joint_count(const struct net *net, struct net_counters *counters)
+{
+    struct joint_net *joint = joint_of(net);
+    struct net_counters inner;
+    net_counters(joint->inner, &inner);
+    counters->bytes_received += inner.bytes_received;
+    counters->queued += inner.queued;
+    counters->malformed += inner.malformed;
+    counters->sleeps += inner.sleeps;
+    counters->wakes += inner.wakes;
+    counters->rings += inner.rings;
+    counters->far_sent = atomic_load_explicit(&joint->links.messages, memory_order_relaxed);
+    counters->far_bytes = atomic_load_explicit(&joint->links.bytes, memory_order_relaxed);
+    counters->packets = atomic_load_explicit(&joint->links.packets, memory_order_relaxed);
+}
+
+static struct net_board *joint_board(struct net *net, int rank)
+{
+    struct joint_net *joint = joint_of(net);
+    if (is_local(joint, rank))
+        return net_board(joint->inner, joint->local_of[rank]);
+    struct net_board *board = net_links_board(&joint->links, rank);
+    return board ? board : &joint->unknown;
+}
+
+static void joint_free(struct joint_net *joint)
+{
+    net_teardown(&joint->net);
+    joint_rest_close(joint);
+    free(joint->local_of);
+    free(joint);
+}
+
+static void joint_close(struct net *net)
+{
+    struct joint_net *joint = joint_of(net);
+    net_links_close(&joint->links);
+    net_close(joint->inner);
+    joint_free(joint);
+}
+
+static const struct net_operations joint_operations = {
+    .send = joint_send,
+    .pending = joint_pending,
+    .reach = joint_reach,
+    .poll = joint_poll,
+    .look = joint_look,
+    .sleep = joint_sleep,
+    .seldom = joint_seldom,
+    .wake = joint_wake,
+    .wake_all = joint_wake_all,
+    .now = joint_now,
+    .dead_peer = joint_dead_peer,
+    .leave = joint_leave,
+    .sent = joint_sent,
+    .bytes_sent = joint_bytes_sent,
+    .count = joint_count,
+    .board = joint_board,
+    .idle_publish = joint_rest_publish,
+    .idle_withdraw = joint_rest_withdraw,
+    .close = joint_close,
+};
+
+static struct joint_net *joint_allocate(const struct net_map *map)
+{
+    struct joint_net *joint = aligned_alloc(BASE_CACHE_LINE, base_align_up(sizeof *joint, BASE_CACHE_LINE));
+    if (!joint)
+        return NULL;
+    memset(joint, 0, sizeof *joint);
+    joint->map = *map;
+    joint->local_of = malloc((size_t)map->size * sizeof *joint->local_of);
+    if (!joint->local_of || joint_rest_open(joint) != RAYMPI_OK) {
+        free(joint->local_of);
+        free(joint);
+        return NULL;
+    }
+    for (int rank = 0; rank < map->size; rank++)
+        joint->local_of[rank] = -1;
+    for (int local = 0; local < map->locals; local++)
+        joint->local_of[map->ranks[local]] = local;
+    atomic_store(&joint->unknown.available, 1);
+    return joint;
+}
+
+int net_joint_open(struct net **net, struct net *inner, const struct net_map *map)
+{
+    struct joint_net *joint = joint_allocate(map);
+    if (!joint)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the net of %d hosts", map->hosts);
+    joint->inner = inner;
+    int status = net_setup(&joint->net, &joint_operations, map->rank, map->size, NULL, NULL);
+    if (status == RAYMPI_OK)
+        status = net_links_open(&joint->links, &joint->net);
+    if (status != RAYMPI_OK) {
+        joint_free(joint);
+        return status;
+    }
+    joint->net.map = &joint->map;
+    joint->net.local_of = joint->local_of;
+    joint->net.own = net_board(inner, inner->rank);
+    atomic_store(&joint->links.held, 1);
+    joint->links.control = joint_rest_control;
+    joint->links.control_arg = joint;
+    for (uint16_t type = 1; type < NET_HANDLERS; type++)
+        net_handle(inner, type, hand_on, joint);
+    net_on_death(inner, inner_died, joint);
+    *net = &joint->net;
+    return RAYMPI_OK;
+}
+
+void net_joint_wire(struct net *net, struct net_wire *wire)
+{
+    struct joint_net *joint = joint_of(net);
+    joint->links.wire = wire;
+    wire->links = &joint->links;
+}
+
+void net_hold(struct net *net, bool hold)
+{
+    if (!net->map)
+        return;
+    struct joint_net *joint = joint_of(net);
+    while (hold && !net_links_gone(&joint->links)) {
+        net_links_pump(&joint->links);
+        sched_yield();
+    }
+    base_spin_lock(&joint->links.wire_lock);
+    atomic_store(&joint->links.held, hold);
+    base_spin_unlock(&joint->links.wire_lock);
+    if (!hold)
+        joint_wake(net);
+}

@@ -1,0 +1,102 @@
+/* Links to ranks of other hosts: messages in packets, several to one where they queue, in order, with
+ * credits; and packets of the net's own ("control"), which no handler sees and no count of messages has. */
+#ifndef RAYMPI_NET_LINK_H
+#define RAYMPI_NET_LINK_H
+
+#include "net/net_internal.h"
+#include "net/net_wire.h"
+
+#define LINK_MAGIC  0x7261796dU
+#define LINK_WINDOW 16 /* packets that may be on their way, or not yet taken by the other side's handlers */
+
+enum link_kind { LINK_MESSAGES = 1, LINK_ACK, LINK_REST_REPORT, LINK_REST_ASK, LINK_REST_REPLY };
+
+/** First in each packet. */
+struct link_head {
+    uint32_t magic;
+    uint8_t kind; /* enum link_kind */
+    uint8_t available;
+    uint16_t unused;
+    int32_t source;
+    uint32_t length;  /* of the packet */
+    uint64_t serial;  /* of all packets of the pair, from 1 */
+    uint64_t taken;   /* packets of messages from the other side that this one has taken */
+    uint32_t load[3]; /* of the sender: tasks queued, tasks running, actors */
+    uint32_t nothing;
+};
+/** Before each message, or part of one; its bytes follow, padded to 8. */
+struct link_record {
+    uint16_t type;
+    uint8_t kind; /* enum net_ring_kind */
+    uint8_t unused;
+    uint32_t epoch;
+    uint32_t size;  /* bytes here */
+    uint32_t total; /* of the message */
+};
+
+/** To and from one rank; made on first use. */
+struct net_link {
+    struct base_spin lock;              /* of what goes out */
+    struct net_packet *first, **last;   /* messages */
+    struct net_packet *own, **own_last; /* of the net's own */
+    uint64_t sent, granted;             /* packets of messages: posted, and how many may be */
+    uint64_t serial;
+    _Atomic size_t waiting; /* bytes in packets that are not posted */
+    _Atomic uint64_t taken; /* packets of messages that have come and were taken */
+    _Atomic uint64_t told;  /* as much of that as the other side knows */
+    uint64_t serial_in;
+    _Atomic int listed; /* in the list of those with something to post */
+    struct net_link *next;
+    int peer;
+    /* poller only */
+    char *whole;
+    uint32_t total, filled;
+    uint16_t type;
+    struct net_board board; /* what is known of its load */
+};
+
+struct net_links {
+    struct net *net; /* the one the rooms see */
+    struct net_wire *wire;
+    _Atomic(struct net_link *) *links; /* by rank */
+    struct base_spin make_lock;
+    struct base_spin wire_lock;
+    _Atomic int held;                       /* the wire is not to be touched */
+    _Atomic(struct net_link *) to_post;     /* a stack */
+    struct net_packet *inbox, **inbox_last; /* messages to deliver; under the wire lock */
+    struct net_packet *current;             /* that are being delivered; poller only */
+    _Atomic int arrived;                    /* packets in these two */
+    struct base_spin pool_lock;
+    struct net_packet *pool;
+    int pooled;
+    _Atomic uint64_t messages, bytes; /* sent */
+    _Atomic uint64_t packets;
+    void (*control)(void *arg, int peer, enum link_kind kind, const void *data, size_t length);
+    void *control_arg;
+};
+
+int net_links_open(struct net_links *links, struct net *net);
+void net_links_close(struct net_links *links);
+int net_links_send(struct net_links *links, int peer, uint16_t type, const struct net_piece *pieces,
+                   size_t length, _Atomic uint32_t *counter);
+/** A packet of the net's own. MEMORY. */
+int net_links_tell(struct net_links *links, int peer, enum link_kind kind, const void *data, size_t length);
+size_t net_links_pending(struct net_links *links, int peer);
+/** Posts what may be posted and takes what has come; handles what is the net's own. True: something happened.
+ * Unless another thread is about it. */
+bool net_links_pump(struct net_links *links);
+/** Has messages to deliver. */
+static inline bool net_links_ready(const struct net_links *links)
+{
+    return atomic_load_explicit(&((struct net_links *)links)->arrived, memory_order_relaxed) > 0;
+}
+/** All that was sent has gone. */
+bool net_links_gone(struct net_links *links);
+/** Delivers at most `budget` messages. Poller only. */
+int net_links_deliver(struct net_links *links, int budget);
+/** Makes the link to a rank, if there is none yet. MEMORY. */
+int net_links_reach(struct net_links *links, int peer);
+/** What is known of a rank of another host; NULL: nothing, there is no link to it. */
+struct net_board *net_links_board(struct net_links *links, int rank);
+
+#endif
