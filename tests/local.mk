@@ -18,6 +18,9 @@ unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
 	-Wl,--wrap=mprotect
+if HAVE_LIBFABRIC
+unit_tests += %D%/net/test_ofi
+endif
 EXTRA_DIST += %D%/net/job.h %D%/net/hosts.h %D%/store/store_test.h
 unit_tests += %D%/topo/test_topo %D%/trace/test_trace %D%/trace/test_json
 EXTRA_DIST += %D%/base/child.h %D%/trace/json.h %D%/mpi/mpi_test.h

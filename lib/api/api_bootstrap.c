@@ -39,6 +39,12 @@ int bootstrap_worst(struct bootstrap *b, int status)
     return worst;
 }
 
+void bootstrap_gather(void *arg, const void *mine, void *all, size_t bytes)
+{
+    const struct bootstrap *b = arg;
+    MPI_Allgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, b->comm);
+}
+
 void bootstrap_barrier(struct bootstrap *b)
 {
     MPI_Barrier(b->comm);

@@ -36,6 +36,8 @@ void bootstrap_close(struct bootstrap *b);
 int bootstrap_agree(struct bootstrap *b, int status);
 /** Collective: the lowest status of all ranks. */
 int bootstrap_worst(struct bootstrap *b, int status);
+/** Collective: see net_gather; `arg` is the bootstrap. */
+void bootstrap_gather(void *arg, const void *mine, void *all, size_t bytes);
 void bootstrap_barrier(struct bootstrap *b);
 /** Collective: timeline (RAYMPI_TRACE) and table (RAYMPI_STATS) of all ranks, written by rank 0. */
 void bootstrap_collect(struct bootstrap *b, struct api_node *node);

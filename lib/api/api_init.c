@@ -136,6 +136,27 @@ static int install_crash_handler(void)
 
 /* ---- start */
 
+/* Collective. */
+static int open_wire(struct net *net)
+{
+    struct bootstrap *b = &job.bootstrap;
+    const struct net_gather gather = {bootstrap_gather, b};
+    const struct net_ofi_options options = {b->config.ofi_provider, b->config.ofi_interface,
+                                            b->config.connect_timeout};
+    if (b->config.net != BASE_NET_MPI) {
+        int status = net_ofi_open(net, &gather, &options);
+        if (status == RAYMPI_OK || status == RAYMPI_ERR_MEMORY || b->config.net == BASE_NET_OFI)
+            return status;
+        if (b->rank == 0)
+            base_log(BASE_LOG_WARN, "api",
+                     "MPI carries the messages between hosts, slower, since libfabric can not: %s",
+                     base_detail());
+    }
+    if (b->rank == 0)
+        base_log(BASE_LOG_INFO, "net", "messages between %d hosts: MPI", b->map.hosts);
+    return net_mpi_open(net, &b->comm);
+}
+
 /* Collective, where there are several hosts. */
 static int open_net(struct net **net)
 {
@@ -146,7 +167,7 @@ static int open_net(struct net **net)
     if (b->map.hosts == 1 || (status = bootstrap_agree(b, status)) != RAYMPI_OK)
         return status;
     status = bootstrap_agree(b, net_joint_open(net, inner, &b->map));
-    return status == RAYMPI_OK ? net_mpi_open(*net, &b->comm) : status;
+    return status == RAYMPI_OK ? open_wire(*net) : status;
 }
 
 static int open_node(const raympi_config *config)
@@ -189,8 +210,6 @@ static int start(const raympi_config *config)
     status = bootstrap_agree(b, status);
     if (status != RAYMPI_OK)
         return status;
-    if (b->map.hosts > 1 && b->rank == 0)
-        base_log(BASE_LOG_INFO, "net", "%d hosts: messages between them go by MPI", b->map.hosts);
     net_hold(job.node.net, false);
     return status;
 }

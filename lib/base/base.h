@@ -57,6 +57,9 @@ void *base_alloc_sure(size_t bytes, const char *room, const char *what);
 
 /* ---- configuration (base_config.c): every RAYMPI_* variable is a row of one table */
 
+/** Who carries messages between hosts. */
+enum base_net { BASE_NET_AUTO = 0, BASE_NET_OFI, BASE_NET_MPI };
+
 struct base_config {
     int workers;           /* RAYMPI_WORKERS, 0 = from topology */
     int log_level;         /* RAYMPI_LOG: error|warn|info|debug or 0..3 */
@@ -70,8 +73,13 @@ struct base_config {
     uint64_t store_bytes;  /* RAYMPI_STORE_BYTES, per host; 0 = from memory */
     uint64_t inline_bytes; /* RAYMPI_INLINE_BYTES, values up to this size travel in messages */
     uint64_t backlog; /* RAYMPI_BACKLOG, unfinished tasks of this rank before submitters are slowed down */
-    uint64_t trace_events;  /* RAYMPI_TRACE_EVENTS, events kept per thread */
-    const char *trace_file; /* RAYMPI_TRACE, NULL = off */
+    uint64_t trace_events;     /* RAYMPI_TRACE_EVENTS, events kept per thread */
+    const char *trace_file;    /* RAYMPI_TRACE, NULL = off */
+    int net;                   /* RAYMPI_NET: enum base_net */
+    double connect_timeout;    /* RAYMPI_CONNECT_TIMEOUT, seconds without any progress towards another host's
+                                  rank */
+    const char *ofi_provider;  /* RAYMPI_OFI_PROVIDER, NULL = the best there is */
+    const char *ofi_interface; /* RAYMPI_OFI_INTERFACE, NULL = of the net that all hosts share */
 };
 /** Reads the environment. CONFIG (with variable, value, what is allowed) for a malformed value and for a
  * RAYMPI_* variable that does not exist (a typing error is never ignored; the closest name is offered). */

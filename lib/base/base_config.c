@@ -20,6 +20,7 @@ enum config_kind {
     CONFIG_INT,
     CONFIG_BOOL,
     CONFIG_LEVEL,
+    CONFIG_NET,
     CONFIG_REAL,
     CONFIG_COUNT,
     CONFIG_BYTES,
@@ -64,10 +65,21 @@ static const struct config_variable config_table[] = {
     {"RAYMPI_LEAKS", CONFIG_BOOL, MEMBER(leaks), "1", 0, 1, false, "report refs that were never released"},
     {"RAYMPI_CRASH_HANDLER", CONFIG_BOOL, MEMBER(crash_handler), "1", 0, 1, false,
      "say which task crashed, with a backtrace"},
+    {"RAYMPI_NET", CONFIG_NET, MEMBER(net), "auto", 0, 0, true,
+     "who carries messages between hosts: ofi (libfabric), mpi, or auto: libfabric where all ranks can, else "
+     "MPI"},
+    {"RAYMPI_OFI_PROVIDER", CONFIG_TEXT, MEMBER(ofi_provider), NULL, 0, 0, true,
+     "libfabric provider between hosts, as in tcp;ofi_rxm; empty: the best that all ranks have"},
+    {"RAYMPI_OFI_INTERFACE", CONFIG_TEXT, MEMBER(ofi_interface), NULL, 0, 0, false,
+     "network between hosts, by interface (eth0) or address range (10.1.0.0/16); empty: one that all hosts "
+     "are on"},
+    {"RAYMPI_CONNECT_TIMEOUT", CONFIG_REAL, MEMBER(connect_timeout), "60", 0.1, 1e6, false,
+     "seconds without any progress until a rank of another host counts as lost"},
 };
 #define CONFIG_COUNT_ROWS (sizeof config_table / sizeof config_table[0])
 
 static const char *const config_levels[] = {"error", "warn", "info", "debug"};
+static const char *const config_nets[] = {"auto", "ofi", "mpi"}; /* by enum base_net */
 
 /** Digits with an optional fraction and sign. Not strtod, which follows the program's locale and takes "inf".
  */
@@ -140,6 +152,17 @@ static bool config_parse_level(const char *text, int *value)
     return false;
 }
 
+static bool config_parse_net(const char *text, int *value)
+{
+    for (int net = BASE_NET_AUTO; net <= BASE_NET_MPI; net++) {
+        if (strcasecmp(text, config_nets[net]) == 0) {
+            *value = net;
+            return true;
+        }
+    }
+    return false;
+}
+
 /** Parses `text` into the row's member; false when it is malformed or out of range. */
 static bool config_parse(const struct config_variable *variable, const char *text, struct base_config *config)
 {
@@ -151,6 +174,8 @@ static bool config_parse(const struct config_variable *variable, const char *tex
         return config_parse_bool(text, (int *)member);
     case CONFIG_LEVEL:
         return config_parse_level(text, (int *)member);
+    case CONFIG_NET:
+        return config_parse_net(text, (int *)member);
     case CONFIG_TEXT:
         *(const char **)member = text != NULL && *text != '\0' ? text : NULL;
         return true;
@@ -197,6 +222,9 @@ static void config_print(const struct config_variable *variable, const struct ba
     case CONFIG_LEVEL:
         snprintf(text, size, "%s", config_levels[*(const int *)member]);
         return;
+    case CONFIG_NET:
+        snprintf(text, size, "%s", config_nets[*(const int *)member]);
+        return;
     case CONFIG_REAL:
         snprintf(text, size, "%.10g", *(const double *)member);
         return;
@@ -221,6 +249,9 @@ static void config_print_allowed(const struct config_variable *variable, char *t
         return;
     case CONFIG_LEVEL:
         snprintf(text, size, "error, warn, info, debug or 0 to 3");
+        return;
+    case CONFIG_NET:
+        snprintf(text, size, "auto, ofi, mpi");
         return;
     case CONFIG_BYTES:
         config_print_bytes((uint64_t)variable->min, min, sizeof min);

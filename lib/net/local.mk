@@ -22,4 +22,17 @@ libraympi_sources += \
 	%D%/net_shm_poll.c \
 	%D%/net_shm_send.c \
 	%D%/net_sim.c \
+	%D%/net_watch.c \
+	%D%/net_watch.h \
 	%D%/net_wire.h
+if HAVE_LIBFABRIC
+libraympi_sources += \
+	%D%/net_ofi.c \
+	%D%/net_ofi.h \
+	%D%/net_ofi_networks.c \
+	%D%/net_ofi_open.c \
+	%D%/net_seal.c \
+	%D%/net_seal.h
+else
+libraympi_sources += %D%/net_ofi_none.c
+endif

@@ -1,6 +1,6 @@
 /* Active messages between nodes. One `struct net` per node; transports behind one interface: `shm` (ranks of
- * a host) and `sim` (nodes of one process, seeded; for tests). libfabric and MPI fit behind the same
- * operations. */
+ * a host) and `sim` (nodes of one process, seeded; for tests). between hosts
+ * packets of libfabric or MPI (net_wire.h). */
 #ifndef RAYMPI_NET_H
 #define RAYMPI_NET_H
 
@@ -95,8 +95,30 @@ int net_joint_open(struct net **net, struct net *inner, const struct net_map *ma
 /** Between hosts MPI carries the messages, on a duplicate of `comm` (an MPI_Comm). Collective. MEMORY, MPI.
  */
 int net_mpi_open(struct net *net, const void *comm);
-/** On hold, once all that was sent has gone, nothing goes between hosts and MPI is not touched: so the caller
- * may. Nothing without several hosts. */
+/** Collective: gives `bytes` bytes of each rank to all, by rank. */
+struct net_gather {
+    void (*run)(void *arg, const void *mine, void *all, size_t bytes);
+    void *arg;
+};
+/** RAYMPI_OFI_PROVIDER, RAYMPI_OFI_INTERFACE (NULL: to be chosen), RAYMPI_CONNECT_TIMEOUT. */
+struct net_ofi_options {
+    const char *provider, *interface;
+    double timeout;
+};
+/**
+ * Between hosts libfabric carries the messages. Collective, and all return the same: where one rank has no
+ * provider, or can not open it, nothing is open on any, and all texts name that rank and why.
+ *
+ * Provider: the one that was asked for, or the first of cxi, verbs;ofi_rxm, efa, tcp;ofi_rxm, net, tcp that
+ * all ranks have. Network, where the provider has Internet addresses: the one that was asked for; else the
+ * first of rank 0's interfaces that leads to a network which all ranks are on, with another address on each
+ * host. So no loopback and no bridge for containers is taken, which have the same address on each host. If
+ * the hosts share none (they are routed): of each host the first address that no other one has. UNSUPPORTED
+ * (built without libfabric; no common provider or network), MEMORY.
+ */
+int net_ofi_open(struct net *net, const struct net_gather *gather, const struct net_ofi_options *options);
+/** Waits until all that was sent to other hosts has gone; then, where MPI carries that, MPI is not touched
+ * until the hold ends: so the caller may. Nothing without several hosts. */
 void net_hold(struct net *net, bool hold);
 
 /** Is `rank` on this host? Its number there, -1: it is not. The rank of a number. How many ranks this host

@@ -4,8 +4,10 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-/* With a wire that has no descriptor to sleep on, it is looked at from time to time. */
+/* A wire that has no descriptor to sleep on, or no room for what has to go, is looked at from time to time.
+ */
 #define LOOK_FIRST UINT64_C(20000)    /* ns */
 #define LOOK_LAST  UINT64_C(10000000) /* ns: less than one percent of a core */
 
@@ -84,17 +86,28 @@ static bool joint_busy(void *data)
            (sleep->busy && sleep->busy(sleep->arg));
 }
 
+static bool sleep_once(struct joint_net *joint, uint64_t deadline, struct joint_sleep *sleep)
+{
+    if (joint->watch.runs)
+        net_watch_begin(&joint->watch);
+    bool something = joint->inner->operations->sleep(joint->inner, deadline, joint_busy, sleep);
+    if (joint->watch.runs)
+        net_watch_end(&joint->watch);
+    return something;
+}
+
 static bool joint_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
 {
     struct joint_net *joint = joint_of(net);
     struct joint_sleep sleep = {joint, busy, arg};
     uint64_t pause = LOOK_FIRST;
     for (;;) {
-        if (net_links_pump(&joint->links))
+        if (net_links_pump_surely(&joint->links))
             pause = LOOK_FIRST;
-        uint64_t next = base_now() + pause;
+        bool watched = joint->watch.runs && !net_links_stuck(&joint->links);
+        uint64_t next = watched ? UINT64_MAX : base_now() + pause;
         bool last = deadline <= next;
-        if (joint->inner->operations->sleep(joint->inner, last ? deadline : next, joint_busy, &sleep) || last)
+        if (sleep_once(joint, last ? deadline : next, &sleep) || last)
             return true;
         pause = pause < LOOK_LAST / 2 ? 2 * pause : LOOK_LAST;
     }
@@ -125,7 +138,7 @@ static int joint_dead_peer(struct net *net)
 {
     struct joint_net *joint = joint_of(net);
     int local = net_dead_peer(joint->inner);
-    return local < 0 ? -1 : joint->map.ranks[local];
+    return local < 0 ? atomic_load(&joint->links.lost) : joint->map.ranks[local];
 }
 
 static void joint_leave(struct net *net)
@@ -183,6 +196,8 @@ static void joint_free(struct joint_net *joint)
 static void joint_close(struct net *net)
 {
     struct joint_net *joint = joint_of(net);
+    if (joint->links.process == getpid()) /* a forked child has no such thread */
+        net_watch_close(&joint->watch);
     net_links_close(&joint->links);
     net_close(joint->inner);
     joint_free(joint);
@@ -257,11 +272,15 @@ int net_joint_open(struct net **net, struct net *inner, const struct net_map *ma
     return RAYMPI_OK;
 }
 
-void net_joint_wire(struct net *net, struct net_wire *wire)
+int net_joint_wire(struct net *net, struct net_wire *wire)
 {
     struct joint_net *joint = joint_of(net);
     joint->links.wire = wire;
     wire->links = &joint->links;
+    if (!wire->operations->uses_mpi)
+        atomic_store(&joint->links.held, 0);
+    return wire->operations->descriptor ? net_watch_open(&joint->watch, &joint->links, joint->inner)
+                                        : RAYMPI_OK;
 }
 
 void net_hold(struct net *net, bool hold)
@@ -273,6 +292,8 @@ void net_hold(struct net *net, bool hold)
         net_links_pump(&joint->links);
         sched_yield();
     }
+    if (!joint->links.wire->operations->uses_mpi)
+        return;
     base_spin_lock(&joint->links.wire_lock);
     atomic_store(&joint->links.held, hold);
     base_spin_unlock(&joint->links.wire_lock);

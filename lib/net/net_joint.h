@@ -3,6 +3,7 @@
 #define RAYMPI_NET_JOINT_H
 
 #include "net/net_link.h"
+#include "net/net_watch.h"
 
 /** What a host has to say when all of its ranks are at rest. */
 struct joint_report {
@@ -18,6 +19,7 @@ struct joint_net {
     struct net_map map;
     int *local_of; /* by rank of the job; -1: on another host */
     struct net_links links;
+    struct net_watch watch;   /* where the wire has a descriptor */
     struct net_board unknown; /* of a rank that this one has nothing to do with so far */
     uint32_t turn;
     /* rest */
@@ -34,8 +36,9 @@ static inline struct joint_net *joint_of(const struct net *net)
     return (struct joint_net *)base_container(net, struct joint_net, net);
 }
 
-/** The driver between hosts; before net_hold(net, false). */
-void net_joint_wire(struct net *net, struct net_wire *wire);
+/** The driver between hosts; before net_hold(net, false). It is the net's from here on, whatever this
+ * returns. MEMORY. */
+int net_joint_wire(struct net *net, struct net_wire *wire);
 
 /* net_joint_rest.c */
 int joint_rest_open(struct joint_net *joint);

@@ -2,10 +2,13 @@
 
 #include "net/net_ring.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define POOL_MOST   64
+#define BYE_MOST    UINT64_C(1000000000) /* ns that goodbyes may take */
 #define RECORD_MOST (NET_PACKET_BYTES - sizeof(struct link_head) - sizeof(struct link_record))
 
 static size_t record_bytes(uint32_t size)
@@ -88,6 +91,8 @@ static struct net_link *link_of(struct net_links *links, int peer)
 int net_links_open(struct net_links *links, struct net *net)
 {
     links->net = net;
+    atomic_store(&links->lost, -1);
+    links->process = getpid();
     links->links = calloc((size_t)net->size, sizeof *links->links);
     if (!links->links)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for links to %d ranks", net->size);
@@ -96,6 +101,42 @@ int net_links_open(struct net_links *links, struct net *net)
     base_spin_init(&links->wire_lock);
     base_spin_init(&links->pool_lock);
     return RAYMPI_OK;
+}
+
+/* Once: the last packet to the other side. */
+static void part(struct net_links *links, struct net_link *link)
+{
+    base_spin_lock(&link->lock);
+    bool already = link->parted || link->dead;
+    link->parted = true;
+    base_spin_unlock(&link->lock);
+    if (!already)
+        net_links_tell(links, link->peer, LINK_BYE, NULL, 0);
+}
+
+static bool all_parted(struct net_links *links)
+{
+    for (int peer = 0; peer < links->net->size; peer++) {
+        struct net_link *link = atomic_load(&links->links[peer]);
+        if (link && link->parted && !link->left && !link->dead)
+            return false;
+    }
+    return net_links_gone(links);
+}
+
+/* Who leaves says so, that its end is not taken for a death, and waits for the answer: an endpoint that is
+ * closed while something comes is reset, and the goodbye could be lost. */
+static void goodbyes(struct net_links *links)
+{
+    uint64_t end = base_now() + BYE_MOST;
+    links->closing = true;
+    for (int peer = 0; peer < links->net->size; peer++) {
+        struct net_link *link = atomic_load(&links->links[peer]);
+        if (link && (link->serial > 0 || link->serial_in > 0))
+            part(links, link);
+    }
+    while ((net_links_pump_surely(links) || !all_parted(links)) && base_now() < end)
+        sched_yield();
 }
 
 static void packets_drop(struct net_packet *packet)
@@ -109,8 +150,13 @@ static void packets_drop(struct net_packet *packet)
 
 void net_links_close(struct net_links *links)
 {
-    if (links->wire)
+    if (links->process != getpid())
+        return; /* and lets what it inherited of the wire be */
+    if (links->wire) {
+        if (!links->wire->operations->uses_mpi)
+            goodbyes(links);
         links->wire->operations->close(links->wire);
+    }
     for (int peer = 0; peer < links->net->size; peer++) {
         struct net_link *link = atomic_load(&links->links[peer]);
         if (!link)
@@ -154,7 +200,7 @@ static void link_list(struct net_links *links, struct net_link *link)
 static struct net_packet *packet_for(struct net_links *links, struct net_link *link, size_t need)
 {
     struct net_packet *last = link->first ? base_container(link->last, struct net_packet, next) : NULL;
-    if (last && sizeof last->bytes - last->length >= need)
+    if (last && NET_PACKET_BYTES - last->length >= need)
         return last;
     struct net_packet *packet = packet_begin(links, link->peer, LINK_MESSAGES);
     if (!packet)
@@ -204,6 +250,11 @@ int net_links_send(struct net_links *links, int peer, uint16_t type, const struc
     if (!link)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the link to rank %d", peer);
     base_spin_lock(&link->lock);
+    if (link->dead) {
+        base_spin_unlock(&link->lock);
+        return base_fail(RAYMPI_ERR_NODE_DIED, "message of type %u to rank %d, which was lost or has left",
+                         type, peer);
+    }
     /* MEMORY: the receiver drops the parts it has when the next message begins. */
     int status = message_add(links, link, type, pieces, length);
     if (status == RAYMPI_OK) {
@@ -215,8 +266,9 @@ int net_links_send(struct net_links *links, int peer, uint16_t type, const struc
     if (status != RAYMPI_OK)
         return status;
     link_list(links, link);
-    /* Whoever is at the wire just now may have looked at the list before. */
-    if (!net_links_pump(links) || net_links_ready(links))
+    /* Whoever is at the wire just now may have looked at the list before; and who sleeps looks again in time
+     * at what the wire had no room for. */
+    if (!net_links_pump(links) || net_links_ready(links) || net_links_stuck(links))
         links->net->operations->wake(links->net);
     return RAYMPI_OK;
 }
@@ -231,10 +283,16 @@ int net_links_tell(struct net_links *links, int peer, enum link_kind kind, const
         memcpy(packet->bytes + packet->length, data, length);
     packet->length += (uint32_t)length;
     base_spin_lock(&link->lock);
-    *link->own_last = packet;
-    link->own_last = &packet->next;
+    bool dead = link->dead;
+    if (!dead) {
+        *link->own_last = packet;
+        link->own_last = &packet->next;
+    }
     base_spin_unlock(&link->lock);
-    link_list(links, link);
+    if (dead)
+        net_packet_free(links, packet);
+    else
+        link_list(links, link);
     return RAYMPI_OK;
 }
 
@@ -348,6 +406,48 @@ void net_link_sent(struct net_links *links, struct net_packet *packet)
     net_packet_free(links, packet);
 }
 
+/* ---- the end of a link */
+
+/* What waits for a rank that is no more. Both locks. */
+static void link_clear(struct net_link *link)
+{
+    packets_drop(link->first);
+    packets_drop(link->own);
+    link->first = link->own = NULL;
+    link->last = &link->first;
+    link->own_last = &link->own;
+    atomic_store_explicit(&link->waiting, 0, memory_order_relaxed);
+}
+
+static void inbox_add(struct net_links *links, struct net_packet *packet)
+{
+    packet->next = NULL;
+    *links->inbox_last = packet;
+    links->inbox_last = &packet->next;
+    atomic_fetch_add_explicit(&links->arrived, 1, memory_order_relaxed);
+}
+
+void net_link_lost(struct net_links *links, int peer, const char *text)
+{
+    struct net_link *link;
+    struct net_packet *mark;
+    int tries = 0, none = -1;
+    while (!(link = link_of(links, peer)) || !(mark = packet_begin(links, peer, LINK_LOST)))
+        base_await_memory(&tries, "net", "the news that a rank was lost");
+    base_spin_lock(&link->lock);
+    bool news = !link->dead && !link->left && !links->closing;
+    link->dead = true;
+    link_clear(link);
+    base_spin_unlock(&link->lock);
+    if (!news) {
+        net_packet_free(links, mark);
+        return;
+    }
+    atomic_compare_exchange_strong(&links->lost, &none, peer);
+    base_log(BASE_LOG_WARN, "net", "rank %d is lost: %s", peer, text);
+    inbox_add(links, mark);
+}
+
 /* ---- in */
 
 static const char *head_wrong(const struct net_links *links, const struct net_link *link,
@@ -375,11 +475,25 @@ static void load_take(struct net_link *link, const struct link_head *head)
         atomic_store_explicit(&link->board.task[i], i < head->load[1], memory_order_relaxed);
 }
 
+/* The other side has said goodbye: what waits for it is dropped, and it gets ours. */
+static void link_left(struct net_links *links, struct net_link *link)
+{
+    base_spin_lock(&link->lock);
+    if (!link->parted)
+        link_clear(link);
+    base_spin_unlock(&link->lock);
+    part(links, link);
+    base_spin_lock(&link->lock);
+    link->left = link->dead = true;
+    base_spin_unlock(&link->lock);
+}
+
 /* Under the wire lock. */
 void net_link_arrived(struct net_links *links, struct net_packet *packet, int peer)
 {
     struct net_link *link = peer >= 0 && peer < links->net->size ? link_of(links, peer) : NULL;
     const char *wrong = link ? NULL : "a packet of no rank";
+    bool late = false;
     if (link) {
         base_spin_lock(&link->lock);
         wrong = head_wrong(links, link, packet);
@@ -391,12 +505,14 @@ void net_link_arrived(struct net_links *links, struct net_packet *packet, int pe
             load_take(link, head);
         }
         bool waits = link->first != NULL && link->sent < link->granted;
+        late = link->dead;
         base_spin_unlock(&link->lock);
         if (!wrong && waits)
             link_list(links, link);
     }
-    if (wrong) {
-        net_malformed(links->net, link ? peer : 0, wrong);
+    if (wrong || late) {
+        if (wrong)
+            net_malformed(links->net, link ? peer : 0, wrong);
         net_packet_free(links, packet);
         return;
     }
@@ -404,26 +520,50 @@ void net_link_arrived(struct net_links *links, struct net_packet *packet, int pe
     packet->peer = peer;
     packet->at = sizeof *head;
     if (head->kind == LINK_MESSAGES) {
-        packet->next = NULL;
-        *links->inbox_last = packet;
-        links->inbox_last = &packet->next;
-        atomic_fetch_add_explicit(&links->arrived, 1, memory_order_relaxed);
+        inbox_add(links, packet);
         return;
     }
-    if (head->kind != LINK_ACK && links->control)
+    if (head->kind == LINK_BYE)
+        link_left(links, link);
+    else if (head->kind != LINK_ACK && links->control)
         links->control(links->control_arg, peer, (enum link_kind)head->kind, head + 1,
                        packet->length - sizeof *head);
     net_packet_free(links, packet);
+}
+
+/* Under the wire lock. */
+static bool pump(struct net_links *links)
+{
+    if (atomic_load_explicit(&links->held, memory_order_relaxed))
+        return false;
+    int moved = links->wire->operations->poll(links->wire);
+    bool posted = post_all(links);
+    return moved > 0 || posted;
 }
 
 bool net_links_pump(struct net_links *links)
 {
     if (atomic_load_explicit(&links->held, memory_order_relaxed) || !base_spin_try(&links->wire_lock))
         return false;
-    int moved = links->wire->operations->poll(links->wire);
-    bool posted = post_all(links);
+    bool moved = pump(links);
     base_spin_unlock(&links->wire_lock);
-    return moved > 0 || posted;
+    return moved;
+}
+
+bool net_links_pump_surely(struct net_links *links)
+{
+    base_spin_lock(&links->wire_lock);
+    bool moved = pump(links);
+    base_spin_unlock(&links->wire_lock);
+    return moved;
+}
+
+bool net_links_may_sleep(struct net_links *links)
+{
+    base_spin_lock(&links->wire_lock);
+    bool may = !pump(links) && links->wire->operations->may_sleep(links->wire);
+    base_spin_unlock(&links->wire_lock);
+    return may;
 }
 
 /* ---- delivery */
@@ -514,10 +654,24 @@ static struct net_packet *inbox_take(struct net_links *links)
     return packet;
 }
 
+/* All that had come from the rank before was delivered. The deaths of this host's ranks are told by the inner
+ * net, whose messages come by another way. */
+static void death_deliver(struct net_links *links, struct net_link *link, struct net_packet *packet)
+{
+    net_packet_free(links, packet);
+    whole_forget(link);
+    if (links->net->local_of[link->peer] < 0)
+        net_died(links->net, link->peer);
+}
+
 /* The next message of a packet; false: there is none any more. */
 static bool packet_deliver(struct net_links *links, struct net_packet *packet, int *delivered)
 {
     struct net_link *link = atomic_load_explicit(&links->links[packet->peer], memory_order_relaxed);
+    if (base_unlikely(head_of(packet)->kind == LINK_LOST)) {
+        death_deliver(links, link, packet);
+        return false;
+    }
     const struct link_record *record = (const struct link_record *)(const void *)(packet->bytes + packet->at);
     const char *wrong = packet->at < packet->length ? record_wrong(packet, record) : NULL;
     if (wrong)

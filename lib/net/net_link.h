@@ -6,10 +6,21 @@
 #include "net/net_internal.h"
 #include "net/net_wire.h"
 
+#include <sys/types.h>
+
 #define LINK_MAGIC  0x7261796dU
 #define LINK_WINDOW 16 /* packets that may be on their way, or not yet taken by the other side's handlers */
 
-enum link_kind { LINK_MESSAGES = 1, LINK_ACK, LINK_REST_REPORT, LINK_REST_ASK, LINK_REST_REPLY };
+enum link_kind {
+    LINK_MESSAGES = 1,
+    LINK_ACK,
+    LINK_REST_REPORT,
+    LINK_REST_ASK,
+    LINK_REST_REPLY,
+    LINK_BYE, /* the last packet to the other side, whose answer is the same: from then on silence is no death
+               */
+    LINK_LOST, /* never sent: stands in the inbox behind all that came from a rank that was lost */
+};
 
 /** First in each packet. */
 struct link_head {
@@ -45,6 +56,9 @@ struct net_link {
     _Atomic uint64_t taken; /* packets of messages that have come and were taken */
     _Atomic uint64_t told;  /* as much of that as the other side knows */
     uint64_t serial_in;
+    bool dead;          /* nothing goes out any more, and what comes is dropped */
+    bool left;          /* has said goodbye */
+    bool parted;        /* so have we */
     _Atomic int listed; /* in the list of those with something to post */
     struct net_link *next;
     int peer;
@@ -62,6 +76,9 @@ struct net_links {
     struct base_spin make_lock;
     struct base_spin wire_lock;
     _Atomic int held;                       /* the wire is not to be touched */
+    _Atomic int lost;                       /* the rank that was lost first, or -1 */
+    bool closing;                           /* those that leave at the same time are not lost */
+    pid_t process;                          /* a forked child's links are not its own */
     _Atomic(struct net_link *) to_post;     /* a stack */
     struct net_packet *inbox, **inbox_last; /* messages to deliver; under the wire lock */
     struct net_packet *current;             /* that are being delivered; poller only */
@@ -79,13 +96,23 @@ int net_links_open(struct net_links *links, struct net *net);
 void net_links_close(struct net_links *links);
 int net_links_send(struct net_links *links, int peer, uint16_t type, const struct net_piece *pieces,
                    size_t length, _Atomic uint32_t *counter);
-/** A packet of the net's own. MEMORY. */
+/** A packet of the net's own; it goes nowhere where the other side was lost. MEMORY. */
 int net_links_tell(struct net_links *links, int peer, enum link_kind kind, const void *data, size_t length);
 size_t net_links_pending(struct net_links *links, int peer);
 /** Posts what may be posted and takes what has come; handles what is the net's own. True: something happened.
  * Unless another thread is about it. */
 bool net_links_pump(struct net_links *links);
-/** Has messages to deliver. */
+/** The same, after who is about it just now: what had to be posted when this was called has been tried. */
+bool net_links_pump_surely(struct net_links *links);
+/** For the wire's descriptor: pumps, and says whether to wait for it now. False: something happened, pump
+ * again. */
+bool net_links_may_sleep(struct net_links *links);
+/** Something has to be posted for which the wire has no room now: its descriptor may not tell of that. */
+static inline bool net_links_stuck(const struct net_links *links)
+{
+    return atomic_load_explicit(&((struct net_links *)links)->to_post, memory_order_relaxed) != NULL;
+}
+/** Has messages to deliver, or a death to tell. */
 static inline bool net_links_ready(const struct net_links *links)
 {
     return atomic_load_explicit(&((struct net_links *)links)->arrived, memory_order_relaxed) > 0;

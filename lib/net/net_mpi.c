@@ -117,8 +117,12 @@ static void mpi_close(struct net_wire *wire)
     free(mpi);
 }
 
-static const struct net_wire_operations mpi_operations = {
-    .name = "mpi", .post = mpi_post, .poll = mpi_poll, .idle = mpi_idle, .close = mpi_close};
+static const struct net_wire_operations mpi_operations = {.name = "mpi",
+                                                          .uses_mpi = true,
+                                                          .post = mpi_post,
+                                                          .poll = mpi_poll,
+                                                          .idle = mpi_idle,
+                                                          .close = mpi_close};
 
 int net_mpi_open(struct net *net, const void *comm)
 {
@@ -136,9 +140,9 @@ int net_mpi_open(struct net *net, const void *comm)
     MPI_Comm_set_errhandler(own, MPI_ERRORS_RETURN);
     mpi->wire.operations = &mpi_operations;
     mpi->comm = own;
-    net_joint_wire(net, &mpi->wire);
     for (int slot = 0; slot < MPI_IN; slot++)
         mpi->in[slot] = MPI_REQUEST_NULL;
+    net_joint_wire(net, &mpi->wire); /* has no descriptor, so nothing can go wrong */
     for (int slot = 0; slot < MPI_IN; slot++)
         if (!receive_post(mpi, slot) && slot == 0)
             return base_fail(RAYMPI_ERR_MEMORY, "no memory for messages by MPI"); /* closed with the net */

@@ -10,7 +10,8 @@ static const char *const names[] = {
     "RAYMPI_TRACE",          "RAYMPI_TRACE_EVENTS",  "RAYMPI_STACK_BYTES",
     "RAYMPI_STORE_BYTES",    "RAYMPI_INLINE_BYTES",  "RAYMPI_BACKLOG",
     "RAYMPI_CREATE_TIMEOUT", "RAYMPI_WATCHDOG",      "RAYMPI_SPIN_US",
-    "RAYMPI_LEAKS",          "RAYMPI_CRASH_HANDLER",
+    "RAYMPI_LEAKS",          "RAYMPI_CRASH_HANDLER", "RAYMPI_NET",
+    "RAYMPI_OFI_PROVIDER",   "RAYMPI_OFI_INTERFACE", "RAYMPI_CONNECT_TIMEOUT",
 };
 #define NAMES (sizeof names / sizeof names[0])
 
@@ -49,6 +50,10 @@ static void test_defaults(void)
     CU_ASSERT_EQUAL(config.backlog, 262144);
     CU_ASSERT_EQUAL(config.trace_events, 16384);
     CU_ASSERT_PTR_NULL(config.trace_file);
+    CU_ASSERT_EQUAL(config.net, BASE_NET_AUTO);
+    CU_ASSERT_EQUAL(config.connect_timeout, 60);
+    CU_ASSERT_PTR_NULL(config.ofi_provider);
+    CU_ASSERT_PTR_NULL(config.ofi_interface);
 }
 
 static void test_values(void)
@@ -75,6 +80,7 @@ static void test_words(void)
     struct base_config config;
     static const char *const yes[] = {"1", "on", "YES", "true"}, *const no[] = {"0", "off", "no", "False"};
     static const char *const levels[] = {"error", "WARN", "info", "3"};
+    static const char *const nets[] = {"auto", "ofi", "MPI"}; /* by enum base_net */
     for (int i = 0; i < 4; i++) {
         CU_ASSERT_EQUAL(read_with("RAYMPI_STATS", yes[i], &config), RAYMPI_OK);
         CU_ASSERT_EQUAL(config.stats, 1);
@@ -83,6 +89,10 @@ static void test_words(void)
         CU_ASSERT_EQUAL(read_with("RAYMPI_LOG", levels[i], &config), RAYMPI_OK);
         CU_ASSERT_EQUAL(config.log_level, i);
         CU_ASSERT_EQUAL(atomic_load(&base_log_threshold), i);
+    }
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(read_with("RAYMPI_NET", nets[i], &config), RAYMPI_OK);
+        CU_ASSERT_EQUAL(config.net, i);
     }
 }
 
@@ -113,6 +123,8 @@ static void test_malformed(void)
         {"RAYMPI_STATS", "2", "on, off"},
         {"RAYMPI_LOG", "loud", "error, warn, info, debug"},
         {"RAYMPI_LOG", "4", "error, warn, info, debug"},
+        {"RAYMPI_NET", "tcp", "auto, ofi, mpi"},
+        {"RAYMPI_CONNECT_TIMEOUT", "0", "0.1 to 1000000"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct base_config config = {.workers = 77};

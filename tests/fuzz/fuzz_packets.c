@@ -53,8 +53,8 @@ static void put(unsigned how, const uint8_t *bytes, size_t length)
                              .length = (uint32_t)(sizeof head + length + (how & WRONG_LENGTH ? 8 : 0)),
                              .serial = (link ? link->serial_in : 0) + (how & WRONG_SERIAL ? 2 : 1)};
     size_t before = how & RAW ? 0 : sizeof head;
-    if (before + length > NET_PACKET_BYTES)
-        return;
+    if (before + length > NET_PACKET_BYTES || (before && head.kind == LINK_BYE))
+        return; /* a goodbye is the last packet of a link */
     memcpy(packet, &head, before);
     if (length)
         memcpy(packet + before, bytes, length);

@@ -1,0 +1,79 @@
+/* Inside of the libfabric driver. */
+#ifndef RAYMPI_NET_OFI_H
+#define RAYMPI_NET_OFI_H
+
+#include "net/net_joint.h"
+#include "net/net_seal.h"
+
+#include <rdma/fabric.h>
+#include <rdma/fi_cm.h>
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+#include <rdma/fi_errno.h>
+
+#define OFI_VERSION  FI_VERSION(1, 15)
+#define OFI_IN       32  /* receives that are posted */
+#define OFI_OUT      256 /* sends that may be on their way */
+#define OFI_NETWORKS 8   /* of a host that are looked at */
+#define OFI_TEXT     256
+#define OFI_HOST     64
+#define OFI_ADDRESS  128 /* bytes of an endpoint's address */
+
+/* ---- networks (net_ofi_networks.c) */
+
+/** An address of this host, and the network it is in. */
+struct ofi_network {
+    uint8_t family; /* AF_INET, AF_INET6; 0: none */
+    uint8_t prefix; /* bits */
+    uint8_t address[16];
+};
+/** What a host has, as far as `wish` (RAYMPI_OFI_INTERFACE; NULL: none) lets it; how many. Without a wish no
+ * loopback. */
+int ofi_networks_list(struct ofi_network *networks, const char *wish);
+bool ofi_networks_same(const struct ofi_network *a, const struct ofi_network *b);
+bool ofi_networks_equal_address(const struct ofi_network *a, const struct ofi_network *b);
+void ofi_network_print(const struct ofi_network *network, char *text, size_t size);
+
+/* ---- the driver (net_ofi.c) */
+
+/** What there is about a rank of another host; made on first use. */
+struct ofi_peer {
+    int rank;
+    int error;       /* why nothing more is sent to it; 0: it is */
+    bool timeout;    /* lost since nothing went for too long */
+    uint64_t waits;  /* since when something is on its way to it, or finds no room, without a sign of life; 0:
+                        is not known to be */
+    uint64_t serial; /* of the last packet that was handed on */
+    struct net_packet *early; /* came before their turn, by serial: libfabric keeps the order of buffers, not
+                                 of their ends */
+    struct ofi_peer *next;    /* of those to be told as lost */
+    unsigned char key_in[SEAL_BYTES], key_out[SEAL_BYTES];
+};
+
+struct ofi_wire {
+    struct net_wire wire;
+    struct net *net;
+    struct fi_info *info;
+    struct fid_fabric *fabric;
+    struct fid_domain *domain;
+    struct fid_av *av;
+    struct fid_cq *cq;
+    struct fid_ep *ep;
+    int descriptor;
+    uint64_t patience; /* ns */
+    uint64_t looked;   /* when, at what is on its way */
+    unsigned char secret[SEAL_BYTES];
+    fi_addr_t *addresses;    /* by rank */
+    struct ofi_peer **peers; /* by rank */
+    char (*hosts)[OFI_HOST]; /* names, by host */
+    char own[64];            /* this rank's address, for messages */
+    struct ofi_peer *lost;
+    struct net_packet *in[OFI_IN], *out[OFI_OUT]; /* of a packet: its `at` */
+    int ins, outs, most_out;
+    bool warned; /* of packets that claim to be of no rank */
+};
+
+extern const struct net_wire_operations ofi_operations;
+void ofi_free(struct ofi_wire *ofi);
+
+#endif
