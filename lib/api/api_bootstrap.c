@@ -473,11 +473,12 @@ int bootstrap_mpi_lock(struct bootstrap *b)
 {
     if (b->thread_level == MPI_THREAD_MULTIPLE)
         return RAYMPI_OK;
-    if (b->map.hosts > 1)
+    if (b->wire_is_mpi)
         return base_fail(
             RAYMPI_ERR_UNSUPPORTED,
             "between hosts raympi's own messages go by MPI: for calls of the program's beside them MPI has "
-            "to be initialised at MPI_THREAD_MULTIPLE, by MPI_Init_thread before raympi_init");
+            "to be initialised at MPI_THREAD_MULTIPLE, by MPI_Init_thread before raympi_init (or use "
+            "libfabric: RAYMPI_NET=ofi)");
     if (pthread_mutex_lock(&b->mpi_lock) != 0)
         return base_fail(RAYMPI_ERR_STATE,
                          "raympi_mpi_enter twice on one thread: raympi_mpi_leave comes first (and no "

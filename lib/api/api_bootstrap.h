@@ -27,6 +27,7 @@ struct bootstrap {
     struct store_layout layout;
     uint64_t net_offset, store_offset, data_offset;
     pthread_mutex_t mpi_lock;
+    bool wire_is_mpi; /* between hosts MPI carries our own messages */
 };
 
 /** MPI, configuration, versions, names of tasks, host segment. On error nothing is open, on any rank. */

@@ -154,6 +154,7 @@ static int open_wire(struct net *net)
     }
     if (b->rank == 0)
         base_log(BASE_LOG_INFO, "net", "messages between %d hosts: MPI", b->map.hosts);
+    b->wire_is_mpi = true;
     return net_mpi_open(net, &b->comm);
 }
 
