@@ -58,10 +58,11 @@ static bool read_arg(struct task_room *room, struct reader *reader, struct task 
     if (arg->handle)
         read_bytes(reader, &arg->id, sizeof arg->id);
     uint32_t count = read_u32(reader);
-    if (reader->failed || (count && (depth > 0 || count > TASK_LIST_MAX || arg->kind != RAYMPI_KIND_REFS ||
-                                     count > (size_t)(reader->end - reader->at) / ARG_BYTES)))
+    bool list = arg->kind == RAYMPI_KIND_REFS;
+    if (reader->failed || (list && depth > 0) ||
+        (count && (!list || count > TASK_LIST_MAX || count > (size_t)(reader->end - reader->at) / ARG_BYTES)))
         return false;
-    if (arg->kind == RAYMPI_KIND_REFS)
+    if (list)
         arg->list =
             base_alloc_sure(count * sizeof *arg->list, "task", "the arguments of another rank's task");
     for (uint32_t i = 0; i < count; i++) {
