@@ -155,7 +155,7 @@ script_tests += %D%/script/aarch64.test
 EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 
 # Several hosts on one machine.
-mpi_programs += %D%/hosts/pingpong %D%/hosts/wire
+mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
 %C%_hosts_pingpong_LDADD = $(MPI_LIBS)
 %C%_hosts_wire_LDADD =
 mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test

@@ -30,7 +30,7 @@ static void list(struct mpi_threads *threads, const struct mpi_threads *known)
     threads->count = 0;
     if (!folder)
         return;
-    while ((entry = readdir(folder)) && threads->count < (int)(sizeof threads->ids / sizeof *threads->ids)) {
+    while ((entry = readdir(folder)) && threads->count < MPI_THREADS_MAX) {
         pid_t id = (pid_t)atoi(entry->d_name);
         if (id > 0 && id != self && !among(known, id))
             threads->ids[threads->count++] = id;
@@ -47,7 +47,7 @@ void mpi_threads_after(struct mpi_threads *threads)
 {
     struct mpi_threads known = *threads;
     list(threads, &known);
-    if (known.count == (int)(sizeof known.ids / sizeof *known.ids))
+    if (known.count == MPI_THREADS_MAX)
         threads->count = 0; /* there may have been more: which are MPI's can not be told */
 }
 
@@ -75,7 +75,7 @@ static long sleeps(pid_t id)
  * rounds (but for one who lost its processor on its way to sleep, which no look tells). */
 static bool all_asleep(const struct mpi_threads *threads)
 {
-    long first[sizeof threads->ids / sizeof *threads->ids];
+    long first[MPI_THREADS_MAX];
     for (int i = 0; i < threads->count; i++)
         if ((first[i] = sleeps(threads->ids[i])) < 0)
             return false;

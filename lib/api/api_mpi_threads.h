@@ -9,9 +9,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define MPI_THREADS_MAX 64
+
 struct mpi_threads {
     int count;
-    pid_t ids[64]; /* further ones are not watched */
+    pid_t ids[MPI_THREADS_MAX]; /* further ones are not watched */
 };
 
 /** Before MPI_Init: the threads there are. */

@@ -1,6 +1,6 @@
-/* Active messages between nodes. One `struct net` per node; transports behind one interface: `shm` (ranks of
- * a host) and `sim` (nodes of one process, seeded; for tests). between hosts
- * packets of libfabric or MPI (net_wire.h). */
+/* Active messages between nodes. One `struct net` per node, behind one interface: `shm` (ranks of a host), a
+ * joint net (ranks of several hosts: shm on each, libfabric or MPI between them) and `sim` (nodes of one
+ * process, seeded; for tests). */
 #ifndef RAYMPI_NET_H
 #define RAYMPI_NET_H
 

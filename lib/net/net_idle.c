@@ -8,16 +8,10 @@
  * publication looks again. */
 #include "net/net_internal.h"
 
-struct idle_view {
-    uint64_t epochs; /* sum; epochs only grow, so an equal sum means that all are equal */
-    uint64_t sent, received, waiting;
-    int finalizing;
-};
-
-/** Reads all boards; false when a rank is not idle. All orders are seq_cst: nothing here is hot. */
-static bool idle_view_read(const struct net *net, struct idle_view *view)
+/* Reads all boards; false when a rank is not idle. All orders are seq_cst: nothing here is hot. */
+static bool view_read(const struct net *net, struct net_rest_view *view)
 {
-    *view = (struct idle_view){0};
+    *view = (struct net_rest_view){0};
     for (int rank = 0; rank < net->size; rank++) {
         const struct net_board *board = &net->boards[rank];
         if (!atomic_load(&board->idle))
@@ -31,6 +25,13 @@ static bool idle_view_read(const struct net *net, struct idle_view *view)
     return true;
 }
 
+bool net_rest_read(const struct net *net, struct net_rest_view *view)
+{
+    struct net_rest_view before;
+    return view_read(net, &before) && view_read(net, view) && before.epochs == view->epochs &&
+           before.sent == view->sent && before.received == view->received;
+}
+
 static enum net_rest idle_check(struct net *net)
 {
     /* Read before the boards: when another rank gets the answer, acts, and withdraws while this one reads
@@ -38,31 +39,45 @@ static enum net_rest idle_check(struct net *net)
     uint64_t answer = atomic_load(&net->rest->answer);
     if (answer & 1)
         return NET_REST_NO;
-    struct idle_view first, second;
-    if (!idle_view_read(net, &first) || !idle_view_read(net, &second))
-        return NET_REST_NO;
-    if (first.epochs != second.epochs || second.sent != second.received || first.sent != second.sent ||
-        first.received != second.received)
+    struct net_rest_view view;
+    if (!net_rest_read(net, &view) || view.sent != view.received)
         return NET_REST_NO;
     if (!atomic_compare_exchange_strong(&net->rest->answer, &answer, answer + 1))
         return NET_REST_NO;
     net->answered = true;
-    return second.finalizing == net->size && second.waiting == 0 ? NET_REST_DONE : NET_REST_DEADLOCK;
+    return net_rest_answer(&view, net->size);
+}
+
+bool net_rest_enter(struct net *net, uint64_t sent)
+{
+    if (net->idle)
+        return false;
+    net->idle = true;
+    atomic_store(&net->own->sent, sent);
+    /* seq_cst: the counters and what the caller wrote to its board are visible before "idle" is. */
+    atomic_store(&net->own->idle, 1);
+    return atomic_fetch_add(&net->rest->idle, 1) + 1 == (uint32_t)net->size;
+}
+
+bool net_rest_leave(struct net *net)
+{
+    if (!net->idle)
+        return false;
+    net->idle = false;
+    /* The epoch moves before anything that this rank does next, so a reader that sees such an effect in its
+     * second reading sees the new epoch too. */
+    atomic_store(&net->own->idle, 0);
+    atomic_fetch_add(&net->own->idle_epoch, 1);
+    atomic_fetch_sub(&net->rest->idle, 1);
+    return true;
 }
 
 enum net_rest net_idle_publish(struct net *net)
 {
     if (net->operations->idle_publish)
         return net->operations->idle_publish(net);
-    if (net->idle)
-        return NET_REST_NO;
-    net->idle = true;
     /* Nobody sends while a rank is at rest, so this count is whole. */
-    atomic_store(&net->boards[net->rank].sent, net->operations->sent(net));
-    /* seq_cst: the counters and what the caller wrote to its board are visible before "idle" is. */
-    atomic_store(&net->boards[net->rank].idle, 1);
-    uint32_t idle = atomic_fetch_add(&net->rest->idle, 1) + 1;
-    if (idle != (uint32_t)net->size)
+    if (!net_rest_enter(net, net->operations->sent(net)))
         return NET_REST_NO;
     /* What a dead rank had sent or received is unknown: the sums tell nothing any more. */
     if (net_dead_peer(net) >= 0)
@@ -76,16 +91,7 @@ void net_idle_withdraw(struct net *net)
         net->operations->idle_withdraw(net);
         return;
     }
-    if (!net->idle)
-        return;
-    net->idle = false;
-    struct net_board *board = &net->boards[net->rank];
-    /* The epoch moves before anything that this rank does next, so a reader that sees such an effect in its
-     * second reading sees the new epoch too. */
-    atomic_store(&board->idle, 0);
-    atomic_fetch_add(&board->idle_epoch, 1);
-    atomic_fetch_sub(&net->rest->idle, 1);
-    if (!net->answered)
+    if (!net_rest_leave(net) || !net->answered)
         return;
     net->answered = false;
     /* The rest that was answered is over: the next one has a new number. */

@@ -93,6 +93,25 @@ static inline uint32_t net_epoch(const struct net *net)
     return atomic_load_explicit(&net->front.deaths, memory_order_relaxed);
 }
 
+/* net_idle.c */
+/** What the boards of one memory say, while all their ranks are at rest. */
+struct net_rest_view {
+    uint64_t epochs; /* sum; epochs only grow, so an equal sum means that all are equal */
+    uint64_t sent, received, waiting;
+    int finalizing;
+};
+/** Two readings that agree: it was so at one moment. False: some rank is not at rest. */
+bool net_rest_read(const struct net *net, struct net_rest_view *view);
+/** What such a rest of `ranks` ranks is, if nothing is on its way. */
+static inline enum net_rest net_rest_answer(const struct net_rest_view *view, int ranks)
+{
+    return view->finalizing == ranks && view->waiting == 0 ? NET_REST_DONE : NET_REST_DEADLOCK;
+}
+/** This rank is at rest from now on, after having sent so many messages; true: it is the last one. */
+bool net_rest_enter(struct net *net, uint64_t sent);
+/** It is no longer; false: it was not. */
+bool net_rest_leave(struct net *net);
+
 /** Reads the pieces of a message one after the other. */
 struct net_cursor {
     const struct net_piece *piece;

@@ -7,10 +7,8 @@
 
 /** What a host has to say when all of its ranks are at rest. */
 struct joint_report {
-    uint64_t epochs; /* sum over its ranks: only grows */
-    uint64_t sent, received, waiting;
-    int32_t finalizing;
-    int32_t reporter; /* the rank that says so */
+    struct net_rest_view view;
+    int32_t reporter; /* the rank that says so; -1: none */
 };
 
 struct joint_net {
@@ -25,7 +23,7 @@ struct joint_net {
     /* rest */
     struct base_spin rest_lock;
     _Atomic int answer;           /* enum net_rest; rank 0's */
-    struct joint_report *reports; /* rank 0: by host; reporter -1: none */
+    struct joint_report *reports; /* rank 0: by host */
     uint32_t round;               /* of questions */
     int asked, replied;           /* hosts in this round */
     bool refused;

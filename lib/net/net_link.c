@@ -44,11 +44,6 @@ void net_packet_free(struct net_links *links, struct net_packet *packet)
         free(packet);
 }
 
-static struct link_head *head_of(struct net_packet *packet)
-{
-    return (struct link_head *)(void *)packet->bytes;
-}
-
 static struct net_packet *packet_begin(struct net_links *links, int peer, enum link_kind kind)
 {
     struct net_packet *packet = net_packet_new(links);
@@ -57,7 +52,7 @@ static struct net_packet *packet_begin(struct net_links *links, int peer, enum l
     packet->next = NULL;
     packet->peer = peer;
     packet->length = sizeof(struct link_head);
-    *head_of(packet) =
+    *link_head_of(packet) =
         (struct link_head){.magic = LINK_MAGIC, .kind = (uint8_t)kind, .source = links->net->rank};
     return packet;
 }
@@ -86,6 +81,17 @@ static struct net_link *link_of(struct net_links *links, int peer)
 {
     struct net_link *link = atomic_load_explicit(&links->links[peer], memory_order_acquire);
     return base_likely(link != NULL) ? link : link_make(links, peer);
+}
+
+/* A packet of the net's own: somebody waits for what it brings (credit, an answer), so memory is waited for.
+ */
+static struct net_packet *packet_sure(struct net_links *links, int peer, enum link_kind kind)
+{
+    struct net_packet *packet;
+    int tries = 0;
+    while (!link_of(links, peer) || !(packet = packet_begin(links, peer, kind)))
+        base_await_memory(&tries, "net", "a packet that another host waits for");
+    return packet;
 }
 
 int net_links_open(struct net_links *links, struct net *net)
@@ -273,12 +279,10 @@ int net_links_send(struct net_links *links, int peer, uint16_t type, const struc
     return RAYMPI_OK;
 }
 
-int net_links_tell(struct net_links *links, int peer, enum link_kind kind, const void *data, size_t length)
+void net_links_tell(struct net_links *links, int peer, enum link_kind kind, const void *data, size_t length)
 {
+    struct net_packet *packet = packet_sure(links, peer, kind);
     struct net_link *link = link_of(links, peer);
-    struct net_packet *packet = link ? packet_begin(links, peer, kind) : NULL;
-    if (!packet)
-        return base_fail(RAYMPI_ERR_MEMORY, "no memory for a packet to rank %d", peer);
     if (length)
         memcpy(packet->bytes + packet->length, data, length);
     packet->length += (uint32_t)length;
@@ -293,7 +297,6 @@ int net_links_tell(struct net_links *links, int peer, enum link_kind kind, const
         net_packet_free(links, packet);
     else
         link_list(links, link);
-    return RAYMPI_OK;
 }
 
 size_t net_links_pending(struct net_links *links, int peer)
@@ -305,7 +308,7 @@ size_t net_links_pending(struct net_links *links, int peer)
 /* Under the wire lock: what the other side is to know anyway, on the back of any packet. */
 static void head_finish(struct net_links *links, struct net_link *link, struct net_packet *packet)
 {
-    struct link_head *head = head_of(packet);
+    struct link_head *head = link_head_of(packet);
     const struct net_board *own = net_board(links->net, links->net->rank);
     head->length = packet->length;
     head->serial = ++link->serial;
@@ -429,11 +432,9 @@ static void inbox_add(struct net_links *links, struct net_packet *packet)
 
 void net_link_lost(struct net_links *links, int peer, const char *text)
 {
-    struct net_link *link;
-    struct net_packet *mark;
-    int tries = 0, none = -1;
-    while (!(link = link_of(links, peer)) || !(mark = packet_begin(links, peer, LINK_LOST)))
-        base_await_memory(&tries, "net", "the news that a rank was lost");
+    struct net_packet *mark = packet_sure(links, peer, LINK_LOST);
+    struct net_link *link = link_of(links, peer);
+    int none = -1;
     base_spin_lock(&link->lock);
     bool news = !link->dead && !link->left && !links->closing;
     link->dead = true;
@@ -453,7 +454,7 @@ void net_link_lost(struct net_links *links, int peer, const char *text)
 static const char *head_wrong(const struct net_links *links, const struct net_link *link,
                               const struct net_packet *packet)
 {
-    const struct link_head *head = (const struct link_head *)(const void *)packet->bytes;
+    const struct link_head *head = link_head_of((struct net_packet *)packet);
     if (packet->length < sizeof *head || head->magic != LINK_MAGIC || head->length != packet->length)
         return "a packet without a head, or of another length than it says";
     if (head->source != link->peer || head->source == links->net->rank)
@@ -497,7 +498,7 @@ void net_link_arrived(struct net_links *links, struct net_packet *packet, int pe
     if (link) {
         base_spin_lock(&link->lock);
         wrong = head_wrong(links, link, packet);
-        const struct link_head *head = head_of(packet);
+        const struct link_head *head = link_head_of(packet);
         if (!wrong) {
             link->serial_in = head->serial;
             if (head->taken + LINK_WINDOW > link->granted)
@@ -516,7 +517,7 @@ void net_link_arrived(struct net_links *links, struct net_packet *packet, int pe
         net_packet_free(links, packet);
         return;
     }
-    const struct link_head *head = head_of(packet);
+    const struct link_head *head = link_head_of(packet);
     packet->peer = peer;
     packet->at = sizeof *head;
     if (head->kind == LINK_MESSAGES) {
@@ -668,7 +669,7 @@ static void death_deliver(struct net_links *links, struct net_link *link, struct
 static bool packet_deliver(struct net_links *links, struct net_packet *packet, int *delivered)
 {
     struct net_link *link = atomic_load_explicit(&links->links[packet->peer], memory_order_relaxed);
-    if (base_unlikely(head_of(packet)->kind == LINK_LOST)) {
+    if (base_unlikely(link_head_of(packet)->kind == LINK_LOST)) {
         death_deliver(links, link, packet);
         return false;
     }

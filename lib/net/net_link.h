@@ -45,6 +45,11 @@ struct link_record {
     uint32_t total; /* of the message */
 };
 
+static inline struct link_head *link_head_of(struct net_packet *packet)
+{
+    return (struct link_head *)(void *)packet->bytes;
+}
+
 /** To and from one rank; made on first use. */
 struct net_link {
     struct base_spin lock;              /* of what goes out */
@@ -96,8 +101,9 @@ int net_links_open(struct net_links *links, struct net *net);
 void net_links_close(struct net_links *links);
 int net_links_send(struct net_links *links, int peer, uint16_t type, const struct net_piece *pieces,
                    size_t length, _Atomic uint32_t *counter);
-/** A packet of the net's own; it goes nowhere where the other side was lost. MEMORY. */
-int net_links_tell(struct net_links *links, int peer, enum link_kind kind, const void *data, size_t length);
+/** A packet of the net's own, for which memory is waited for; it goes nowhere where the other side was lost.
+ */
+void net_links_tell(struct net_links *links, int peer, enum link_kind kind, const void *data, size_t length);
 size_t net_links_pending(struct net_links *links, int peer);
 /** Posts what may be posted and takes what has come; handles what is the net's own. True: something happened.
  * Unless another thread is about it. */

@@ -19,11 +19,6 @@ static struct ofi_wire *ofi_of(const struct net_wire *wire)
     return base_container((struct net_wire *)wire, struct ofi_wire, wire);
 }
 
-static struct link_head *head_of(struct net_packet *packet)
-{
-    return (struct link_head *)(void *)packet->bytes;
-}
-
 static bool is_other(const struct ofi_wire *ofi, int rank)
 {
     return rank >= 0 && rank < ofi->net->size && rank != ofi->net->rank;
@@ -64,8 +59,8 @@ static void tell_lost(struct ofi_wire *ofi)
         if (peer->timeout)
             snprintf(text, sizeof text,
                      "nothing could be sent to host %s for %g s by %s from %s: does it run, is there a "
-                     "firewall, is this the "
-                     "network between the hosts (RAYMPI_OFI_INTERFACE, RAYMPI_OFI_PROVIDER)?",
+                     "firewall, is this the network between the hosts (RAYMPI_OFI_INTERFACE, "
+                     "RAYMPI_OFI_PROVIDER)?",
                      host, (double)ofi->patience / 1e9, ofi->info->fabric_attr->prov_name, ofi->own);
         else
             snprintf(text, sizeof text, "a message to host %s by %s failed: %s", host,
@@ -107,7 +102,7 @@ static bool ofi_post(struct net_wire *wire, struct net_packet *packet)
     /* Should there be no room, the serial is used again for another content: this one has not left us then.
      */
     net_seal_make((unsigned char *)packet->bytes + packet->length, peer->key_out, ofi->net->rank,
-                  head_of(packet)->serial, packet->bytes, packet->length);
+                  link_head_of(packet)->serial, packet->bytes, packet->length);
     ssize_t result = fi_send(ofi->ep, packet->bytes, packet->length + SEAL_TAG_BYTES, NULL,
                              ofi->addresses[packet->peer], packet->driver);
     if (result == -FI_EAGAIN)
@@ -149,7 +144,7 @@ static void refuse(struct ofi_wire *ofi, struct net_packet *packet, int claimed,
 /* Hands on what it is the turn of. */
 static void in_order(struct ofi_wire *ofi, struct ofi_peer *peer)
 {
-    while (peer->early && head_of(peer->early)->serial == peer->serial + 1) {
+    while (peer->early && link_head_of(peer->early)->serial == peer->serial + 1) {
         struct net_packet *packet = peer->early;
         peer->early = packet->next;
         peer->serial++;
@@ -160,13 +155,13 @@ static void in_order(struct ofi_wire *ofi, struct ofi_peer *peer)
 /* False: that serial has been there. */
 static bool early_add(struct ofi_peer *peer, struct net_packet *packet)
 {
-    uint64_t serial = head_of(packet)->serial;
+    uint64_t serial = link_head_of(packet)->serial;
     struct net_packet **place = &peer->early;
     if (serial <= peer->serial)
         return false;
-    while (*place && head_of(*place)->serial < serial)
+    while (*place && link_head_of(*place)->serial < serial)
         place = &(*place)->next;
-    if (*place && head_of(*place)->serial == serial)
+    if (*place && link_head_of(*place)->serial == serial)
         return false;
     packet->next = *place;
     *place = packet;
@@ -175,7 +170,7 @@ static bool early_add(struct ofi_peer *peer, struct net_packet *packet)
 
 static void arrived(struct ofi_wire *ofi, struct net_packet *packet, size_t length)
 {
-    const struct link_head *head = head_of(packet);
+    const struct link_head *head = link_head_of(packet);
     if (length < sizeof *head + SEAL_TAG_BYTES || length > sizeof packet->bytes) {
         refuse(ofi, packet, -1, "it is too short or too long");
         return;

@@ -22,5 +22,6 @@ libraympi_sources += \
 	%D%/task_steal.c \
 	%D%/task_submit.c \
 	%D%/task_value.c \
+	%D%/task_value.h \
 	%D%/task_wait.c \
 	%D%/task_wire.c

@@ -9,7 +9,8 @@ void writer_init(struct writer *writer)
     writer->bytes = writer->first;
     writer->used = 0;
     writer->size = sizeof writer->first;
-    writer->failed = writer->far = writer->moved = writer->too_large = writer->sure = false;
+    writer->failed = writer->far = writer->moved = writer->sure = false;
+    writer->unsent = RAYMPI_OK;
 }
 
 void writer_fini(struct writer *writer)

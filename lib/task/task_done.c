@@ -183,8 +183,10 @@ static void result_arrived(struct task_room *room, struct object *object, struct
         object_drop(room, object);
     } else {
         object->value = arrived->value;
-        if (base_unlikely(object->value.kind == VALUE_ERROR)) /* what there was could not be sent */
+        if (base_unlikely(object->value.kind == VALUE_ERROR)) { /* what there was could not be sent */
+            value_error_name(&object->value, object->label);
             object->status = value_error_code(&object->value);
+        }
         if (base_unlikely(object->value.nested > 0))
             nested_accept(room, object, runner);
         object_complete_drop(room, object);

@@ -11,11 +11,11 @@
 struct writer {
     char *bytes;
     size_t used, size;
-    bool failed;    /* out of memory: nothing more is written */
-    bool far;       /* it goes to another host: nothing there can read our store */
-    bool moved;     /* a task of another rank's, handed on: copies of its values go here when it has gone */
-    bool too_large; /* and a value was too long for a message; an error stands in its place */
-    bool sure;      /* somebody waits for the message and could not be told: memory is waited for */
+    bool failed; /* out of memory: nothing more is written */
+    bool far;    /* it goes to another host: nothing there can read our store */
+    bool moved;  /* a task of another rank's, handed on: copies of its values go here when it has gone */
+    int unsent;  /* why a value could not be written, or OK; an error stands in its place */
+    bool sure;   /* somebody waits for the message and could not be told: memory is waited for */
     char first[512];
 };
 void writer_init(struct writer *writer);

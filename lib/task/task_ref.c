@@ -357,7 +357,11 @@ void ref_on_value(void *arg, const struct net_message *message)
         value_drop(room, &value, false); /* it was released meanwhile */
         return;
     }
-    object->status = status == RAYMPI_OK && value.kind == VALUE_ERROR ? value_error_code(&value) : status;
+    if (value.kind == VALUE_ERROR && status == RAYMPI_OK) { /* what there was could not be sent */
+        value_error_name(&value, object->label);
+        status = value_error_code(&value);
+    }
+    object->status = status;
     object->value = value;
     object_complete(room, object);
     object_drop(room, object);

@@ -3,8 +3,9 @@
 
 #include <stdlib.h>
 
-#define MESSAGE_SPARE UINT64_C(65536)   /* bytes of a message for all but its stored values */
-#define ROOM_RETRY    UINT64_C(1000000) /* ns between two tries while the store is full */
+/* Bytes of the stored values in one message; some are left for all else. */
+#define STORED_MOST (NET_MESSAGE_MAX - UINT64_C(65536))
+#define ROOM_RETRY  UINT64_C(1000000) /* ns between two tries while the store is full */
 
 static struct value_blob *blob_init(struct value_blob *blob, uint64_t size)
 {
@@ -304,11 +305,12 @@ static bool error_valid(const struct value *value)
 
 /* ---- on the wire: kind, type, nested, length, then bytes or place */
 
-/* In place of a value that can not be sent. */
-static void write_unsent(struct task_room *room, struct writer *writer, int code, const char *why)
+/* In place of a value that can not be sent; the detail says why. */
+static void write_unsent(struct task_room *room, struct writer *writer, int code)
 {
     struct value error;
-    value_error(&error, code, room->config.rank, NULL, why);
+    writer->unsent = code;
+    value_error(&error, code, room->config.rank, NULL, base_detail());
     write_value(room, writer, &error);
     value_drop(room, &error, false);
 }
@@ -318,19 +320,18 @@ static void write_stored(struct task_room *room, struct writer *writer, struct v
 {
     const void *data;
     uint64_t length, extent = value_extent(value->length, value->nested);
-    char why[256];
-    if (extent > NET_MESSAGE_MAX - MESSAGE_SPARE || writer->used > NET_MESSAGE_MAX - MESSAGE_SPARE - extent) {
-        snprintf(why, sizeof why,
-                 "%llu bytes can not go to another host in one message: at most %llu; make several objects "
-                 "of them",
-                 (unsigned long long)extent, (unsigned long long)NET_MESSAGE_MAX);
-        writer->too_large = true;
-        write_unsent(room, writer, RAYMPI_ERR_TOO_LARGE, why);
+    if (extent > STORED_MOST || writer->used > STORED_MOST - extent) {
+        write_unsent(
+            room, writer,
+            base_fail(RAYMPI_ERR_TOO_LARGE,
+                      "%llu bytes do not go to another host in one message, of at most %llu: make several "
+                      "objects of them",
+                      (unsigned long long)extent, (unsigned long long)STORED_MOST));
         return;
     }
     int status = value_look(room, value, &data, &length);
     if (status != RAYMPI_OK) {
-        write_unsent(room, writer, status, base_detail());
+        write_unsent(room, writer, status);
         return;
     }
     struct value_head head = {VALUE_BLOB, value->type, value->nested, value->length};

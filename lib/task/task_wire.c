@@ -187,6 +187,14 @@ static inline int send_small(struct task_room *room, struct task *task, int rank
     return net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
 }
 
+/* The detail says why. */
+static int argument_unsent(const struct task *task, int rank, int code)
+{
+    char why[256];
+    snprintf(why, sizeof why, "%s", base_detail());
+    return base_fail(code, "an argument of %s can not go to rank %d: %s", task_name(task), rank, why);
+}
+
 static int send_large(struct task_room *room, struct task *task, int rank, _Atomic uint32_t *sent)
 {
     struct writer writer;
@@ -195,13 +203,13 @@ static int send_large(struct task_room *room, struct task *task, int rank, _Atom
     writer.moved = (task->flags & TASK_FOREIGN) != 0;
     write_task(room, &writer, task);
     struct net_piece piece = {writer.bytes, writer.used};
-    int status = writer.failed      ? base_fail(RAYMPI_ERR_MEMORY,
-                                                "no memory for a message of more than %zu bytes", writer.used)
-                 : writer.too_large ? base_fail(RAYMPI_ERR_TOO_LARGE,
-                                                "the arguments of %s can not go to another host: more than "
-                                                "%llu bytes; pass them in several objects",
-                                                task_name(task), (unsigned long long)NET_MESSAGE_MAX)
-                                    : net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
+    int status;
+    if (writer.failed)
+        status = base_fail(RAYMPI_ERR_MEMORY, "no memory for a message of more than %zu bytes", writer.used);
+    else if (writer.unsent != RAYMPI_OK)
+        status = argument_unsent(task, rank, writer.unsent);
+    else
+        status = net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
     writer_fini(&writer);
     return status;
 }

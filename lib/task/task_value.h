@@ -1,0 +1,82 @@
+/* Values: bytes in a record, in private memory or in the store, errors, and aliases of other objects.
+ * Included by task.h only. */
+#ifndef RAYMPI_TASK_VALUE_H
+#define RAYMPI_TASK_VALUE_H
+
+#include "store/store.h"
+
+struct task_room;
+enum value_kind { VALUE_NONE = 0, VALUE_INLINE, VALUE_BLOB, VALUE_STORE, VALUE_ERROR, VALUE_ALIAS };
+#define VALUE_INLINE_MAX 40
+
+struct object;
+
+/** Private memory for values that are too long for a record and too short for the store, and for errors. */
+struct value_blob {
+    uint64_t size;
+    _Atomic uint32_t holders; /* values that share it: the results of one failed task have one error */
+    _Atomic uint32_t seen;    /* of an error: somebody has looked at one of them */
+    char bytes[];
+};
+
+/** A value: length bytes, then (8-byte aligned) `nested` wire refs. */
+struct value {
+    union {
+        struct {
+            uint8_t kind;
+            uint8_t type;   /* enum raympi_value_kind: what raympi_return_int() etc. said */
+            uint8_t copied; /* of another host's: whoever has the value frees the stored block */
+            uint8_t nothing;
+            uint32_t nested;
+        };
+        uint64_t head; /* all of these */
+    };
+    uint64_t length;
+    union {
+        _Alignas(8) char bytes[VALUE_INLINE_MAX];
+        struct value_blob *blob;
+        struct {
+            struct store_place place;
+            _Atomic(const void *) pinned; /* where this rank sees it, once it has looked */
+        } store;
+        struct object *alias; /* the object whose value this is; one hold */
+    } u;
+};
+
+/** Bytes with nested refs behind them. */
+static inline uint64_t value_extent(uint64_t length, uint32_t nested)
+{
+    if (length > (UINT64_C(1) << 48)) /* no store is that large; a sum must not wrap round */
+        return length;
+    return nested ? base_align_up(length, 8) + nested * sizeof(raympi_wire_ref) : length;
+}
+
+/** Memory for a value of `length` bytes: in place, private or in the store; *data is writable. May block the
+ * task while the store is full. STORE_FULL, TOO_LARGE, MEMORY. */
+int value_create(struct task_room *room, struct value *value, uint64_t length, uint32_t nested, void **data);
+/** Makes a stored value readable; no effect on others. */
+void value_seal(struct task_room *room, struct value *value);
+/** Shows a value; follows aliases; pins a stored one until value_drop(). LOST. */
+int value_look(struct task_room *room, struct value *value, const void **data, uint64_t *length);
+/** The declared refs, NULL when none. */
+const raympi_wire_ref *value_nested(struct task_room *room, struct value *value, uint32_t *count);
+/** Lets go of memory and pins; the owner also frees a stored block. Does not touch nested refs. */
+void value_drop(struct task_room *room, struct value *value, bool owner);
+struct value *value_behind(struct value *value);
+
+/** An error as a value: who failed, where, why, and which tasks could not run because of it. */
+int value_error(struct value *value, int code, int rank, const char *task, const char *message);
+/** The same error, one task further. */
+int value_error_chain(struct value *value, const struct value *error, const char *task);
+/** The same error, shared. */
+void value_error_copy(struct value *value, const struct value *error);
+/** Says which task failed where the rank that tells did not know its name. */
+void value_error_name(struct value *value, const char *task);
+/** Somebody has looked at the error, through this value or another that shares it. */
+void value_error_see(const struct value *value);
+bool value_error_seen(const struct value *value);
+void value_blob_drop(struct value_blob *blob);
+int value_error_code(const struct value *value);
+void value_error_text(const struct value *value, char *text, size_t size);
+
+#endif
