@@ -158,7 +158,7 @@ EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
 %C%_hosts_pingpong_LDADD = $(MPI_LIBS)
 %C%_hosts_wire_LDADD =
-mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test
+mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test %D%/hosts/lost.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
 
 mpi_tests += %D%/mpi/random.test

@@ -152,7 +152,8 @@ static int map_fill(struct bootstrap *b)
     int first = b->rank, hosts = 0, *firsts = malloc((size_t)b->size * sizeof *firsts);
     b->host_of = malloc((size_t)b->size * sizeof *b->host_of);
     b->ranks = malloc((size_t)b->map.locals * sizeof *b->ranks);
-    bool memory = firsts && b->host_of && b->ranks;
+    b->names = calloc((size_t)b->size, sizeof *b->names);
+    bool memory = firsts && b->host_of && b->ranks && b->names;
     int status = bootstrap_agree(b, memory ? RAYMPI_OK
                                            : base_fail(RAYMPI_ERR_MEMORY, "no memory for the map of hosts"));
     if (status != RAYMPI_OK) {
@@ -162,8 +163,12 @@ static int map_fill(struct bootstrap *b)
     MPI_Allgather(&b->rank, 1, MPI_INT, b->ranks, 1, MPI_INT, b->host_comm);
     MPI_Bcast(&first, 1, MPI_INT, 0, b->host_comm);
     MPI_Allgather(&first, 1, MPI_INT, firsts, 1, MPI_INT, b->comm);
-    for (int rank = 0; rank < b->size; rank++)
+    gethostname(b->names[b->rank], sizeof *b->names - 1);
+    MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, b->names, sizeof *b->names, MPI_CHAR, b->comm);
+    for (int rank = 0; rank < b->size; rank++) {
         b->host_of[rank] = firsts[rank] == rank ? hosts++ : b->host_of[firsts[rank]];
+        memmove(b->names[b->host_of[rank]], b->names[rank], sizeof *b->names); /* a host's is never after */
+    }
     free(firsts);
     b->map.rank = b->rank;
     b->map.size = b->size;
@@ -171,6 +176,7 @@ static int map_fill(struct bootstrap *b)
     b->map.hosts = hosts;
     b->map.host_of = b->host_of;
     b->map.ranks = b->ranks;
+    b->map.names = (const char(*)[NET_HOST_NAME])b->names;
     return RAYMPI_OK;
 }
 
@@ -339,6 +345,7 @@ void bootstrap_close(struct bootstrap *b)
         MPI_Comm_free(&b->comm);
     free(b->host_of);
     free(b->ranks);
+    free(b->names);
     int finalized = 0;
     MPI_Finalized(&finalized);
 #ifdef OPEN_MPI

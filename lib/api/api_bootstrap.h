@@ -14,9 +14,10 @@ struct bootstrap {
     int rank, size;
     MPI_Comm host_comm; /* ranks of this host */
     struct net_map map;
-    int local;            /* this rank's number on its host */
-    int *host_of, *ranks; /* the map's */
-    bool own_mpi;         /* we called MPI_Init_thread, so we call MPI_Finalize */
+    int local;                    /* this rank's number on its host */
+    int *host_of, *ranks;         /* the map's */
+    char (*names)[NET_HOST_NAME]; /* by host, too */
+    bool own_mpi;                 /* we called MPI_Init_thread, so we call MPI_Finalize */
     int thread_level;
     struct mpi_threads mpi_threads; /* and of the program's, where those were there before */
     struct base_config config;

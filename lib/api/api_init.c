@@ -17,30 +17,50 @@ static struct {
 
 /* ---- death and departure */
 
-/* Names of what a rank runs: the task whose crash it has told, else what its workers show. */
-static void list_running(struct net_board *board, char *text, size_t size)
+#define DEATH_TEXT 640 /* bytes of a line about the end of a rank */
+
+/* Names of what a rank ran: the task by which it ended, else what its workers showed. */
+static void list_running(const struct net_death *death, char *text, size_t size)
 {
-    uint64_t crashed = atomic_load_explicit(&board->crashed, memory_order_relaxed);
     size_t used = 0;
     text[0] = 0;
     for (int i = 0; i < 4 && used < size; i++) {
-        uint64_t hash = crashed ? crashed : atomic_load_explicit(&board->task[i], memory_order_relaxed);
+        uint64_t hash = death->crashed ? death->crashed : death->task[i];
         const char *name = hash ? task_function_shown(hash) : NULL;
         if (name)
             used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", name);
-        if (crashed)
+        if (death->crashed)
             return;
     }
+}
+
+/* What has become of a rank or host, as the end of a sentence. */
+static void describe_end(const struct net_death *death, char *text, size_t size)
+{
+    char names[256];
+    list_running(death, names, sizeof names);
+    if (death->text[0])
+        snprintf(text, size, "is lost: %s", death->text);
+    else
+        snprintf(text, size, "has died %s%s", names[0] ? "while it ran " : "outside of any task", names);
 }
 
 /* Async-signal-safe except for snprintf, which with these conversions allocates nothing in glibc. */
 static size_t describe_dead(int rank, char *text, size_t size)
 {
-    char names[256];
-    list_running(net_board(job.node.net, rank), names, sizeof names);
-    int used = snprintf(
-        text, size, "raympi: rank %d: rank %d has died %s%s; the job can not go on and this rank leaves\n",
-        job.bootstrap.rank, rank, names[0] ? "while it ran " : "outside of any task", names);
+    struct net_death death;
+    char end[384], who[128];
+    const char *host = net_host_name(job.node.net, rank);
+    net_death_read(job.node.net, rank, &death);
+    describe_end(&death, end, sizeof end);
+    if (death.whole_host)
+        snprintf(who, sizeof who, "host %s (rank %d and all others of it)", host, rank);
+    else if (net_local(job.node.net, rank) < 0)
+        snprintf(who, sizeof who, "rank %d on host %s", rank, host);
+    else
+        snprintf(who, sizeof who, "rank %d", rank);
+    int used = snprintf(text, size, "raympi: rank %d: %s %s; the job can not go on and this rank leaves\n",
+                        job.bootstrap.rank, who, end);
     return used < 0 ? 0 : (size_t)used < size ? (size_t)used : size - 1;
 }
 
@@ -55,14 +75,23 @@ static void say(const char *text, size_t length)
     }
 }
 
+/* Why this rank leaves: once, though it may be asked to end while it does. Async-signal-safe. */
+static void say_dead(int rank)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    char text[DEATH_TEXT];
+    net_leave(job.node.net);
+    if (!atomic_flag_test_and_set(&said))
+        say(text, describe_dead(rank, text, sizeof text));
+}
+
 /* On the polling thread. The job is lost: nothing may be sent to the dead one, and MPI can not end in good
  * order. */
 static void peer_died(void *arg, int rank)
 {
-    char text[512];
     (void)arg;
-    net_leave(job.node.net);
-    say(text, describe_dead(rank, text, sizeof text));
+    say_dead(rank);
+    net_farewell(job.node.net);
     if (ftrylockfile(stdout) == 0) /* what the program has printed so far is not lost */
         fflush_unlocked(stdout);
     base_crash_remove();
@@ -105,8 +134,7 @@ static void terminated(int signal)
         return;
     int dead = net_dead_peer(job.node.net);
     if (dead >= 0) {
-        net_leave(job.node.net);
-        say(text, describe_dead(dead, text, sizeof text));
+        say_dead(dead);
         return;
     }
     if (signal)
@@ -163,11 +191,12 @@ static int open_net(struct net **net)
 {
     struct bootstrap *b = &job.bootstrap;
     struct net *inner = NULL;
+    uint64_t patience = (uint64_t)(b->config.host_timeout * 1e9);
     int status = net_shm_open(&inner, &b->segment, b->net_offset, b->local, b->map.locals);
     *net = inner;
     if (b->map.hosts == 1 || (status = bootstrap_agree(b, status)) != RAYMPI_OK)
         return status;
-    status = bootstrap_agree(b, net_joint_open(net, inner, &b->map));
+    status = bootstrap_agree(b, net_joint_open(net, inner, &b->map, patience));
     return status == RAYMPI_OK ? open_wire(*net) : status;
 }
 

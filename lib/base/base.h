@@ -73,9 +73,11 @@ struct base_config {
     uint64_t store_bytes;  /* RAYMPI_STORE_BYTES, per host; 0 = from memory */
     uint64_t inline_bytes; /* RAYMPI_INLINE_BYTES, values up to this size travel in messages */
     uint64_t backlog; /* RAYMPI_BACKLOG, unfinished tasks of this rank before submitters are slowed down */
-    uint64_t trace_events;     /* RAYMPI_TRACE_EVENTS, events kept per thread */
-    const char *trace_file;    /* RAYMPI_TRACE, NULL = off */
-    int net;                   /* RAYMPI_NET: enum base_net */
+    uint64_t trace_events;  /* RAYMPI_TRACE_EVENTS, events kept per thread */
+    const char *trace_file; /* RAYMPI_TRACE, NULL = off */
+    int net;                /* RAYMPI_NET: enum base_net */
+    double
+        host_timeout; /* RAYMPI_HOST_TIMEOUT, seconds without a sign of life until a host is lost; 0: never */
     double connect_timeout;    /* RAYMPI_CONNECT_TIMEOUT, seconds without any progress towards another host's
                                   rank */
     const char *ofi_provider;  /* RAYMPI_OFI_PROVIDER, NULL = the best there is */

@@ -73,6 +73,8 @@ static const struct config_variable config_table[] = {
     {"RAYMPI_OFI_INTERFACE", CONFIG_TEXT, MEMBER(ofi_interface), NULL, 0, 0, false,
      "network between hosts, by interface (eth0) or address range (10.1.0.0/16); empty: one that all hosts "
      "are on"},
+    {"RAYMPI_HOST_TIMEOUT", CONFIG_REAL, MEMBER(host_timeout), "10", 0, 1e6, true,
+     "seconds without a sign of life until another host counts as lost; 0: never"},
     {"RAYMPI_CONNECT_TIMEOUT", CONFIG_REAL, MEMBER(connect_timeout), "60", 0.1, 1e6, false,
      "seconds without any progress until a rank of another host counts as lost"},
 };

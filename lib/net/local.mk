@@ -7,6 +7,8 @@ libraympi_sources += \
 	%D%/net_internal.h \
 	%D%/net_joint.c \
 	%D%/net_joint.h \
+	%D%/net_joint_death.c \
+	%D%/net_joint_heart.c \
 	%D%/net_joint_rest.c \
 	%D%/net_life.c \
 	%D%/net_life.h \

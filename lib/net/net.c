@@ -191,9 +191,42 @@ void net_leave(struct net *net)
         net->operations->leave(net);
 }
 
+void net_farewell(struct net *net)
+{
+    if (net->operations->farewell != NULL)
+        net->operations->farewell(net);
+}
+
+/* Acquire: the death is seen as it was written. */
+static const struct net_death *first_loss(const struct net *net)
+{
+    bool known = net->loss && atomic_load_explicit(&net->loss->state, memory_order_acquire) == NET_LOSS_KNOWN;
+    return known ? &net->loss->death : NULL;
+}
+
 int net_dead_peer(struct net *net)
 {
-    return net->operations->dead_peer(net);
+    const struct net_death *first = first_loss(net);
+    return first ? first->rank : net->operations->dead_peer(net);
+}
+
+void net_death_read(struct net *net, int rank, struct net_death *death)
+{
+    const struct net_death *first = first_loss(net);
+    const struct net_board *board = net_board(net, rank);
+    if (first && first->rank == rank) {
+        *death = *first;
+        return;
+    }
+    *death = (struct net_death){.rank = rank};
+    for (int i = 0; i < 4; i++)
+        death->task[i] = atomic_load_explicit(&board->task[i], memory_order_relaxed);
+    death->crashed = atomic_load_explicit(&board->crashed, memory_order_relaxed);
+}
+
+const char *net_host_name(const struct net *net, int rank)
+{
+    return net->map && net->map->names ? net->map->names[net->map->host_of[rank]] : "";
 }
 
 void net_malformed(struct net *net, int source, const char *what)

@@ -52,6 +52,16 @@ struct net_board {
     char crash[2048];         /* text of the crash handler */
 };
 
+#define NET_DEATH_TEXT 240
+/** What is known of a rank that was lost. */
+struct net_death {
+    int32_t rank;
+    uint32_t whole_host; /* 1: all of its host are */
+    uint64_t task[4];    /* as on its board */
+    uint64_t crashed;
+    char text[NET_DEATH_TEXT]; /* how it is known that it is lost; "": its process has ended */
+};
+
 /** What a job that has come to rest is: see net_idle_publish(). */
 enum net_rest { NET_REST_NO = 0, NET_REST_DONE, NET_REST_DEADLOCK };
 
@@ -81,17 +91,20 @@ uint64_t net_sim_history(const struct net_sim *sim);
 void net_sim_kill(struct net_sim *sim, int rank);
 void net_sim_destroy(struct net_sim *sim);
 
+#define NET_HOST_NAME 64
 /** Which ranks of a job are on which host. */
 struct net_map {
     int rank, size;
-    int host, hosts;    /* this rank's, and how many there are */
-    const int *host_of; /* by rank */
-    int locals;         /* ranks of this host */
-    const int *ranks;   /* their numbers in the job */
+    int host, hosts;                    /* this rank's, and how many there are */
+    const int *host_of;                 /* by rank */
+    int locals;                         /* ranks of this host */
+    const int *ranks;                   /* their numbers in the job */
+    const char (*names)[NET_HOST_NAME]; /* by host; NULL: they have none */
 };
 /** The net of a job on several hosts, over `inner` (shm, by local numbers), which it takes over if it
- * succeeds; the map's arrays have to stay. It begins on hold. MEMORY. */
-int net_joint_open(struct net **net, struct net *inner, const struct net_map *map);
+ * succeeds; the map's arrays have to stay. It begins on hold. A host of which nothing comes for `patience`
+ * nanoseconds is lost; 0: never. MEMORY. */
+int net_joint_open(struct net **net, struct net *inner, const struct net_map *map, uint64_t patience);
 /** Between hosts MPI carries the messages, on a duplicate of `comm` (an MPI_Comm). Collective. MEMORY, MPI.
  */
 int net_mpi_open(struct net *net, const void *comm);
@@ -193,8 +206,16 @@ void net_wake_all(struct net *net);
 enum net_rest net_idle_publish(struct net *net);
 void net_idle_withdraw(struct net *net);
 
-/** A dead peer seen so far, or -1. Async-signal-safe: looks at the life words themselves. */
+/** The rank whose loss is known to be the first, or -1. Async-signal-safe: looks at the life words
+ * themselves. */
 int net_dead_peer(struct net *net);
+/** What is known of its end. Async-signal-safe. */
+void net_death_read(struct net *net, int rank, struct net_death *death);
+/** This rank is about to end because others were lost: tells those that it has to do with on other hosts, or
+ * its own end would be a riddle to them. Takes a fifth of a second at most. Poller only. */
+void net_farewell(struct net *net);
+/** The name of a rank's host; "" where there is only one. */
+const char *net_host_name(const struct net *net, int rank);
 
 /** This rank is about to end because another has died: its own end is not to be taken for a death, or the
  * last ones would blame those that left before them. Async-signal-safe. */

@@ -22,6 +22,7 @@ struct net_operations {
     uint64_t (*now)(const struct net *net);
     int (*dead_peer)(struct net *net);
     void (*leave)(struct net *net);          /* may be NULL */
+    void (*farewell)(struct net *net);       /* may be NULL */
     uint64_t (*sent)(const struct net *net); /* messages, all told to the board before a rest */
     uint64_t (*bytes_sent)(const struct net *net);
     void (*count)(const struct net *net, struct net_counters *counters); /* what else there is; may be NULL */
@@ -39,6 +40,13 @@ struct net_rest_words {
         answer; /* number of the rest * 2, + 1 while a rank has its answer and has not withdrawn */
 };
 
+enum net_loss_state { NET_LOSS_NONE, NET_LOSS_BEGUN, NET_LOSS_KNOWN };
+/** In the host segment: whose loss the ranks of this host have learnt of first. */
+struct net_loss {
+    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t state;
+    struct net_death death; /* from KNOWN on it stays as it is */
+};
+
 struct net {
     struct net_front front; /* first */
     const struct net_operations *operations;
@@ -49,6 +57,7 @@ struct net {
     const struct net_map *map; /* NULL: one host */
     const int *local_of;
     struct net_rest_words *rest;
+    struct net_loss *loss; /* NULL: this transport has none */
     struct {
         net_handler *run;
         void *arg;

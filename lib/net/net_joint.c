@@ -11,6 +11,8 @@
 #define LOOK_FIRST UINT64_C(20000)    /* ns */
 #define LOOK_LAST  UINT64_C(10000000) /* ns: less than one percent of a core */
 
+#define HEART_POLLS 64 /* polls between two looks at the clock */
+
 static bool is_local(const struct joint_net *joint, int rank)
 {
     return joint->local_of[rank] >= 0;
@@ -28,7 +30,19 @@ static void hand_on(void *arg, const struct net_message *message)
 static void inner_died(void *arg, int local)
 {
     struct joint_net *joint = arg;
-    net_died(&joint->net, joint->map.ranks[local]);
+    joint_death_of_local(joint, joint->map.ranks[local]);
+}
+
+/* Packets of the net's own. Under the wire lock. */
+static void control(void *arg, int peer, enum link_kind kind, const void *data, size_t length)
+{
+    struct joint_net *joint = arg;
+    if (kind == LINK_DEATH)
+        joint_death_control(joint, peer, data, length);
+    else if (kind == LINK_QUIET && joint->heart.count > 0 && peer == joint->heart.ranks[0])
+        joint_heart_end(joint);
+    else if (kind != LINK_QUIET)
+        joint_rest_control(joint, peer, kind, data, length);
 }
 
 static int joint_send(struct net *net, int peer, uint16_t type, const struct net_piece *pieces, size_t length,
@@ -59,7 +73,11 @@ static int joint_poll(struct net *net, int budget)
 {
     struct joint_net *joint = joint_of(net);
     net_links_pump(&joint->links);
+    if (base_unlikely(joint_death_known(joint) || joint->suspicion != 0))
+        joint_death_look(joint);
     bool far_first = joint->turn++ & 1;
+    if (base_unlikely(joint->turn % HEART_POLLS == 0))
+        joint_heart_look(joint);
     int delivered = far_first ? net_links_deliver(&joint->links, budget) : net_poll(joint->inner, budget);
     delivered += far_first ? net_poll(joint->inner, budget - delivered)
                            : net_links_deliver(&joint->links, budget - delivered);
@@ -83,7 +101,7 @@ static bool joint_busy(void *data)
 {
     const struct joint_sleep *sleep = data;
     return net_links_ready(&sleep->joint->links) || joint_rest_answered(sleep->joint) ||
-           (sleep->busy && sleep->busy(sleep->arg));
+           joint_death_known(sleep->joint) || (sleep->busy && sleep->busy(sleep->arg));
 }
 
 static bool sleep_once(struct joint_net *joint, uint64_t deadline, struct joint_sleep *sleep)
@@ -96,6 +114,18 @@ static bool sleep_once(struct joint_net *joint, uint64_t deadline, struct joint_
     return something;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When the host that this rank looks after is to be asked, or a suspicion is to be believed. */
+static uint64_t next_look(const struct joint_net *joint)
+{
+    bool suspects = joint->suspicion != 0 && !joint->told;
+    return earlier(joint_heart_due(joint), suspects ? joint->suspicion : UINT64_MAX);
+}
+
 static bool joint_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
 {
     struct joint_net *joint = joint_of(net);
@@ -104,8 +134,10 @@ static bool joint_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *a
     for (;;) {
         if (net_links_pump_surely(&joint->links))
             pause = LOOK_FIRST;
+        joint_heart_look(joint);
+        joint_death_look(joint);
         bool watched = joint->watch.runs && !net_links_stuck(&joint->links);
-        uint64_t next = watched ? UINT64_MAX : base_now() + pause;
+        uint64_t next = earlier(watched ? UINT64_MAX : base_now() + pause, next_look(joint));
         bool last = deadline <= next;
         if (sleep_once(joint, last ? deadline : next, &sleep) || last)
             return true;
@@ -137,7 +169,7 @@ static uint64_t joint_now(const struct net *net)
 static int joint_dead_peer(struct net *net)
 {
     struct joint_net *joint = joint_of(net);
-    int local = net_dead_peer(joint->inner);
+    int local = joint->inner->operations->dead_peer(joint->inner);
     return local < 0 ? atomic_load(&joint->links.lost) : joint->map.ranks[local];
 }
 
@@ -216,6 +248,7 @@ static const struct net_operations joint_operations = {
     .now = joint_now,
     .dead_peer = joint_dead_peer,
     .leave = joint_leave,
+    .farewell = joint_farewell,
     .sent = joint_sent,
     .bytes_sent = joint_bytes_sent,
     .count = joint_count,
@@ -243,10 +276,11 @@ static struct joint_net *joint_allocate(const struct net_map *map)
     for (int local = 0; local < map->locals; local++)
         joint->local_of[map->ranks[local]] = local;
     atomic_store(&joint->unknown.available, 1);
+    atomic_store(&joint->heart.due, UINT64_MAX);
     return joint;
 }
 
-int net_joint_open(struct net **net, struct net *inner, const struct net_map *map)
+int net_joint_open(struct net **net, struct net *inner, const struct net_map *map, uint64_t patience)
 {
     struct joint_net *joint = joint_allocate(map);
     if (!joint)
@@ -262,9 +296,12 @@ int net_joint_open(struct net **net, struct net *inner, const struct net_map *ma
     joint->net.map = &joint->map;
     joint->net.local_of = joint->local_of;
     joint->net.own = net_board(inner, inner->rank);
+    joint->net.loss = inner->loss;
+    joint->heart.patience = patience;
     atomic_store(&joint->links.held, 1);
-    joint->links.control = joint_rest_control;
-    joint->links.control_arg = joint;
+    joint->links.control = control;
+    joint->links.died = joint_death_suspected;
+    joint->links.control_arg = joint->links.died_arg = joint;
     for (uint16_t type = 1; type < NET_HANDLERS; type++)
         net_handle(inner, type, hand_on, joint);
     net_on_death(inner, inner_died, joint);
@@ -288,11 +325,16 @@ void net_hold(struct net *net, bool hold)
     if (!net->map)
         return;
     struct joint_net *joint = joint_of(net);
+    bool mpi = joint->links.wire->operations->uses_mpi;
+    if (!hold)
+        joint_heart_begin(joint);
+    else if (mpi)
+        joint_heart_quiet(joint);
     while (hold && !net_links_gone(&joint->links)) {
         net_links_pump(&joint->links);
         sched_yield();
     }
-    if (!joint->links.wire->operations->uses_mpi)
+    if (!mpi)
         return;
     base_spin_lock(&joint->links.wire_lock);
     atomic_store(&joint->links.held, hold);

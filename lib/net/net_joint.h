@@ -11,6 +11,17 @@ struct joint_report {
     int32_t reporter; /* the rank that says so; -1: none */
 };
 
+#define HEART_RANKS 4 /* of the next host that are asked */
+/** Of the first rank of a host, which asks whether the next host is alive; see net_joint_heart.c. */
+struct joint_heart {
+    uint64_t patience, interval; /* ns */
+    _Atomic uint64_t due;        /* when to ask next; UINT64_MAX: never */
+    /* poller only, once it is due */
+    int ranks[HEART_RANKS], count;
+    uint64_t heard, first_heard;   /* packets from these, from the first of them, as of the last question */
+    uint32_t silent, first_silent; /* questions since something came */
+};
+
 struct joint_net {
     struct net net;
     struct net *inner;
@@ -27,6 +38,11 @@ struct joint_net {
     uint32_t round;               /* of questions */
     int asked, replied;           /* hosts in this round */
     bool refused;
+    struct joint_heart heart;
+    /* deaths; poller only */
+    bool told;                /* the rank that was lost first; the job ends by that */
+    struct net_death suspect; /* a connection to it has failed */
+    uint64_t suspicion;       /* when that is to be believed; 0: there is none */
 };
 
 static inline struct joint_net *joint_of(const struct net *net)
@@ -43,10 +59,45 @@ int joint_rest_open(struct joint_net *joint);
 void joint_rest_close(struct joint_net *joint);
 enum net_rest joint_rest_publish(struct net *net);
 void joint_rest_withdraw(struct net *net);
-void joint_rest_control(void *arg, int peer, enum link_kind kind, const void *data, size_t length);
+void joint_rest_control(struct joint_net *joint, int peer, enum link_kind kind, const void *data,
+                        size_t length);
 static inline bool joint_rest_answered(const struct joint_net *joint)
 {
     return atomic_load_explicit(&((struct joint_net *)joint)->answer, memory_order_acquire) != NET_REST_NO;
+}
+
+/* net_joint_death.c */
+/** Writes it down for all ranks of this host; false: another one was first. Any thread. */
+bool joint_death_found(struct joint_net *joint, const struct net_death *death);
+/** A host fell silent, or a connection has failed and nobody knows better: tells all hosts. Poller only. */
+void joint_death_lost_host(struct joint_net *joint, const struct net_death *death);
+/** The inner net has told that this rank has died. Poller only. */
+void joint_death_of_local(struct joint_net *joint, int rank);
+/** A connection to another host has failed (links.died). Poller only. */
+void joint_death_suspected(void *joint, int peer, const char *text);
+/** A packet that tells of a death. Under the wire lock. */
+void joint_death_control(struct joint_net *joint, int peer, const void *data, size_t length);
+/** Tells what this host has learnt. Poller only. */
+void joint_death_look(struct joint_net *joint);
+void joint_farewell(struct net *net);
+/** There is something to tell. */
+static inline bool joint_death_known(const struct joint_net *joint)
+{
+    return !joint->told &&
+           atomic_load_explicit(&joint->net.loss->state, memory_order_relaxed) == NET_LOSS_KNOWN;
+}
+
+/* net_joint_heart.c */
+void joint_heart_begin(struct joint_net *joint);
+/** Asks nobody any more. Any thread. */
+void joint_heart_end(struct joint_net *joint);
+/** The same; and who asks this rank is told that it will not answer. */
+void joint_heart_quiet(struct joint_net *joint);
+/** Asks when it is time to. Poller only. */
+void joint_heart_look(struct joint_net *joint);
+static inline uint64_t joint_heart_due(const struct joint_net *joint)
+{
+    return atomic_load_explicit(&((struct joint_net *)joint)->heart.due, memory_order_relaxed);
 }
 
 #endif

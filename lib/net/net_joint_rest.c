@@ -140,9 +140,9 @@ static void report(struct joint_net *joint)
     net_links_pump(&joint->links);
 }
 
-void joint_rest_control(void *arg, int peer, enum link_kind kind, const void *data, size_t length)
+void joint_rest_control(struct joint_net *joint, int peer, enum link_kind kind, const void *data,
+                        size_t length)
 {
-    struct joint_net *joint = arg;
     union {
         struct joint_report report;
         struct rest_ask ask;

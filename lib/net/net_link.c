@@ -3,6 +3,7 @@
 #include "net/net_ring.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -299,6 +300,47 @@ void net_links_tell(struct net_links *links, int peer, enum link_kind kind, cons
         link_list(links, link);
 }
 
+uint64_t net_links_heard(struct net_links *links, int peer)
+{
+    struct net_link *link = atomic_load_explicit(&links->links[peer], memory_order_acquire);
+    if (!link)
+        return 0;
+    base_spin_lock(&link->lock);
+    uint64_t heard = link->serial_in;
+    base_spin_unlock(&link->lock);
+    return heard;
+}
+
+bool net_links_left(struct net_links *links, int peer)
+{
+    struct net_link *link = atomic_load_explicit(&links->links[peer], memory_order_acquire);
+    if (!link)
+        return false;
+    base_spin_lock(&link->lock);
+    bool left = link->left;
+    base_spin_unlock(&link->lock);
+    return left;
+}
+
+/* Something has passed between the two. */
+static bool is_used(struct net_link *link)
+{
+    base_spin_lock(&link->lock);
+    bool used = link->serial > 0 || link->serial_in > 0;
+    base_spin_unlock(&link->lock);
+    return used;
+}
+
+void net_links_tell_all(struct net_links *links, enum link_kind kind, const void *data, size_t length,
+                        bool (*skip)(void *arg, int peer), void *arg)
+{
+    for (int peer = 0; peer < links->net->size; peer++) {
+        struct net_link *link = atomic_load_explicit(&links->links[peer], memory_order_acquire);
+        if (link && is_used(link) && !skip(arg, peer))
+            net_links_tell(links, peer, kind, data, length);
+    }
+}
+
 size_t net_links_pending(struct net_links *links, int peer)
 {
     struct net_link *link = atomic_load_explicit(&links->links[peer], memory_order_acquire);
@@ -445,7 +487,8 @@ void net_link_lost(struct net_links *links, int peer, const char *text)
         return;
     }
     atomic_compare_exchange_strong(&links->lost, &none, peer);
-    base_log(BASE_LOG_WARN, "net", "rank %d is lost: %s", peer, text);
+    base_log(BASE_LOG_INFO, "net", "rank %d is lost: %s", peer, text);
+    mark->length += (uint32_t)snprintf(mark->bytes + mark->length, NET_DEATH_TEXT, "%s", text);
     inbox_add(links, mark);
 }
 
@@ -526,6 +569,8 @@ void net_link_arrived(struct net_links *links, struct net_packet *packet, int pe
     }
     if (head->kind == LINK_BYE)
         link_left(links, link);
+    else if (head->kind == LINK_PING)
+        net_links_tell(links, peer, LINK_ACK, NULL, 0);
     else if (head->kind != LINK_ACK && links->control)
         links->control(links->control_arg, peer, (enum link_kind)head->kind, head + 1,
                        packet->length - sizeof *head);
@@ -655,14 +700,13 @@ static struct net_packet *inbox_take(struct net_links *links)
     return packet;
 }
 
-/* All that had come from the rank before was delivered. The deaths of this host's ranks are told by the inner
- * net, whose messages come by another way. */
+/* All that had come from the rank before was delivered. */
 static void death_deliver(struct net_links *links, struct net_link *link, struct net_packet *packet)
 {
-    net_packet_free(links, packet);
     whole_forget(link);
-    if (links->net->local_of[link->peer] < 0)
-        net_died(links->net, link->peer);
+    if (links->died)
+        links->died(links->died_arg, link->peer, packet->bytes + sizeof(struct link_head));
+    net_packet_free(links, packet);
 }
 
 /* The next message of a packet; false: there is none any more. */

@@ -17,9 +17,13 @@ enum link_kind {
     LINK_REST_REPORT,
     LINK_REST_ASK,
     LINK_REST_REPLY,
+    LINK_PING,  /* is to be answered, by an ACK */
+    LINK_QUIET, /* from here on it is not */
+    LINK_DEATH, /* a struct net_death: the sender leaves because of it, or passes it on */
     LINK_BYE, /* the last packet to the other side, whose answer is the same: from then on silence is no death
                */
-    LINK_LOST, /* never sent: stands in the inbox behind all that came from a rank that was lost */
+    LINK_LOST, /* never sent: stands in the inbox behind all that came from a rank that was lost, and says why
+                */
 };
 
 /** First in each packet. */
@@ -95,6 +99,8 @@ struct net_links {
     _Atomic uint64_t packets;
     void (*control)(void *arg, int peer, enum link_kind kind, const void *data, size_t length);
     void *control_arg;
+    void (*died)(void *arg, int peer, const char *text); /* all that had come from it was delivered */
+    void *died_arg;
 };
 
 int net_links_open(struct net_links *links, struct net *net);
@@ -123,6 +129,13 @@ static inline bool net_links_ready(const struct net_links *links)
 {
     return atomic_load_explicit(&((struct net_links *)links)->arrived, memory_order_relaxed) > 0;
 }
+/** Packets that have come from a rank so far. Any thread. */
+uint64_t net_links_heard(struct net_links *links, int peer);
+/** Has it said goodbye? */
+bool net_links_left(struct net_links *links, int peer);
+/** Tells all to whom packets have gone, or from whom some have come, but those for whom skip(arg, peer). */
+void net_links_tell_all(struct net_links *links, enum link_kind kind, const void *data, size_t length,
+                        bool (*skip)(void *arg, int peer), void *arg);
 /** All that was sent has gone. */
 bool net_links_gone(struct net_links *links);
 /** Delivers at most `budget` messages. Poller only. */

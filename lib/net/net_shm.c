@@ -243,6 +243,7 @@ int net_shm_open(struct net **net, struct base_segment *segment, uint64_t offset
         shm_memory_free(shm);
         return status;
     }
+    shm->net.loss = &shm->host->loss;
     shm_prepare(shm);
     status = net_life_start(&shm->life, &shm->own->life);
     if (status != RAYMPI_OK) {

@@ -13,6 +13,7 @@
 /** Of the host, first in the net's part of the control area. */
 struct shm_host {
     struct net_rest_words rest;
+    struct net_loss loss;
     _Alignas(BASE_CACHE_LINE) _Atomic uint32_t deaths; /* death word: bumped and woken for every death */
     _Atomic uint64_t dead[SHM_SET_WORDS];              /* ranks whose death was announced */
 };

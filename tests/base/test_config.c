@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 static const char *const names[] = {
-    "RAYMPI_WORKERS",        "RAYMPI_LOG",           "RAYMPI_STATS",
-    "RAYMPI_TRACE",          "RAYMPI_TRACE_EVENTS",  "RAYMPI_STACK_BYTES",
-    "RAYMPI_STORE_BYTES",    "RAYMPI_INLINE_BYTES",  "RAYMPI_BACKLOG",
-    "RAYMPI_CREATE_TIMEOUT", "RAYMPI_WATCHDOG",      "RAYMPI_SPIN_US",
-    "RAYMPI_LEAKS",          "RAYMPI_CRASH_HANDLER", "RAYMPI_NET",
-    "RAYMPI_OFI_PROVIDER",   "RAYMPI_OFI_INTERFACE", "RAYMPI_CONNECT_TIMEOUT",
+    "RAYMPI_WORKERS",         "RAYMPI_LOG",           "RAYMPI_STATS",
+    "RAYMPI_TRACE",           "RAYMPI_TRACE_EVENTS",  "RAYMPI_STACK_BYTES",
+    "RAYMPI_STORE_BYTES",     "RAYMPI_INLINE_BYTES",  "RAYMPI_BACKLOG",
+    "RAYMPI_CREATE_TIMEOUT",  "RAYMPI_WATCHDOG",      "RAYMPI_SPIN_US",
+    "RAYMPI_LEAKS",           "RAYMPI_CRASH_HANDLER", "RAYMPI_NET",
+    "RAYMPI_OFI_PROVIDER",    "RAYMPI_OFI_INTERFACE", "RAYMPI_HOST_TIMEOUT",
+    "RAYMPI_CONNECT_TIMEOUT",
 };
 #define NAMES (sizeof names / sizeof names[0])
 
@@ -125,6 +126,7 @@ static void test_malformed(void)
         {"RAYMPI_LOG", "4", "error, warn, info, debug"},
         {"RAYMPI_NET", "tcp", "auto, ofi, mpi"},
         {"RAYMPI_CONNECT_TIMEOUT", "0", "0.1 to 1000000"},
+        {"RAYMPI_HOST_TIMEOUT", "-1", "0 to 1000000"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct base_config config = {.workers = 77};

@@ -1,6 +1,8 @@
 /* One fault, named by the first argument: it strikes the last rank, or the one that the third argument names.
  * The others are meanwhile where the second says: idle, busy, task (in a long one) or compute (in main). None
- * of them may hang, or come to an end as if nothing had happened: that would print "survived". */
+ * of them may hang, or come to an end as if nothing had happened: that would print "survived". The fault
+ * "shell" is what the command RAYMPI_TEST_COMMAND does, which has the rank's process in RAYMPI_TEST_PROCESS;
+ * "shells": on all ranks. */
 #include "mpi_test.h"
 
 #include <signal.h>
@@ -111,6 +113,15 @@ static void meet(void)
         CHECK_OK(raympi_get(raympi_call_opts(on(rank), answer), &view));
 }
 
+static void command(void)
+{
+    char process[32];
+    snprintf(process, sizeof process, "%d", getpid());
+    setenv("RAYMPI_TEST_PROCESS", process, 1);
+    if (system(getenv("RAYMPI_TEST_COMMAND")) != 0)
+        printf("the command failed\n");
+}
+
 static void provoke(int struck)
 {
     raympi_view view;
@@ -133,7 +144,13 @@ int main(int argc, char **argv)
     int rank = raympi_rank(), size = raympi_size();
     int struck = argc > 3 ? atoi(argv[3]) : size - 1, caller = size - 1 - struck;
     bool in_main = !strcmp(fault, "main"), pair = !strcmp(fault, "pair");
-    if (in_main || pair) {
+    bool shell = !strcmp(fault, "shell"), shells = !strcmp(fault, "shells");
+    if (shell || shells) {
+        meet();
+        if (rank == struck || shells)
+            command();
+        bystand(how);
+    } else if (in_main || pair) {
         meet();
         if (rank == struck || (pair && rank == (struck + 1) % size))
             kill(getpid(), SIGKILL);

@@ -88,7 +88,7 @@ static inline void loop_close(struct net_wire *wire)
     }
 }
 
-static inline void hosts_open(struct hosts *hosts)
+static inline void hosts_open_patient(struct hosts *hosts, uint64_t patience)
 {
     /* As MPI it can be held, and no goodbye is said, which one thread could not wait for at both ends. */
     static const struct net_wire_operations operations = {.name = "loop",
@@ -102,10 +102,10 @@ static inline void hosts_open(struct hosts *hosts)
     for (int rank = 0; rank < HOSTS; rank++) {
         struct net *inner;
         struct loop_wire *wire = &hosts->wires[rank];
-        struct net_map map = {rank, HOSTS, rank, HOSTS, host_of, 1, &ranks[rank]};
+        struct net_map map = {rank, HOSTS, rank, HOSTS, host_of, 1, &ranks[rank], NULL};
         job_create(&hosts->jobs[rank], 1, 1);
         JOB_CHECK(net_shm_open(&inner, &hosts->jobs[rank].segment, 16, 0, 1) == RAYMPI_OK);
-        JOB_CHECK(net_joint_open(&hosts->nets[rank], inner, &map) == RAYMPI_OK);
+        JOB_CHECK(net_joint_open(&hosts->nets[rank], inner, &map, patience) == RAYMPI_OK);
         *wire = (struct loop_wire){.wire = {.operations = &operations},
                                    .rank = rank,
                                    .other = &hosts->wires[1 - rank],
@@ -115,6 +115,11 @@ static inline void hosts_open(struct hosts *hosts)
     }
     for (int rank = 0; rank < HOSTS; rank++)
         net_hold(hosts->nets[rank], false);
+}
+
+static inline void hosts_open(struct hosts *hosts)
+{
+    hosts_open_patient(hosts, 0);
 }
 
 static inline void hosts_close(struct hosts *hosts)

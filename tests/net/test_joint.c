@@ -2,6 +2,8 @@
 #include "../unit.h"
 #include "hosts.h"
 
+#include <time.h>
+
 #define MESSAGE 7
 
 struct got {
@@ -321,6 +323,124 @@ static void who_moves_before_the_question_refuses(void)
     hosts_close(&hosts);
 }
 
+/* ---- lost hosts */
+
+#define PATIENCE UINT64_C(50000000) /* ns */
+
+struct loss {
+    int told, rank;
+};
+
+static void lost(void *arg, int rank)
+{
+    struct loss *loss = arg;
+    loss->told++;
+    loss->rank = rank;
+}
+
+static void a_host_that_falls_silent_is_lost_once(void)
+{
+    struct hosts hosts;
+    struct loss loss = {0, -1};
+    struct net_death death;
+    hosts_open_patient(&hosts, PATIENCE);
+    net_on_death(hosts.nets[0], lost, &loss);
+    /* Both are asked and answer, for longer than one may be silent. */
+    uint64_t end = base_now() + 2 * PATIENCE;
+    while (base_now() < end)
+        for (int rank = 0; rank < HOSTS; rank++)
+            net_poll(hosts.nets[rank], 64);
+    CU_ASSERT(hosts.wires[1].posted >= 2);
+    CU_ASSERT_EQUAL(loss.told, 0);
+    CU_ASSERT_EQUAL(net_dead_peer(hosts.nets[0]), -1);
+    while (loss.told == 0)
+        net_poll(hosts.nets[0], 64);
+    for (int i = 0; i < 1000; i++)
+        net_poll(hosts.nets[0], 64);
+    CU_ASSERT_EQUAL(loss.told, 1);
+    CU_ASSERT_EQUAL(loss.rank, 1);
+    CU_ASSERT_EQUAL(net_dead_peer(hosts.nets[0]), 1);
+    net_death_read(hosts.nets[0], 1, &death);
+    CU_ASSERT_EQUAL(death.whole_host, 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(death.text, "RAYMPI_HOST_TIMEOUT"));
+    hosts_close(&hosts);
+}
+
+/* A sleeper asks as well, and comes back when there is somebody to be told of. */
+static void who_sleeps_finds_a_silent_host(void)
+{
+    struct hosts hosts;
+    struct loss loss = {0, -1};
+    hosts_open_patient(&hosts, PATIENCE);
+    net_on_death(hosts.nets[0], lost, &loss);
+    while (loss.told == 0) {
+        net_sleep(hosts.nets[0], UINT64_MAX, NULL, NULL);
+        net_poll(hosts.nets[0], 64);
+    }
+    CU_ASSERT_EQUAL(loss.rank, 1);
+    hosts_close(&hosts);
+}
+
+/* As after a stop: the answer has come meanwhile, or was never asked for. */
+static void who_was_paused_blames_nobody(void)
+{
+    struct hosts hosts;
+    struct loss loss = {0, -1};
+    struct timespec pause = {0, 2 * PATIENCE};
+    hosts_open_patient(&hosts, PATIENCE);
+    net_on_death(hosts.nets[0], lost, &loss);
+    for (int again = 0; again < 5; again++) {
+        nanosleep(&pause, NULL);
+        for (int i = 0; i < 100; i++)
+            for (int rank = 0; rank < HOSTS; rank++)
+                net_poll(hosts.nets[rank], 64);
+    }
+    CU_ASSERT_EQUAL(loss.told, 0);
+    hosts_close(&hosts);
+}
+
+static void put_death(struct hosts *hosts, uint64_t serial, const struct net_death *death, size_t length)
+{
+    char bytes[sizeof(struct link_head) + sizeof *death];
+    struct link_head first = head(serial, (uint32_t)(sizeof first + length));
+    first.kind = LINK_DEATH;
+    memcpy(bytes, &first, sizeof first);
+    memcpy(bytes + sizeof first, death, length);
+    hosts->wires[0].under_way++;
+    loop_put(&hosts->wires[1], bytes, first.length);
+    net_poll(hosts->nets[1], 64);
+    net_poll(hosts->nets[1], 64);
+}
+
+static void a_death_is_told_as_it_was_told(void)
+{
+    struct hosts hosts;
+    struct loss loss = {0, -1};
+    struct net_death death = {.rank = 0, .crashed = 7, .text = "why"}, wrong = death, known;
+    hosts_open(&hosts);
+    base_log_threshold = BASE_LOG_ERROR;
+    net_on_death(hosts.nets[1], lost, &loss);
+    put_death(&hosts, 1, &death, sizeof death - 1);
+    wrong.rank = HOSTS;
+    put_death(&hosts, 2, &wrong, sizeof wrong);
+    wrong = death;
+    memset(wrong.text, 'x', sizeof wrong.text);
+    put_death(&hosts, 3, &wrong, sizeof wrong);
+    CU_ASSERT_EQUAL(malformed(hosts.nets[1]), 3);
+    CU_ASSERT_EQUAL(loss.told, 0);
+    put_death(&hosts, 4, &death, sizeof death);
+    CU_ASSERT_EQUAL(loss.told, 1);
+    CU_ASSERT_EQUAL(loss.rank, 0);
+    net_death_read(hosts.nets[1], 0, &known);
+    CU_ASSERT_EQUAL(known.crashed, 7);
+    CU_ASSERT_STRING_EQUAL(known.text, "why");
+    death.rank = 1; /* later ones are not heard */
+    put_death(&hosts, 5, &death, sizeof death);
+    CU_ASSERT_EQUAL(loss.told, 1);
+    CU_ASSERT_EQUAL(net_dead_peer(hosts.nets[1]), 0);
+    hosts_close(&hosts);
+}
+
 int main(void)
 {
     static const struct unit_test tests[] = {
@@ -333,6 +453,10 @@ int main(void)
         {"rest is found once", rest_is_found_once},
         {"a message on its way is no rest", a_message_on_its_way_is_no_rest},
         {"who moves before the question refuses", who_moves_before_the_question_refuses},
+        {"a host that falls silent is lost, once", a_host_that_falls_silent_is_lost_once},
+        {"who sleeps finds a silent host", who_sleeps_finds_a_silent_host},
+        {"who was paused blames nobody", who_was_paused_blames_nobody},
+        {"a death is told as it was told", a_death_is_told_as_it_was_told},
     };
     return UNIT_MAIN("net: hosts", tests);
 }

@@ -101,7 +101,7 @@ static int open_with(struct job *job, int rank, const struct net_ofi_options *op
                                  .ranks = &own_number[rank]}};
     const struct net_gather by_board = {gather, &side};
     JOB_CHECK(net_shm_open(&inner, &job->segment, 16 + (uint64_t)rank * net_shm_bytes(1), 0, 1) == RAYMPI_OK);
-    JOB_CHECK(net_joint_open(&side.net, inner, &side.map) == RAYMPI_OK);
+    JOB_CHECK(net_joint_open(&side.net, inner, &side.map, 0) == RAYMPI_OK);
     net_handle(side.net, PING, on_ping, NULL);
     net_handle(side.net, BYE, on_bye, NULL);
     net_on_death(side.net, on_death, NULL);
