@@ -121,7 +121,7 @@ mpi_programs += %D%/mpi/stress
 mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
-unit_tests += %D%/task/test_wire %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
+unit_tests += %D%/task/test_wire %D%/task/test_fetch %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
 	%D%/task/test_close %D%/task/test_gaps
 EXTRA_DIST += %D%/task/task_node.h
 # What is not freed is counted.

@@ -159,6 +159,12 @@ void net_look(struct net *net)
         net->operations->look(net);
 }
 
+void net_tick(struct net *net)
+{
+    if (net->operations->tick != NULL)
+        net->operations->tick(net);
+}
+
 int net_poll(struct net *net, int budget)
 {
     return net->operations->poll(net, budget);

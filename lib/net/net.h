@@ -8,6 +8,7 @@
 
 #define NET_HANDLERS    64
 #define NET_MESSAGE_MAX (UINT64_C(1) << 30) /* bytes of one message; longer values go through the store */
+#define NET_MESSAGE_ONE 32704               /* bytes of a message that goes to another host in one packet */
 #define NET_WORKERS_MAX 256
 #define NET_RANKS_MAX   256 /* ranks of one host that the shm transport serves */
 
@@ -175,6 +176,9 @@ int net_reach(struct net *net, int peer);
 /** Bytes waiting in the queue behind the ring to `peer`: the caller's measure for back-pressure. */
 size_t net_pending(struct net *net, int peer);
 
+/** To be called now and then by any thread while the poller may be busy: answers who asks whether this rank
+ * lives. */
+void net_tick(struct net *net);
 /** Looks for deaths of the peers that this rank watches; the next poll tells them. A poll does so itself now
  * and then: this is for pollers that come seldom. Poller only. */
 void net_look(struct net *net);

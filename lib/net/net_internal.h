@@ -14,6 +14,7 @@ struct net_operations {
     void (*look_at_bell)(struct net *net, int peer); /* where there are lanes */
     int (*poll)(struct net *net, int budget);
     void (*look)(struct net *net); /* may be NULL */
+    void (*tick)(struct net *net); /* may be NULL */
     /* false: nothing but the deadline ended it */
     bool (*sleep)(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg);
     void (*seldom)(struct net *net); /* may be NULL */

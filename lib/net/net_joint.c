@@ -91,6 +91,11 @@ static void joint_look(struct net *net)
     net_look(joint_of(net)->inner);
 }
 
+static void joint_tick(struct net *net)
+{
+    net_links_pump(&joint_of(net)->links);
+}
+
 struct joint_sleep {
     struct joint_net *joint;
     bool (*busy)(void *arg);
@@ -241,6 +246,7 @@ static const struct net_operations joint_operations = {
     .reach = joint_reach,
     .poll = joint_poll,
     .look = joint_look,
+    .tick = joint_tick,
     .sleep = joint_sleep,
     .seldom = joint_seldom,
     .wake = joint_wake,

@@ -12,6 +12,8 @@
 #define BYE_MOST    UINT64_C(1000000000) /* ns that goodbyes may take */
 #define RECORD_MOST (NET_PACKET_BYTES - sizeof(struct link_head) - sizeof(struct link_record))
 
+_Static_assert(RECORD_MOST >= NET_MESSAGE_ONE, "as net.h says");
+
 static size_t record_bytes(uint32_t size)
 {
     return sizeof(struct link_record) + base_align_up(size, 8);

@@ -129,6 +129,7 @@ static void *progress_main(void *arg)
                               memory_order_relaxed);
         if (sched->config.hooks.ticked)
             sched->config.hooks.ticked(sched->config.hooks.arg);
+        net_tick(sched->net);
         uint64_t polls = atomic_load_explicit(&sched->polls, memory_order_relaxed);
         bool stale = polls == seen;
         seen = polls;

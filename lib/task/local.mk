@@ -6,6 +6,7 @@ libraympi_sources += \
 	%D%/task_done.c \
 	%D%/task_end.c \
 	%D%/task_ends.c \
+	%D%/task_fetch.c \
 	%D%/task_function.c \
 	%D%/task_held.c \
 	%D%/task_id.c \

@@ -50,6 +50,9 @@ enum task_message_type {
     TASK_MESSAGE_ACTOR_KILL,
     TASK_MESSAGE_DONE_SMALL, /* as DONE, for one result that is a few bytes */
     TASK_MESSAGE_ENDS,       /* several of those, with 8 bytes each */
+    TASK_MESSAGE_PULL,       /* to who has told a lease: these bytes of it */
+    TASK_MESSAGE_CHUNK,      /* some of them */
+    TASK_MESSAGE_READ,       /* all were read: the lease is over */
 };
 
 /** net_send() of what somebody waits for and could not be told of: it waits for memory. NODE_DIED. */
@@ -501,6 +504,21 @@ enum task_crossed {
     TASK_CROSSED,
 };
 
+/** What this rank keeps for readers on other hosts; see task_fetch.c. */
+struct task_leases {
+    struct base_spin lock;
+    struct lease *leases;
+    uint32_t size, free; /* index of the first free one */
+};
+/** What this rank fetches from other hosts. Poller only. */
+struct task_fetches {
+    struct fetch *table;         /* by number */
+    struct fetch *first, **last; /* those that have something to ask for */
+    struct fetched_call *calls;  /* of actors, in the order in which they came */
+    uint64_t number;
+    int ranges; /* asked for and not there */
+};
+
 struct task_room {
     struct net *net;
     struct store *store;
@@ -523,6 +541,8 @@ struct task_room {
     uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
     struct task_flight *flights; /* to each rank */
     struct kept_set kept;
+    struct task_leases leases;
+    struct task_fetches fetches;
     _Atomic int stealing;                       /* a STEAL is on its way */
     _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */
     _Atomic uint32_t spread_next;               /* whose turn it is */

@@ -79,6 +79,7 @@ void task_send_done(struct raympi_ctx *run)
     writer_init(&writer);
     writer.sure = true;
     writer.far = net_local(task->room->net, task->owner) < 0;
+    writer.reader = task->owner;
     write_u64(&writer, task_result(task, 0));
     write_all_accepted(&writer, task);
     write_u8(&writer, task->flags & TASK_VOID ? 0 : task->returns);
@@ -193,22 +194,94 @@ static void result_arrived(struct task_room *room, struct object *object, struct
     }
 }
 
+/* One that is not the first. */
+static void other_arrived(struct task_room *room, const struct task *task, int index, struct arrived *arrived,
+                          int runner)
+{
+    if (!base_defect(DEFECT_LOST_RESULT))
+        result_arrived(room, object_by_slot(room, task->more[index - 1]), arrived, runner);
+}
+
 /* The task's record is the first result's, so that one comes last. */
-static void read_values(struct task_room *room, struct reader *reader, struct task *task, int runner)
+static void first_arrived(struct task_room *room, struct task *task, struct arrived *arrived, int runner)
 {
     struct object *record = task_object(task);
+    task_free(task);
+    result_arrived(room, record, arrived, runner);
+    task_count_ended(room);
+}
+
+/** Results from another host, some of which may be fetched first. */
+struct far_results {
+    struct task *task;
+    int runner;
+    struct arrived results[];
+};
+
+static void far_arrived(struct task_room *room, struct far_results *far)
+{
+    for (int i = 1; i < far->task->returns; i++)
+        other_arrived(room, far->task, i, &far->results[i], far->runner);
+    first_arrived(room, far->task, &far->results[0], far->runner);
+    free(far);
+}
+
+static void far_failed(struct task_room *room, struct far_results *far, int status, const char *text)
+{
+    for (int i = 0; i < far->task->returns; i++)
+        if (far->results[i].read)
+            value_drop(room, &far->results[i].value, false);
+    task_fail(far->task, status, text);
+    free(far);
+}
+
+static void far_fetched(struct fetch_batch *batch)
+{
+    if (batch->status == RAYMPI_OK)
+        far_arrived(batch->room, batch->arg);
+    else
+        far_failed(batch->room, batch->arg, batch->status, batch->text);
+}
+
+static void far_forget(struct fetch_batch *batch)
+{
+    struct far_results *far = batch->arg;
+    for (int i = 0; i < far->task->returns; i++)
+        value_forget(&far->results[i].value);
+    free(far);
+}
+
+static void read_far(struct task_room *room, struct reader *reader, struct task *task, int runner)
+{
+    struct far_results *far = base_alloc_sure(sizeof *far + task->returns * sizeof far->results[0], "task",
+                                              "results of another host");
+    far->task = task;
+    far->runner = runner;
+    for (int i = 0; i < task->returns; i++)
+        read_result(room, reader, &far->results[i]);
+    if (!reader->batch) {
+        far_arrived(room, far);
+        return;
+    }
+    task->flags &= (uint8_t)~TASK_SENT; /* its end was told */
+    fetch_then(reader->batch, far_fetched, far_forget, far);
+}
+
+static void read_values(struct task_room *room, struct reader *reader, struct task *task, int runner)
+{
     struct arrived first, other;
     task_actor_drop(task);
+    if (base_unlikely(net_local(room->net, runner) < 0)) {
+        read_far(room, reader, task, runner);
+        return;
+    }
+    reader->near = true;
     read_result(room, reader, &first);
     for (int i = 1; i < task->returns; i++) {
-        struct object *object = object_by_slot(room, task->more[i - 1]);
         read_result(room, reader, &other);
-        if (!base_defect(DEFECT_LOST_RESULT))
-            result_arrived(room, object, &other, runner);
+        other_arrived(room, task, i, &other, runner);
     }
-    task_free(task);
-    result_arrived(room, record, &first, runner);
-    task_count_ended(room);
+    first_arrived(room, task, &first, runner);
 }
 
 /* Ends the task by what the message says; false: that can not be read. */
@@ -220,6 +293,7 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
         if (!read_value(room, reader, &value))
             return false;
         if (value.kind != VALUE_ERROR) {
+            fetch_forget(room, reader);
             value_drop(room, &value, false);
             return false;
         }
@@ -365,7 +439,8 @@ void task_on_ends(void *arg, const struct net_message *message)
 void task_on_done(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
-    struct reader reader = {message->data, (const char *)message->data + message->length, false};
+    struct reader reader = {
+        .at = message->data, .end = (const char *)message->data + message->length, .source = message->source};
     uint64_t handle = read_u64(&reader);
     struct task *task = reader.failed ? NULL : task_told(room, handle);
     if (!task) {

@@ -11,11 +11,13 @@
 struct writer {
     char *bytes;
     size_t used, size;
-    bool failed; /* out of memory: nothing more is written */
-    bool far;    /* it goes to another host: nothing there can read our store */
-    bool moved;  /* a task of another rank's, handed on: copies of its values go here when it has gone */
-    int unsent;  /* why a value could not be written, or OK; an error stands in its place */
-    bool sure;   /* somebody waits for the message and could not be told: memory is waited for */
+    bool failed;     /* out of memory: nothing more is written */
+    bool far;        /* it goes to another host: nothing there can read our store */
+    bool moved;      /* a task of another rank's, handed on: copies of its values go here when it has gone */
+    int reader;      /* where it goes, if far or moved */
+    uint32_t leases; /* the last one that it tells, see task_fetch.c */
+    int unsent;      /* why a value could not be written, or OK; an error stands in its place */
+    bool sure;       /* somebody waits for the message and could not be told: memory is waited for */
     char first[512];
 };
 void writer_init(struct writer *writer);
@@ -46,7 +48,10 @@ int writer_send(struct task_room *room, struct writer *writer, int rank, enum ta
 
 struct reader {
     const char *at, *end;
-    bool failed; /* something was longer than the message: all later reads give 0 */
+    bool failed;               /* something was longer than the message: all later reads give 0 */
+    bool near;                 /* nothing in it is to be fetched */
+    int source;                /* who has written it */
+    struct fetch_batch *batch; /* values that have to be fetched; NULL: none */
 };
 /** The next `length` bytes where they lie; NULL (and the reader has failed): there are not so many. */
 static inline const void *read_in_place(struct reader *reader, size_t length)
@@ -95,6 +100,43 @@ struct __attribute__((packed)) value_head {
 void write_value(struct task_room *room, struct writer *writer, struct value *value);
 bool read_value(struct task_room *room, struct reader *reader, struct value *value);
 
+/* task_fetch.c */
+#define FETCH_TEXT 160
+/** The values of one message that are fetched: then() is called when all are there, or could not be had. */
+struct fetch_batch {
+    struct task_room *room;
+    int pending;
+    int status; /* OK, or why one could not be had: MEMORY, LOST */
+    char text[FETCH_TEXT];
+    void (*then)(struct fetch_batch *batch);
+    void (*forget)(struct fetch_batch *batch); /* instead, when the room closes: frees memory, tells nobody */
+    void *arg;
+};
+void fetch_open(struct task_room *room);
+void fetch_close(struct task_room *room);
+void fetch_on_pull(void *arg, const struct net_message *message);
+void fetch_on_chunk(void *arg, const struct net_message *message);
+void fetch_on_read(void *arg, const struct net_message *message);
+/** A lease for the reader of the message, on a stored block; `name` is what travels. LOST, MEMORY. */
+int lease_new(struct task_room *room, struct writer *writer, struct store_place place, uint64_t extent,
+              uint64_t *name);
+/** The message does not go: ends its leases. */
+void leases_unsend(struct task_room *room, struct writer *writer);
+/** Begins to fetch a value of `extent` bytes; its kind is set. Poller only. False: malformed. */
+bool fetch_begin(struct task_room *room, struct reader *reader, struct value *value, uint64_t extent);
+/** The message is malformed, or of no use: its values will be dropped. */
+void fetch_forget(struct task_room *room, struct reader *reader);
+/** What to do when all are there: at once, or later. The batch is freed after that. */
+void fetch_then(struct fetch_batch *batch, void (*then)(struct fetch_batch *batch),
+                void (*forget)(struct fetch_batch *batch), void *arg);
+/** A task has come. False: it can go on at once; else it does later, by task_arrived(). */
+bool fetch_holds_back(struct task_room *room, struct task *task, struct fetch_batch *batch);
+
+/* task_room.c */
+/** The room closes: frees private memory of what never came to an end. */
+void value_forget(struct value *value);
+void task_forget(struct task *task);
+
 /* task_submit.c */
 static inline void task_arg_init(struct arg *arg, struct task *task, int kind)
 {
@@ -133,6 +175,8 @@ void ref_on_free(void *arg, const struct net_message *message);
 bool waiter_is_remote(const struct waiter *waiter);
 
 /* task_wire.c */
+/** All that it needs is here. */
+void task_arrived(struct task *task);
 #define TASK_LIST_MAX (1u << 24) /* refs in one argument */
 void task_on_task(void *arg, const struct net_message *message);
 void task_on_done(void *arg, const struct net_message *message);

@@ -281,6 +281,7 @@ static void send_value(struct task_room *room, struct object *object, int rank)
     writer_init(&writer);
     writer.sure = true;
     writer.far = net_local(room->net, rank) < 0;
+    writer.reader = rank;
     write_u64(&writer, object_handle(object));
     write_u32(&writer, (uint32_t)object->status);
     write_value(room, &writer, &object->value);
@@ -334,10 +335,65 @@ void ref_on_want(void *arg, const struct net_message *message)
         remote_fire(&remote->waiter, object);
 }
 
+/* `object`: a hold of the caller's. */
+static void value_arrived(struct task_room *room, struct object *object, int status, struct value *value)
+{
+    if (value->kind == VALUE_ERROR && status == RAYMPI_OK) { /* what there was could not be sent */
+        value_error_name(value, object->label);
+        status = value_error_code(value);
+    }
+    object->status = status;
+    object->value = *value;
+    object_complete(room, object);
+    object_drop(room, object);
+}
+
+/** A value that is fetched before the object has it. */
+struct late_value {
+    struct object *object;
+    int status;
+    struct value value;
+};
+
+static void late_value_forget(struct fetch_batch *batch)
+{
+    struct late_value *late = batch->arg;
+    value_forget(&late->value);
+    free(late);
+}
+
+static void late_value_arrived(struct fetch_batch *batch)
+{
+    struct late_value *late = batch->arg;
+    if (batch->status == RAYMPI_OK) {
+        value_arrived(batch->room, late->object, late->status, &late->value);
+    } else {
+        value_drop(batch->room, &late->value, false);
+        object_fail(batch->room, late->object, batch->status, late->object->label, batch->text);
+        object_drop(batch->room, late->object);
+    }
+    free(late);
+}
+
+/* The record that wants it, held while we fill it, since it may go at any moment; NULL: it was released
+ * meanwhile, or never wanted it. */
+static struct object *who_wants(struct task_room *room, uint64_t handle, int source)
+{
+    base_spin_lock(&room->borrow_lock);
+    struct object *object = record_find(room, handle);
+    bool use =
+        object && refcount_owner(handle) == source && source != room->config.rank && !object_ready(object);
+    if (use)
+        object_retain(object);
+    base_spin_unlock(&room->borrow_lock);
+    return use ? object : NULL;
+}
+
 void ref_on_value(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
-    struct reader reader = {message->data, (const char *)message->data + message->length, false};
+    struct reader reader = {
+        .at = message->data, .end = (const char *)message->data + message->length, .source = message->source};
     uint64_t handle = read_u64(&reader);
     int status = (int)read_u32(&reader);
     struct value value;
@@ -345,26 +401,17 @@ void ref_on_value(void *arg, const struct net_message *message)
         base_log(BASE_LOG_WARN, "task", "malformed value from rank %d dropped", message->source);
         return;
     }
-    /* The record may go at any moment: a hold of our own while we fill it. */
-    base_spin_lock(&room->borrow_lock);
-    struct object *object = record_find(room, handle);
-    bool use = object && refcount_owner(handle) == message->source && message->source != room->config.rank &&
-               !object_ready(object);
-    if (use)
-        object_retain(object);
-    base_spin_unlock(&room->borrow_lock);
-    if (!use) {
-        value_drop(room, &value, false); /* it was released meanwhile */
-        return;
+    struct object *object = who_wants(room, handle, message->source);
+    if (!object) {
+        fetch_forget(room, &reader);
+        value_drop(room, &value, false);
+    } else if (reader.batch) {
+        struct late_value *late = base_alloc_sure(sizeof *late, "task", "a value that is fetched");
+        *late = (struct late_value){object, status, value};
+        fetch_then(reader.batch, late_value_arrived, late_value_forget, late);
+    } else {
+        value_arrived(room, object, status, &value);
     }
-    if (value.kind == VALUE_ERROR && status == RAYMPI_OK) { /* what there was could not be sent */
-        value_error_name(&value, object->label);
-        status = value_error_code(&value);
-    }
-    object->status = status;
-    object->value = value;
-    object_complete(room, object);
-    object_drop(room, object);
 }
 
 void ref_on_free(void *arg, const struct net_message *message)

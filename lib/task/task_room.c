@@ -127,6 +127,7 @@ static void register_handlers(struct task_room *room)
     net_handle(room->net, TASK_MESSAGE_NO_WORK, task_on_no_work, room);
     net_handle(room->net, TASK_MESSAGE_END, task_on_end, room);
     net_handle(room->net, TASK_MESSAGE_DEADLOCK, task_on_deadlock, room);
+    fetch_open(room);
 }
 
 int task_room_open(struct task_room **out, struct net *net, struct store *store,
@@ -161,8 +162,8 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     return RAYMPI_OK;
 }
 
-/* Private memory of a value that was leaked; the store goes as a whole. */
-static void value_forget(struct value *value)
+/* The store goes as a whole. */
+void value_forget(struct value *value)
 {
     if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
         value_blob_drop(value->u.blob);
@@ -188,21 +189,24 @@ static void waiters_forget(struct object *object)
     }
 }
 
-/* What an object that was leaked has, or the task that never ran. */
-static void object_forget(struct object *object)
+void task_forget(struct task *task)
 {
-    refcount_fini(&object->count);
-    if (object_producer(object) != &object->task) {
-        value_forget(&object->value);
-        return;
-    }
-    struct task *task = &object->task;
     for (int i = 0; i < task->arg_count; i++)
         arg_forget(&task->args[i]);
     if (task->arg_count > 0 && !(task->flags & TASK_ARGS_POOLED))
         free(task->args);
     if (task->returns > 1)
         free(task->more);
+}
+
+/* What an object that was leaked has, or the task that never ran. */
+static void object_forget(struct object *object)
+{
+    refcount_fini(&object->count);
+    if (object_producer(object) == &object->task)
+        task_forget(&object->task);
+    else
+        value_forget(&object->value);
 }
 
 /* The scheduler has stopped: nobody else is here any more. */
@@ -233,6 +237,7 @@ void task_room_close(struct task_room *room)
             object_forget(&atomic_load(&room->slabs[i])[j]);
     for (uint32_t i = 0; i < room->slab_used; i++)
         base_memory_unmap(atomic_load(&room->slabs[i]), OBJECT_SLAB * sizeof(struct object));
+    fetch_close(room);
     base_pool_fini(&room->tasks);
     base_pool_fini(&room->args);
     free(room->flights);

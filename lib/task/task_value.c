@@ -3,9 +3,8 @@
 
 #include <stdlib.h>
 
-/* Bytes of the stored values in one message; some are left for all else. */
-#define STORED_MOST (NET_MESSAGE_MAX - UINT64_C(65536))
 #define ROOM_RETRY  UINT64_C(1000000) /* ns between two tries while the store is full */
+#define FETCH_LEAST 65536 /* a longer value does not go to another host as bytes, but is fetched */
 
 static struct value_blob *blob_init(struct value_blob *blob, uint64_t size)
 {
@@ -20,6 +19,11 @@ static struct value_blob *blob_init(struct value_blob *blob, uint64_t size)
 static struct value_blob *blob_new(uint64_t size)
 {
     return blob_init(malloc(sizeof(struct value_blob) + (size ? size : 1)), size);
+}
+
+struct value_blob *value_blob_new(uint64_t size)
+{
+    return blob_new(size);
 }
 
 void value_blob_drop(struct value_blob *blob)
@@ -315,18 +319,28 @@ static void write_unsent(struct task_room *room, struct writer *writer, int code
     value_drop(room, &error, false);
 }
 
+/* To be fetched. */
+static void write_lease(struct task_room *room, struct writer *writer, struct value *value)
+{
+    uint64_t lease;
+    int status =
+        lease_new(room, writer, value->u.store.place, value_extent(value->length, value->nested), &lease);
+    if (status != RAYMPI_OK) {
+        write_unsent(room, writer, status);
+        return;
+    }
+    struct value_head head = {VALUE_FAR, value->type, value->nested, value->length};
+    write_bytes(writer, &head, sizeof head);
+    write_u64(writer, lease);
+}
+
 /* As private bytes of the reader's. */
 static void write_stored(struct task_room *room, struct writer *writer, struct value *value)
 {
     const void *data;
     uint64_t length, extent = value_extent(value->length, value->nested);
-    if (extent > STORED_MOST || writer->used > STORED_MOST - extent) {
-        write_unsent(
-            room, writer,
-            base_fail(RAYMPI_ERR_TOO_LARGE,
-                      "%llu bytes do not go to another host in one message, of at most %llu: make several "
-                      "objects of them",
-                      (unsigned long long)extent, (unsigned long long)STORED_MOST));
+    if (extent > FETCH_LEAST) {
+        write_lease(room, writer, value);
         return;
     }
     int status = value_look(room, value, &data, &length);
@@ -406,6 +420,8 @@ static bool read_body(struct task_room *room, struct reader *reader, struct valu
         read_bytes(reader, &value->u.store.place, sizeof value->u.store.place);
         atomic_init(&value->u.store.pinned, NULL);
         return !reader->failed && value->u.store.place.rank < (uint32_t)net_locals(room->net);
+    case VALUE_FAR:
+        return fetch_begin(room, reader, value, size);
     default:
         return false;
     }
@@ -423,6 +439,7 @@ bool read_value(struct task_room *room, struct reader *reader, struct value *val
         reader->failed = true;
         return false;
     }
-    value->kind = value->copied ? VALUE_STORE : kind;
+    if (kind != VALUE_FAR)
+        value->kind = value->copied ? VALUE_STORE : kind;
     return true;
 }

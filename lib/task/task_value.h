@@ -6,7 +6,15 @@
 #include "store/store.h"
 
 struct task_room;
-enum value_kind { VALUE_NONE = 0, VALUE_INLINE, VALUE_BLOB, VALUE_STORE, VALUE_ERROR, VALUE_ALIAS };
+enum value_kind {
+    VALUE_NONE = 0,
+    VALUE_INLINE,
+    VALUE_BLOB,
+    VALUE_STORE,
+    VALUE_ERROR,
+    VALUE_ALIAS,
+    VALUE_FAR /* in messages only */
+};
 #define VALUE_INLINE_MAX 40
 
 struct object;
@@ -75,6 +83,8 @@ void value_error_name(struct value *value, const char *task);
 /** Somebody has looked at the error, through this value or another that shares it. */
 void value_error_see(const struct value *value);
 bool value_error_seen(const struct value *value);
+/** NULL: no memory. */
+struct value_blob *value_blob_new(uint64_t size);
 void value_blob_drop(struct value_blob *blob);
 int value_error_code(const struct value *value);
 void value_error_text(const struct value *value, char *text, size_t size);

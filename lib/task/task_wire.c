@@ -201,6 +201,7 @@ static int send_large(struct task_room *room, struct task *task, int rank, _Atom
     writer_init(&writer);
     writer.far = net_local(room->net, rank) < 0;
     writer.moved = (task->flags & TASK_FOREIGN) != 0;
+    writer.reader = rank;
     write_task(room, &writer, task);
     struct net_piece piece = {writer.bytes, writer.used};
     int status;
@@ -210,6 +211,8 @@ static int send_large(struct task_room *room, struct task *task, int rank, _Atom
         status = argument_unsent(task, rank, writer.unsent);
     else
         status = net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
+    if (status != RAYMPI_OK)
+        leases_unsend(room, &writer);
     writer_fini(&writer);
     return status;
 }
@@ -253,21 +256,27 @@ void task_send(struct task_room *room, struct task *task, int rank)
 }
 
 /* False: it is malformed. */
-static bool task_arrives(struct task_room *room, const struct net_message *message, struct task *task)
+static bool task_read(struct task_room *room, const struct net_message *message, struct task *task,
+                      struct fetch_batch **batch)
 {
-    struct reader reader = {message->data, (const char *)message->data + message->length, false};
-    return read_task(room, &reader, task);
+    struct reader reader = {
+        .at = message->data, .end = (const char *)message->data + message->length, .source = message->source};
+    bool good = read_task(room, &reader, task);
+    if (!good)
+        fetch_forget(room, &reader);
+    *batch = reader.batch;
+    return good;
 }
 
 /* One of any kind. */
-static __attribute__((noinline)) struct task *task_receive(struct task_room *room,
-                                                           const struct net_message *message)
+static __attribute__((noinline)) struct task *
+task_receive(struct task_room *room, const struct net_message *message, struct fetch_batch **batch)
 {
     struct task *task;
     int tries = 0;
     while (!(task = task_new(room)))
         base_await_memory(&tries, "task", "a task from another rank");
-    if (base_unlikely(!task_arrives(room, message, task))) {
+    if (base_unlikely(!task_read(room, message, task, batch))) {
         base_log(BASE_LOG_ERROR, "task", "a task from rank %d could not be read: malformed", message->source);
         task_free(task);
         return NULL;
@@ -309,29 +318,17 @@ static __attribute__((noinline)) struct task *task_receive_numbers(struct task_r
         return NULL;
     uint8_t flags = TASK_POOLED | TASK_FOREIGN | (head->actor ? TASK_CALL : 0);
     struct task *task = receive_short(room, head, flags);
-    struct reader reader = {(const char *)(head + 1), (const char *)message->data + message->length, false};
+    struct reader reader = {.at = (const char *)(head + 1),
+                            .end = (const char *)message->data + message->length,
+                            .source = message->source};
     if (!task || read_numbers(&reader, task, (head->how & ~HOW_NUMBERS) / HOW_ARG))
         return task;
     task_free(task);
     return NULL; /* it is told what is wrong in the long way */
 }
 
-void task_on_task(void *arg, const struct net_message *message)
+static inline __attribute__((always_inline)) void arrived(struct task_room *room, struct task *task)
 {
-    struct task_room *room = arg;
-    const struct task_head *head = message->data;
-    struct task *task = NULL;
-    /* The commonest: one result, no arguments. */
-    if (base_likely(message->length == sizeof *head && head->returns == 1 && !(head->how & ~HOW_PINNED))) {
-        if (head->actor)
-            task = receive_short(room, head, TASK_POOLED | TASK_FOREIGN | TASK_CALL);
-        else
-            task = receive_short(room, head, TASK_POOLED | TASK_FOREIGN);
-    } else {
-        task = task_receive_numbers(room, message);
-    }
-    if (base_unlikely(!task) && !(task = task_receive(room, message)))
-        return;
     if (task->actor) {
         task->function = NULL; /* its class knows */
         room->actor.arrive(room->actor.arg, task);
@@ -344,4 +341,31 @@ void task_on_task(void *arg, const struct net_message *message)
         sched_push_pinned(room->sched, &task->item);
     else
         sched_push_fifo(room->sched, &task->item);
+}
+
+void task_arrived(struct task *task)
+{
+    arrived(task->room, task);
+}
+
+void task_on_task(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    const struct task_head *head = message->data;
+    struct task *task = NULL;
+    struct fetch_batch *batch = NULL;
+    /* The commonest: one result, no arguments. */
+    if (base_likely(message->length == sizeof *head && head->returns == 1 && !(head->how & ~HOW_PINNED))) {
+        if (head->actor)
+            task = receive_short(room, head, TASK_POOLED | TASK_FOREIGN | TASK_CALL);
+        else
+            task = receive_short(room, head, TASK_POOLED | TASK_FOREIGN);
+    } else {
+        task = task_receive_numbers(room, message);
+    }
+    if (base_unlikely(!task) && !(task = task_receive(room, message, &batch)))
+        return;
+    if (base_unlikely(batch || room->fetches.calls) && fetch_holds_back(room, task, batch))
+        return;
+    arrived(room, task);
 }

@@ -1,5 +1,5 @@
-/* Values between hosts: as arguments, results and borrowed refs, of sizes around every limit; and one that is
- * too long for a message, which is told. The first and the last rank are on different hosts. */
+/* Values between hosts: as arguments, results and borrowed refs, of sizes around every limit, and longer than
+ * a message may be; in order, and many at once. The first and the last rank are on different hosts. */
 #include "mpi_test.h"
 
 #define THERE   RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = raympi_size() - 1)
@@ -78,35 +78,102 @@ static void passes(size_t len)
     CHECK_OK(raympi_scope_end());
 }
 
-static void is_too_large(raympi_ref ref, const char *what)
-{
-    raympi_view view;
-    int status = raympi_get(ref, &view);
-    CHECK(status == RAYMPI_ERR_TOO_LARGE);
-    CHECK(strstr(raympi_detail(), "make several objects") != NULL);
-    printf("%s: %s\n", what, raympi_detail());
-}
-
-static void too_large(void)
+/* Longer than any message may be. */
+static void passes_long(void)
 {
     raympi_ref ref;
+    int64_t there = 0;
+    size_t len = MESSAGE + 4104;
     CHECK_OK(raympi_scope_begin());
-    CHECK(raympi_create(MESSAGE, &ref) != NULL);
+    void *bytes = raympi_create(len, &ref);
+    CHECK(bytes != NULL);
+    fill(bytes, len);
     CHECK_OK(raympi_seal(ref));
-    is_too_large(raympi_call_opts(THERE, length, ref), "argument");
-    CHECK_OK(raympi_release(ref));
-    is_too_large(raympi_call_opts(THERE, filler, (int64_t)MESSAGE), "result");
-    is_too_large(borrowed(MESSAGE), "borrowed");
+    CHECK_OK(raympi_get_copy(raympi_call_opts(THERE, length, ref), &there, sizeof there));
+    CHECK(there == (int64_t)len);
+    CHECK_OK(raympi_scope_end());
+}
+
+/* Of an actor there. The first call's argument takes longer to get there than the others' do. */
+struct log {
+    int64_t calls;
+    bool ordered;
+};
+RAYMPI_ACTOR(log, struct log)
+RAYMPI_METHOD(log, add)
+{
+    struct log *self = raympi_self(ctx);
+    size_t len;
+    const void *bytes = raympi_arg(ctx, 1, &len);
+    self->ordered =
+        (self->calls == 0 || self->ordered) && raympi_arg_int(ctx, 0) == self->calls && filled(bytes, len);
+    self->calls++;
+    return raympi_return_int(ctx, 0, self->ordered);
+}
+
+static void calls_keep_their_order(void)
+{
+    static const size_t lengths[] = {8 << 20, 16, 100000, 48, 3 << 20, 24};
+    raympi_ref done[60];
+    int64_t ordered = 0;
+    CHECK_OK(raympi_scope_begin());
+    raympi_actor actor = raympi_actor_new_opts(
+        RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = raympi_size() - 1), log);
+    for (int i = 0; i < 60; i++) {
+        raympi_ref ref;
+        void *bytes = raympi_create(lengths[i % 6], &ref);
+        CHECK(bytes != NULL);
+        fill(bytes, lengths[i % 6]);
+        CHECK_OK(raympi_seal(ref));
+        done[i] = raympi_actor_call(actor, add, i, ref);
+        CHECK_OK(raympi_release(ref));
+    }
+    for (int i = 0; i < 60; i++) {
+        CHECK_OK(raympi_get_copy(done[i], &ordered, sizeof ordered));
+        CHECK(ordered == 1);
+    }
+    CHECK_OK(raympi_scope_end());
+}
+
+/* Several long results of one task, and long values from all ranks to all at once. */
+RAYMPI_TASK(twins, .num_returns = 3, .strategy = RAYMPI_STRATEGY_SPREAD)
+{
+    size_t len = (size_t)raympi_arg_int(ctx, 0);
+    for (int i = 0; i < 3; i++) {
+        void *bytes = raympi_return(ctx, i, i == 1 ? 64 : len);
+        if (!bytes)
+            return RAYMPI_ERR_STORE_FULL;
+        fill(bytes, i == 1 ? 64 : len);
+    }
+    return RAYMPI_OK;
+}
+
+static void many_at_once(void)
+{
+    raympi_ref refs[8][3];
+    CHECK_OK(raympi_scope_begin());
+    for (int i = 0; i < 8; i++)
+        CHECK_OK(raympi_call_n(refs[i], 3, twins, (int64_t)(300000 + 8 * i)));
+    for (int i = 0; i < 8; i++)
+        for (int j = 0; j < 3; j++) {
+            raympi_view view;
+            CHECK_OK(raympi_get(refs[i][j], &view));
+            CHECK(view.len == (j == 1 ? 64 : 300000 + 8 * (size_t)i) && filled(view.data, view.len));
+        }
     CHECK_OK(raympi_scope_end());
 }
 
 int main(int argc, char **argv)
 {
-    static const size_t lengths[] = {40, 48, 512, 520, 32600, 32768, 65536, 1 << 20, 40 << 20};
+    static const size_t lengths[] = {40,    48,    512,    520,    32600,   32768,
+                                     65536, 65544, 261504, 261512, 1 << 20, 40 << 20};
     CHECK_OK(raympi_init(&argc, &argv, NULL));
     for (size_t i = 0; raympi_rank() == 0 && i < sizeof lengths / sizeof *lengths; i++)
         passes(lengths[i]);
+    if (raympi_rank() == 0)
+        calls_keep_their_order();
+    many_at_once();
     if (raympi_rank() == 0 && argc > 1) /* hosts that have the memory */
-        too_large();
+        passes_long();
     return test_end(raympi_finalize());
 }

@@ -22,7 +22,7 @@ struct task_node {
     struct task_room *room;
     /* the last message that rank 1 got of each type */
     struct {
-        char bytes[1024];
+        char bytes[NET_MESSAGE_ONE];
         size_t length;
         int count;
     } got[NET_HANDLERS];

@@ -100,8 +100,8 @@ static void a_task_travels_and_its_end_comes_back(void)
     int before = node.got[TASK_MESSAGE_DONE].count;
     try_task(bytes, length);
     CU_ASSERT_EQUAL(node.got[TASK_MESSAGE_DONE].count, before + 1);
-    struct reader reader = {node.got[TASK_MESSAGE_DONE].bytes,
-                            node.got[TASK_MESSAGE_DONE].bytes + node.got[TASK_MESSAGE_DONE].length, false};
+    struct reader reader = {.at = node.got[TASK_MESSAGE_DONE].bytes,
+                            .end = node.got[TASK_MESSAGE_DONE].bytes + node.got[TASK_MESSAGE_DONE].length};
     read_u64(&reader);
     CU_ASSERT_EQUAL(read_u32(&reader), 0); /* refs that were accepted */
     CU_ASSERT_EQUAL(read_u8(&reader), 1);  /* results */
@@ -127,8 +127,8 @@ static void an_argument_that_was_released_is_said_to_be(void)
     raympi_release(ref);
     give_to_rank_1(bytes);
     try_task(bytes, length);
-    struct reader reader = {node.got[TASK_MESSAGE_DONE].bytes,
-                            node.got[TASK_MESSAGE_DONE].bytes + node.got[TASK_MESSAGE_DONE].length, false};
+    struct reader reader = {.at = node.got[TASK_MESSAGE_DONE].bytes,
+                            .end = node.got[TASK_MESSAGE_DONE].bytes + node.got[TASK_MESSAGE_DONE].length};
     struct value error;
     read_u64(&reader);
     CU_ASSERT_EQUAL(read_u32(&reader), 0);
