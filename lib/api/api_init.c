@@ -150,8 +150,8 @@ static void terminated(int signal)
 
 static int install_crash_handler(void)
 {
-    struct base_crash_hooks hooks = {.text = net_board(job.node.net, job.bootstrap.rank)->crash,
-                                     .size = sizeof net_board(job.node.net, 0)->crash,
+    struct base_crash_hooks hooks = {.text = net_crash_text(job.node.net),
+                                     .size = NET_CRASH_TEXT,
                                      .rank = job.bootstrap.rank,
                                      .describe = describe_task,
                                      .overflow = in_guard,

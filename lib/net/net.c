@@ -49,6 +49,11 @@ struct net_board *net_board(struct net *net, int rank)
     return net->operations->board ? net->operations->board(net, rank) : &net->boards[rank];
 }
 
+char *net_crash_text(struct net *net)
+{
+    return net->crash_text;
+}
+
 int net_local(const struct net *net, int rank)
 {
     return net->map ? net->local_of[rank] : rank;

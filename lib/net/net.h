@@ -50,8 +50,8 @@ struct net_board {
     _Alignas(BASE_CACHE_LINE) _Atomic uint64_t
         task[4];              /* name hash of what the first 4 workers run, 0 = nothing */
     _Atomic uint64_t crashed; /* name hash of the task that ends this rank (crash, exit), once one does */
-    char crash[2048];         /* text of the crash handler */
 };
+#define NET_CRASH_TEXT 2048 /* bytes */
 
 #define NET_DEATH_TEXT 240
 /** What is known of a rank that was lost. */
@@ -148,6 +148,9 @@ void net_close(struct net *net);
 int net_rank(const struct net *net);
 int net_size(const struct net *net);
 struct net_board *net_board(struct net *net, int rank);
+/** Of this rank, in the host segment: NET_CRASH_TEXT bytes for what its crash handler has to say. NULL: none.
+ */
+char *net_crash_text(struct net *net);
 /** The clock of this net: base_now(), or the sim's time. Nanoseconds. */
 uint64_t net_now(const struct net *net);
 

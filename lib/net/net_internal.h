@@ -59,6 +59,7 @@ struct net {
     const int *local_of;
     struct net_rest_words *rest;
     struct net_loss *loss; /* NULL: this transport has none */
+    char *crash_text;      /* likewise */
     struct {
         net_handler *run;
         void *arg;

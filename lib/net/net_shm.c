@@ -16,10 +16,10 @@ static uint32_t shm_ring_bytes(int size)
     return size > SHM_RING_MANY ? SHM_RING_BYTES_MANY : SHM_RING_BYTES;
 }
 
-/** Bytes before the rings: the host's words, the ranks' words, the boards. */
+/** Bytes before the rings: the host's words, the ranks' words, the boards, what crash handlers say. */
 static uint64_t shm_words_bytes(int size)
 {
-    uint64_t ranks = (uint64_t)size * (sizeof(struct shm_rank) + sizeof(struct net_board));
+    uint64_t ranks = (uint64_t)size * (sizeof(struct shm_rank) + sizeof(struct net_board) + NET_CRASH_TEXT);
     return base_align_up(sizeof(struct shm_host) + ranks, SHM_RING_ALIGNMENT);
 }
 
@@ -244,6 +244,7 @@ int net_shm_open(struct net **net, struct base_segment *segment, uint64_t offset
         return status;
     }
     shm->net.loss = &shm->host->loss;
+    shm->net.crash_text = (char *)(boards + size) + (size_t)rank * NET_CRASH_TEXT;
     shm_prepare(shm);
     status = net_life_start(&shm->life, &shm->own->life);
     if (status != RAYMPI_OK) {
