@@ -16,5 +16,5 @@ check_PROGRAMS += $(bench_ours) $(bench_rivals) $(bench_bare) %D%/calibrate
 %C%_bare_local_LDADD = $(PTHREAD_LIBS)
 %C%_bare_ring_LDADD = $(PTHREAD_LIBS)
 %C%_calibrate_LDADD =
-EXTRA_DIST += %D%/run %D%/rows.sh %D%/report.awk %D%/table.awk %D%/plot.awk %D%/gate %D%/instructions.awk %D%/instructions.tsv %D%/bench.h %D%/bare/bare.h %D%/ours/ours.h %D%/rivals/rival_mpi.h \
+EXTRA_DIST += %D%/run %D%/on-hosts %D%/rows.sh %D%/report.awk %D%/table.awk %D%/plot.awk %D%/gate %D%/instructions.awk %D%/instructions.tsv %D%/bench.h %D%/bare/bare.h %D%/ours/ours.h %D%/rivals/rival_mpi.h \
 	%D%/rivals/openmp.c %D%/rivals/starpu.c

@@ -8,7 +8,7 @@
 #
 # PLACE: `one` and `cores` are processes on one core and on all of them; `ranks N` is a job with a core for each rank,
 # `over N` one whose ranks share the cores, `over_yield N` the same with mpi_yield_when_idle; `start N`, `mpi_start N` are
-# jobs that are started anew for each repetition. $(n FULL TINY) is a count, tiny for --smoke.
+# jobs that are started anew for each repetition; `hosts NET H R` is a job of R ranks on each of H hosts, RAYMPI_NET=NET. $(n FULL TINY) is a count, tiny for --smoke.
 
 # The spike took 71 to 88 ns for a task where StarPU took 2.8 to 3.5 us.
 row A1.1 'empty local tasks, submit 10^5, then get all, 1 worker' ns/task
@@ -101,9 +101,19 @@ unbuilt A10 'Task Bench stencil_1d, nearest, fft, random_nearest, METG(50 %), 2 
 unbuilt A11 'allreduce of 8 B-256 MiB in a group of actors' MPI_Allreduce '>= 1x its speed up to 2 KiB, >= 0.95x above' \
     'collectives of actors'
 
-row A12 'job waits idle (2 s for each repetition)' '% of a core'
+row A12.1 'job waits idle (2 s for each repetition)' '% of a core'
 contender ours 'ranks 2' ours/idle "$(n 2000 20)"
 contender MPI_Recv 'ranks 2' rivals/mpi_idle "$(n 300 20)"
+target MPI_Recv 0.01 '<= 1 % of what MPI_Recv uses'
+
+row A12.2 'the same on three hosts of two ranks, by libfabric' '% of a core'
+contender ours 'hosts ofi 3 2' ours/idle "$(n 2000 20)"
+contender MPI_Recv 'hosts mpi 3 2' rivals/mpi_idle "$(n 300 20)"
+target MPI_Recv 0.01 '<= 1 % of what MPI_Recv uses'
+
+row A12.3 'the same, where MPI carries the messages' '% of a core'
+contender ours 'hosts mpi 3 2' ours/idle "$(n 2000 20)"
+contender MPI_Recv 'hosts mpi 3 2' rivals/mpi_idle "$(n 300 20)"
 target MPI_Recv 0.01 '<= 1 % of what MPI_Recv uses'
 
 # stencil NUMBER MICROSECONDS STEPS LIMIT
@@ -130,7 +140,15 @@ contender ours "start $((4 * cores))" ours/start
 contender 'MPI_Init + MPI_Finalize' "start $((4 * cores))" rivals/mpi_start
 target 'MPI_Init + MPI_Finalize' 1.3 '<= 1.3x'
 
-unbuilt B1 'task to another host + get' 'MPI ping-pong' '<= 1.2x over TCP, <= 2.5x over verbs' 'several hosts'
+row B1.1 'task to another host + get, by libfabric' ns/task
+contender ours 'hosts ofi 2 1' ours/remote task "$(n 2000 20)"
+contender MPI 'hosts mpi 2 1' rivals/mpi_pingpong "$(n 2000 20)"
+target MPI 1.2 '<= 1.2x the ping-pong of 64 B'
+
+row B1.2 'the same, where MPI carries the messages' ns/task
+contender ours 'hosts mpi 2 1' ours/remote task "$(n 2000 20)"
+contender MPI 'hosts mpi 2 1' rivals/mpi_pingpong "$(n 2000 20)"
+target MPI 1.2 '<= 1.2x the ping-pong of 64 B'
 unbuilt B2 'fetch of 1 MiB; 8-256 MiB from another host' 'streaming MPI_Send' '>= 0.85x; >= 0.95x' 'several hosts'
 unbuilt SPILL 'spill and restore of 1 MiB objects, 3x the store' dd '>= 0.9x' 'spilling'
 unbuilt B3 'broadcast of 256 MiB to all hosts' MPI_Bcast '<= 1.2x' 'several hosts'
