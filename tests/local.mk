@@ -13,7 +13,8 @@ script_tests =
 
 unit_tests += %D%/base/test_version %D%/base/test_status %D%/base/test_config %D%/base/test_memory \
 	%D%/base/test_segment %D%/base/test_crash %D%/base/test_fiber
-unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim %D%/net/test_joint
+unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim %D%/net/test_sim_faults %D%/net/test_sim_protocol \
+	%D%/net/test_joint
 unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
@@ -21,7 +22,7 @@ unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/
 if HAVE_LIBFABRIC
 unit_tests += %D%/net/test_ofi
 endif
-EXTRA_DIST += %D%/net/job.h %D%/net/hosts.h %D%/store/store_test.h
+EXTRA_DIST += %D%/net/job.h %D%/net/hosts.h %D%/net/sim_world.h %D%/store/store_test.h
 unit_tests += %D%/topo/test_topo %D%/trace/test_trace %D%/trace/test_json
 EXTRA_DIST += %D%/base/child.h %D%/trace/json.h %D%/mpi/mpi_test.h
 

@@ -24,6 +24,11 @@ libraympi_sources += \
 	%D%/net_shm_poll.c \
 	%D%/net_shm_send.c \
 	%D%/net_sim.c \
+	%D%/net_sim.h \
+	%D%/net_sim_faults.c \
+	%D%/net_sim_internal.h \
+	%D%/net_sim_parts.c \
+	%D%/net_sim_run.c \
 	%D%/net_watch.c \
 	%D%/net_watch.h \
 	%D%/net_wire.h

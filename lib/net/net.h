@@ -1,6 +1,6 @@
 /* Active messages between nodes. One `struct net` per node, behind one interface: `shm` (ranks of a host), a
  * joint net (ranks of several hosts: shm on each, libfabric or MPI between them) and `sim` (nodes of one
- * process, seeded; for tests). */
+ * process, seeded; for tests: net_sim.h). */
 #ifndef RAYMPI_NET_H
 #define RAYMPI_NET_H
 
@@ -73,24 +73,6 @@ enum net_rest { NET_REST_NO = 0, NET_REST_DONE, NET_REST_DEADLOCK };
  * NET_RANKS_MAX ranks). */
 uint64_t net_shm_bytes(int size);
 int net_shm_open(struct net **net, struct base_segment *segment, uint64_t offset, int rank, int size);
-
-/** The sim transport: `size` nodes in one process and one thread; messages per ordered pair are FIFO, the
- * order between pairs is drawn from `seed`, time is the sim's own. */
-struct net_sim;
-int net_sim_create(struct net_sim **sim, int size, uint64_t seed);
-int net_sim_open(struct net **net, struct net_sim *sim, int rank);
-/** Runs what is called by nodes' net_sleep(): `step(arg, rank)` resumes a node until it sleeps again. Returns
- * when no node has anything to do (all asleep, no message, no timer) or when `finished(arg)` says so. Every
- * delivery is appended to the history hash, so that two runs with one seed can be compared. */
-void net_sim_run(struct net_sim *sim, void (*step)(void *arg, int rank), bool (*finished)(void *arg),
-                 void *arg);
-/** What a node's net_sleep() calls once its deadline is noted: suspend(arg, rank) switches back to the driver
- * and returns when step() resumes the node. Without it net_sleep() returns at once, and so must the step. */
-void net_sim_on_sleep(struct net_sim *sim, void (*suspend)(void *arg, int rank), void *arg);
-uint64_t net_sim_history(const struct net_sim *sim);
-/** Makes rank die: its messages are dropped, the others see a peer-died event. */
-void net_sim_kill(struct net_sim *sim, int rank);
-void net_sim_destroy(struct net_sim *sim);
 
 #define NET_HOST_NAME 64
 /** Which ranks of a job are on which host. */

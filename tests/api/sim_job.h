@@ -6,6 +6,7 @@
 
 #include "../unit.h"
 #include "api/api.h"
+#include "net/net_sim.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -113,7 +114,7 @@ static inline void sim_job_run(struct sim_job *job, int size, uint64_t seed,
 {
     *job = (struct sim_job){.size = size, .seed = seed, .body = body};
     CU_ASSERT_EQUAL_FATAL(base_config_read(&job->config), RAYMPI_OK);
-    CU_ASSERT_EQUAL_FATAL(net_sim_create(&job->sim, size, seed), RAYMPI_OK);
+    CU_ASSERT_EQUAL_FATAL(net_sim_create(&job->sim, size, seed, NULL), RAYMPI_OK);
     sim_segment_make(job);
     job->fibers = fiber_pool_create(256 << 10, (unsigned)size);
     CU_ASSERT_PTR_NOT_NULL_FATAL(job->fibers);

@@ -1,79 +1,6 @@
 /* The sim transport: repeatable, in order per pair, timers, deaths, rest; with and without fibers' suspend
  * hook. */
-#include "../unit.h"
-#include "job.h"
-
-#define NODES_MAX 8
-enum { PING = 1, OVER = 2 };
-
-struct world;
-
-struct node {
-    struct world *world;
-    struct net *net;
-    uint64_t random;
-    uint32_t next_to[NODES_MAX], next_from[NODES_MAX];
-    int received, disorder, late;
-    unsigned dead;
-    bool over;
-    uint64_t slept_until; /* deadline of the last sleep, when it was ended by time */
-};
-
-struct world {
-    struct net_sim *sim;
-    int size;
-    struct node nodes[NODES_MAX];
-    int flying, answers, wrong, steps;
-    int kill_at, victim;
-    bool resting; /* nodes publish rest */
-};
-
-struct ping {
-    uint32_t number;
-    uint32_t left;
-};
-
-static void ping_send(struct node *node, uint32_t left)
-{
-    int peer = (int)(job_random(&node->random) % (uint64_t)node->world->size);
-    struct ping ping = {node->next_to[peer], left};
-    const struct net_piece piece = {&ping, sizeof ping};
-    int status = net_send(node->net, peer, PING, &piece, 1);
-    bool died = net_dead_peer(node->net) == net_rank(node->net);
-    if (died || node->dead >> peer & 1) {
-        CU_ASSERT_EQUAL(status, RAYMPI_ERR_NODE_DIED);
-        return;
-    }
-    CU_ASSERT_EQUAL(status, RAYMPI_OK);
-    CU_ASSERT(net_pending(node->net, peer) > 0);
-    node->next_to[peer]++;
-    node->world->flying++;
-}
-
-static void ping_receive(void *arg, const struct net_message *message)
-{
-    struct node *node = arg;
-    struct ping ping;
-    memcpy(&ping, message->data, sizeof ping);
-    node->received++;
-    node->disorder += ping.number != node->next_from[message->source]++;
-    node->late += node->dead >> message->source & 1;
-    node->world->flying--;
-    for (uint32_t i = 0; i < 2 && ping.left > 0; i++)
-        if (job_random(&node->random) % 10 < 6)
-            ping_send(node, ping.left - 1);
-}
-
-static void over_receive(void *arg, const struct net_message *message)
-{
-    (void)message;
-    ((struct node *)arg)->over = true;
-}
-
-static void node_died(void *arg, int rank)
-{
-    ((struct node *)arg)->dead |= 1u << rank;
-}
+#include "sim_world.h"
 
 /** True when this node was told of the rest, and has done something about it. */
 static bool node_rest(struct node *node)
@@ -107,36 +34,11 @@ static void node_step(void *arg, int rank)
         net_sleep(node->net, UINT64_MAX, NULL, NULL);
 }
 
-static void world_create(struct world *world, int size, uint64_t seed)
-{
-    *world = (struct world){.size = size};
-    CU_ASSERT_EQUAL_FATAL(net_sim_create(&world->sim, size, seed), RAYMPI_OK);
-    for (int rank = 0; rank < size; rank++) {
-        struct node *node = &world->nodes[rank];
-        node->world = world;
-        node->random = (uint64_t)rank; /* the same in all worlds: only the sim's seed differs */
-        CU_ASSERT_EQUAL_FATAL(net_sim_open(&node->net, world->sim, rank), RAYMPI_OK);
-        net_handle(node->net, PING, ping_receive, node);
-        net_handle(node->net, OVER, over_receive, node);
-        net_on_death(node->net, node_died, node);
-        atomic_store(&net_board(node->net, rank)->finalizing, 1);
-    }
-}
-
-static void world_destroy(struct world *world)
-{
-    for (int rank = 0; rank < world->size; rank++)
-        net_close(world->nodes[rank].net);
-    net_sim_destroy(world->sim);
-}
-
 static uint64_t traffic_history(int size, uint64_t seed)
 {
     struct world world;
-    world_create(&world, size, seed);
-    for (int rank = 0; rank < size; rank++)
-        for (int i = 0; i < 10; i++)
-            ping_send(&world.nodes[rank], 12);
+    world_create(&world, size, seed, NULL);
+    world_begin(&world);
     net_sim_run(world.sim, node_step, NULL, &world);
     int received = 0;
     for (int rank = 0; rank < size; rank++) {
@@ -167,7 +69,7 @@ static void test_rest(void)
     for (int size = 1; size <= NODES_MAX; size++)
         for (uint64_t seed = 1; seed <= 20; seed++) {
             struct world world;
-            world_create(&world, size, seed);
+            world_create(&world, size, seed, NULL);
             world.resting = true;
             net_sim_run(world.sim, node_step, NULL, &world);
             CU_ASSERT_EQUAL(world.answers, 20);
@@ -182,15 +84,14 @@ static void test_death(void)
 {
     for (uint64_t seed = 1; seed <= 100; seed++) {
         struct world world;
-        world_create(&world, 5, seed);
+        world_create(&world, 5, seed, NULL);
         world.kill_at = 1 + (int)(seed % 40);
         world.victim = (int)(seed % 5);
-        for (int rank = 0; rank < 5; rank++)
-            for (int i = 0; i < 10; i++)
-                ping_send(&world.nodes[rank], 12);
+        world_begin(&world);
         net_sim_run(world.sim, node_step, NULL, &world);
         for (int rank = 0; rank < 5; rank++) {
             CU_ASSERT_EQUAL(world.nodes[rank].dead, rank == world.victim ? 0 : 1u << world.victim);
+            CU_ASSERT_EQUAL(world.nodes[rank].told, rank != world.victim);
             CU_ASSERT_EQUAL(world.nodes[rank].late, 0);
             CU_ASSERT_EQUAL(world.nodes[rank].disorder, 0);
         }
@@ -217,7 +118,7 @@ static void timer_step(void *arg, int rank)
 static void test_timers(void)
 {
     struct world world;
-    world_create(&world, 3, 9);
+    world_create(&world, 3, 9, NULL);
     net_sim_run(world.sim, timer_step, NULL, &world);
     for (int rank = 0; rank < 3; rank++)
         CU_ASSERT_EQUAL(world.nodes[rank].received, 6);
@@ -264,7 +165,7 @@ static bool hooked_finished(void *arg)
 static void test_hook(void)
 {
     struct hooked hooked = {.suspended = {0}};
-    world_create(&hooked.world, 3, 11);
+    world_create(&hooked.world, 3, 11, NULL);
     net_sim_on_sleep(hooked.world.sim, hooked_suspend, &hooked);
     net_sim_run(hooked.world.sim, hooked_step, hooked_finished, &hooked);
     CU_ASSERT_EQUAL(hooked.stepped[0], 2);

@@ -5,6 +5,7 @@
 
 #include "../unit.h"
 #include "api/api.h"
+#include "net/net_sim.h"
 #include "task/task_internal.h"
 
 #include <fcntl.h>
@@ -51,7 +52,7 @@ static inline void node_open(struct task_node *node)
     uint64_t size = control + layout.extents * layout.extent_bytes;
     CU_ASSERT_FATAL(base_segment_create(&node->segment, size, control, cookie) == RAYMPI_OK);
     base_segment_unlink(&node->segment);
-    CU_ASSERT_FATAL(net_sim_create(&node->sim, 2, 1) == RAYMPI_OK);
+    CU_ASSERT_FATAL(net_sim_create(&node->sim, 2, 1, NULL) == RAYMPI_OK);
     CU_ASSERT_FATAL(net_sim_open(&node->net[0], node->sim, 0) == RAYMPI_OK);
     CU_ASSERT_FATAL(net_sim_open(&node->net[1], node->sim, 1) == RAYMPI_OK);
     CU_ASSERT_FATAL(store_open(&store, &node->segment, &layout, NODE_PAGE, control, 0, 1.0) == RAYMPI_OK);
