@@ -54,7 +54,11 @@ static raympi_wire_ref wire_of(const struct object *object)
 void api_nested_write(struct task_room *room, void *bytes, size_t length, const raympi_ref *refs,
                       size_t count)
 {
-    raympi_wire_ref *wires = (raympi_wire_ref *)((char *)bytes + base_align_up(length, 8));
+    size_t aligned = base_align_up(length, 8);
+    raympi_wire_ref *wires = (raympi_wire_ref *)((char *)bytes + aligned);
+    if (count == 0)
+        return;
+    memset((char *)bytes + length, 0, aligned - length); /* it travels with the bytes */
     for (size_t i = 0; i < count; i++)
         wires[i] = wire_of(object_find(room, refs[i].handle));
 }
