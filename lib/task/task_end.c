@@ -218,7 +218,7 @@ static void report_held(struct task_room *room)
     uint64_t objects = 0;
     for (uint32_t i = 0; i < room->slab_used; i++) {
         const struct object *slab = atomic_load_explicit(&room->slabs[i], memory_order_acquire);
-        for (uint32_t j = 0; j < OBJECT_SLAB; j++)
+        for (uint32_t j = 0; j < task_slots(room, i); j++)
             objects += object_handle(&slab[j]) != 0 && object_handle(&slab[j]) != OBJECT_NO_HANDLE;
     }
     struct store_counters store;

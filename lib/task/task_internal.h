@@ -151,6 +151,12 @@ static inline void task_arg_init(struct arg *arg, struct task *task, int kind)
 }
 
 /* task_object.c */
+/** Slots of a slab that were ever given out: the others are not looked at, which would take memory for them.
+ */
+static inline uint32_t task_slots(const struct task_room *room, uint32_t slab)
+{
+    return slab + 1 == room->slab_used ? room->slot_used : OBJECT_SLAB;
+}
 /** A thread ends: its free slots go to the room. */
 void object_slots_return(struct task_room *room, struct task_thread *thread);
 

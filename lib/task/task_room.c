@@ -230,10 +230,10 @@ void task_room_close(struct task_room *room)
         free(borrowed);
     }
     for (uint32_t i = 0; i < room->slab_used; i++)
-        for (uint32_t j = 0; j < OBJECT_SLAB; j++)
+        for (uint32_t j = 0; j < task_slots(room, i); j++)
             waiters_forget(&atomic_load(&room->slabs[i])[j]); /* while the arguments among them are there */
     for (uint32_t i = 0; i < room->slab_used; i++)
-        for (uint32_t j = 0; j < OBJECT_SLAB; j++)
+        for (uint32_t j = 0; j < task_slots(room, i); j++)
             object_forget(&atomic_load(&room->slabs[i])[j]);
     for (uint32_t i = 0; i < room->slab_used; i++)
         base_memory_unmap(atomic_load(&room->slabs[i]), OBJECT_SLAB * sizeof(struct object));
