@@ -49,7 +49,8 @@ noinst_PROGRAMS += %D%/random/program
 %C%_random_program_SOURCES = %D%/random/main.c %D%/random/plan.c %D%/random/plan.h %D%/random/plan_parts.c %D%/random/plan_parts.h \
 	%D%/random/model.c \
 	%D%/random/print.c %D%/random/run.c %D%/random/run_look.c %D%/random/run_make.c %D%/random/run_call.c %D%/random/run_burst.c \
-	%D%/random/run_body.c %D%/random/run.h %D%/random/script.h %D%/random/value.h %D%/random/left.c
+	%D%/random/run_body.c %D%/random/run.h %D%/random/script.h %D%/random/value.h %D%/random/left.c \
+	%D%/random/job.c %D%/random/sim.c %D%/random/sim.h
 
 mpi_programs += %D%/cxx/hello
 %C%_cxx_hello_SOURCES = %D%/cxx/hello.cc
@@ -162,7 +163,8 @@ mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
 mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test %D%/hosts/lost.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
 
-mpi_tests += %D%/mpi/random.test
+mpi_tests += %D%/mpi/random.test %D%/random/sim.test
+sanitizer_tests += %D%/random/sim.test
 
 script_tests += %D%/script/examples-compile.test
 script_tests += %D%/script/readme.test
@@ -216,7 +218,8 @@ if CHECK_SANITIZER
 # With one worker there is less that could go wrong; one rank, and 16, are the same code.
 AM_TESTS_ENVIRONMENT += RAYMPI_TEST_RANKS=2,4; export RAYMPI_TEST_RANKS; \
 	RAYMPI_TEST_WORKERS=3; export RAYMPI_TEST_WORKERS; \
-	RAYMPI_TEST_RANDOM_RANKS=2,8; export RAYMPI_TEST_RANDOM_RANKS;
+	RAYMPI_TEST_RANDOM_RANKS=2,8; export RAYMPI_TEST_RANDOM_RANKS; \
+	RAYMPI_TEST_SIM_SEEDS=20; export RAYMPI_TEST_SIM_SEEDS;
 else
 AM_TESTS_ENVIRONMENT += RAYMPI_TEST_RANKS=2; export RAYMPI_TEST_RANKS; \
 	RAYMPI_TEST_WORKERS=1; export RAYMPI_TEST_WORKERS;

@@ -56,6 +56,7 @@ int net_sim_delay(struct net_sim *sim, int source, int destination, const struct
  * a message: after all that had arrived before, at a moment that is drawn. Until then it may send to the dead
  * one, in vain. Nothing where it has died or ended before. */
 void net_sim_kill(struct net_sim *sim, int rank);
+bool net_sim_dead(const struct net_sim *sim, int rank);
 /** The way between two nodes breaks: to each of them it is as if the other one had died. Nothing where one of
  * them has died or ended, or it is broken already. */
 void net_sim_break(struct net_sim *sim, int one, int other);

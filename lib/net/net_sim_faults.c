@@ -98,6 +98,11 @@ void net_sim_kill(struct net_sim *sim, int rank)
     }
 }
 
+bool net_sim_dead(const struct net_sim *sim, int rank)
+{
+    return sim->nodes[rank].state == SIM_DEAD;
+}
+
 void net_sim_break(struct net_sim *sim, int one, int other)
 {
     if (one == other || sim->pairs[one * sim->size + other].broken || sim_gone(&sim->nodes[one]) ||

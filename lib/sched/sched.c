@@ -142,6 +142,8 @@ void sched_worker_assume(struct worker *worker)
 {
     sched_self_front = (struct sched_front *)worker; /* which begins with it; NULL: none */
     sched_chained = false;
+    sched_arrivals =
+        (struct sched_arrivals){0}; /* a node that died in its poll has left what had come there */
 }
 
 struct worker *sched_worker(struct sched *sched, int index)

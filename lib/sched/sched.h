@@ -57,7 +57,8 @@ int sched_workers(const struct sched *sched);
 int sched_worker_index(const struct worker *worker);
 /** What others may look at of it; NULL for NULL. */
 struct sched_front *sched_worker_front(struct worker *worker);
-/** For the sim, where one thread plays the worker of several nodes: takes the identity of `worker`. */
+/** For the sim, where one thread plays the worker of several nodes: takes the identity of `worker`, which is
+ * in no poll. */
 void sched_worker_assume(struct worker *worker);
 struct worker *sched_worker(struct sched *sched, int index);
 /** The fiber that the worker runs, for the sim: what to come back to. */

@@ -2,6 +2,7 @@
 #include "actor/actor_internal.h"
 #include "api/api.h"
 #include "run.h"
+#include "task/task_internal.h"
 
 #include <stdio.h>
 
@@ -11,8 +12,7 @@ __attribute__((no_sanitize_thread, noinline)) static unsigned objects_left(struc
     unsigned objects = 0;
     for (uint32_t i = 0; i < room->slab_used; i++) {
         const struct object *slab = atomic_load_explicit(&room->slabs[i], memory_order_acquire);
-        uint32_t used = i + 1 == room->slab_used ? room->slot_used : OBJECT_SLAB;
-        for (uint32_t j = 0; j < used; j++) {
+        for (uint32_t j = 0; j < task_slots(room, i); j++) {
             uint64_t handle = *(const volatile uint64_t *)&slab[j].count.handle;
             objects += handle != 0 && handle != OBJECT_NO_HANDLE;
         }
@@ -56,7 +56,7 @@ bool nothing_left(int own, char *text, size_t size)
     struct task_room *room = node->tasks;
     struct store_counters store;
     unsigned inflight = 0, parked = 0;
-    int boxes = atomic_load(&box_objects);
+    int boxes = atomic_load(box_objects());
     for (int rank = 0; rank < room->config.size; rank++)
         inflight += task_inflight(room, rank);
     uint64_t tasks = task_outstanding(room);

@@ -8,12 +8,16 @@
  *   --stacks        a seed that hangs shows the stacks of all ranks
  *   --defects       lists the defects that can be planted
  *   --print         prints the plan of the first seed for --ranks N; needs no mpirun
+ *   --sim           on the sim, with --ranks N; needs no mpirun. With it:
+ *   --delay US      microseconds that messages take, at most; now and then ten times that
+ *   --deaths N      nodes that die; --breaks N: ways between two nodes that break
  *
  * Between two seeds all ranks meet twice: when the drivers have ended, again and again until every script
  * that had to run has run; and when nothing is left anywhere.
  */
 #include "base/base_defect.h"
 #include "run.h"
+#include "sim.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -31,7 +35,9 @@ enum verdict { VERDICT_GO = 1, VERDICT_AGAIN, VERDICT_STOP };
 static struct {
     uint64_t first, last;
     int ops, ranks, patience;
-    bool stacks, print;
+    bool stacks, print, sim;
+    double delay;
+    int deaths, breaks;
     bool *skip;
     int skip_count;
 } options = {.first = 1, .last = 1, .ops = 400, .ranks = 1, .patience = 60};
@@ -40,112 +46,6 @@ static struct {
     uint64_t seeds, ops, tasks, remote, actors;
     uint64_t counts[OP_KINDS];
 } totals; /* rank 0 */
-
-static uint64_t now_at; /* the seed that this rank is at, for messages */
-
-/* ---- boxes */
-
-_Atomic int box_objects;
-
-void box_init(struct box *box)
-{
-    memset(box, 0, sizeof *box);
-    pthread_mutex_init(&box->lock, NULL);
-}
-
-void box_put(struct box *box, uint64_t content)
-{
-    pthread_mutex_lock(&box->lock);
-    raympi_ref waiting = {box->waiting};
-    box->content = content;
-    box->full = true;
-    box->waiting = 0;
-    pthread_mutex_unlock(&box->lock);
-    if (waiting.handle && raympi_seal(waiting) != RAYMPI_OK) {
-        fprintf(stderr, "random-program: rank %d: seal: %s\n", raympi_rank(), raympi_detail());
-        abort();
-    }
-}
-
-static void box_wait(struct box *box)
-{
-    raympi_ref ref;
-    raympi_view view;
-    atomic_fetch_add(&box_objects, 1);
-    raympi_create(8, &ref);
-    pthread_mutex_lock(&box->lock);
-    bool full = box->full;
-    box->waiting = full ? 0 : ref.handle;
-    pthread_mutex_unlock(&box->lock);
-    if (full)
-        raympi_seal(ref);
-    int status = raympi_get(ref, &view);
-    if (status != RAYMPI_OK) {
-        fprintf(stderr, "random-program: seed %llu, rank %d waits in vain: %s (%s)\n",
-                (unsigned long long)now_at, raympi_rank(), raympi_strerror(status), raympi_detail());
-        _exit(1);
-    }
-    raympi_view_end(&view);
-    raympi_release(ref);
-    atomic_fetch_sub(&box_objects, 1);
-}
-
-uint64_t box_take(struct box *box)
-{
-    pthread_mutex_lock(&box->lock);
-    while (!box->full) {
-        pthread_mutex_unlock(&box->lock);
-        box_wait(box);
-        pthread_mutex_lock(&box->lock);
-    }
-    uint64_t content = box->content;
-    box->full = false;
-    pthread_mutex_unlock(&box->lock);
-    return content;
-}
-
-/* ---- jobs: this seed's and, while ranks still meet, the next one's */
-
-#define NO_SEED UINT64_MAX
-static struct {
-    _Atomic uint64_t seed; /* who looks for another one has no business with the job, which may be going */
-    _Atomic(struct job *) job;
-} jobs[2] = {{NO_SEED, NULL}, {NO_SEED, NULL}};
-static unsigned prepared;
-
-struct job *job_of(uint64_t seed)
-{
-    for (int i = 0; i < 2; i++)
-        if (atomic_load(&jobs[i].seed) == seed)
-            return atomic_load(&jobs[i].job);
-    return NULL;
-}
-
-static void job_free(struct job *job)
-{
-    if (!job)
-        return;
-    free(job->live);
-    free(job->boxes);
-    plan_free(job->plan);
-    free(job);
-}
-
-struct job *job_prepare(struct plan *plan)
-{
-    struct job *job = calloc(1, sizeof *job);
-    job->plan = plan;
-    job->live = calloc((size_t)plan->slot_count + 1, sizeof *job->live);
-    job->boxes = calloc((size_t)plan->op_count + 1, sizeof *job->boxes);
-    for (int i = 0; i < plan->op_count; i++)
-        if (plan->ops[i].kind == OP_RECEIVE)
-            box_init(&job->boxes[i]);
-    unsigned place = prepared++ % 2;
-    atomic_store(&jobs[place].seed, NO_SEED);
-    job_free(atomic_exchange(&jobs[place].job, job));
-    atomic_store(&jobs[place].seed, plan->seed);
-    return job;
-}
 
 #define HOSTS_MAX 8
 
@@ -227,16 +127,6 @@ RAYMPI_TASK(random_verdict)
     return RAYMPI_OK;
 }
 
-/* Actors that were made, and so have to end. One that was killed may be dead before it is made. */
-static uint64_t actors_made(const struct plan *plan)
-{
-    uint64_t made = 0;
-    for (int i = 0; i < plan->actor_count; i++)
-        made += plan->ops[plan->actors[i].creator].live && !plan->actors[i].fails &&
-                plan->actors[i].klass != ACTOR_VICTIM;
-    return made;
-}
-
 static enum verdict judge_scripts(struct job *job)
 {
     const struct plan *plan = job->plan;
@@ -251,7 +141,7 @@ static enum verdict judge_scripts(struct job *job)
 
 static enum verdict judge_end(struct job *job)
 {
-    uint64_t made = actors_made(job->plan);
+    uint64_t made = plan_actors_made(job->plan);
     if (meeting.destroyed != made) {
         complain(job, PLAN_NONE, "%llu actors have ended, not %llu", (unsigned long long)meeting.destroyed,
                  (unsigned long long)made);
@@ -509,12 +399,31 @@ static int run_job(void)
     for (int i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
     alarm(0);
-    for (int i = 0; i < 2; i++)
-        job_free(atomic_load(&jobs[i].job));
+    jobs_free();
     if (status != RAYMPI_OK)
         fprintf(stderr, "random-program: raympi_finalize gave %s (%s)\n", raympi_strerror(status),
                 raympi_detail());
     return status == RAYMPI_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int run_sim(void)
+{
+    const struct sim_request request = {.first = options.first,
+                                        .last = options.last,
+                                        .ranks = options.ranks,
+                                        .delay = options.delay,
+                                        .deaths = options.deaths,
+                                        .breaks = options.breaks,
+                                        .plan_of = plan_of,
+                                        .watch = watch};
+    if (options.ranks < 1 || options.ranks > RANDOM_RANKS_MOST) {
+        fprintf(stderr, "random-program: 1 to %d ranks on the sim\n", RANDOM_RANKS_MOST);
+        return 2;
+    }
+    watch_crashes();
+    signal(SIGALRM, hangs);
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    return sim_run_seeds(&request) ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static void add_skip(int from, int to)
@@ -554,6 +463,12 @@ static bool read_option(const char *name, const char *value)
         options.ranks = atoi(value);
     else if (!strcmp(name, "--patience"))
         options.patience = atoi(value);
+    else if (!strcmp(name, "--delay"))
+        options.delay = atof(value);
+    else if (!strcmp(name, "--deaths"))
+        options.deaths = atoi(value);
+    else if (!strcmp(name, "--breaks"))
+        options.breaks = atoi(value);
     else if (!strcmp(name, "--skip"))
         read_skip(value);
     else
@@ -582,6 +497,8 @@ int main(int argc, char **argv)
             return list_defects();
         else if (!strcmp(argv[i], "--print"))
             options.print = true;
+        else if (!strcmp(argv[i], "--sim"))
+            options.sim = true;
         else if (i + 1 < argc && read_option(argv[i], argv[i + 1]))
             i++;
         else {
@@ -590,7 +507,7 @@ int main(int argc, char **argv)
         }
     }
     if (!options.print)
-        return run_job();
+        return options.sim ? run_sim() : run_job();
     struct plan *plan = plan_of(options.first);
     plan_print(plan);
     plan_free(plan);

@@ -8,6 +8,8 @@
 #include <raympi.h>
 #include <stdatomic.h>
 
+#define RANDOM_RANKS_MOST 8 /* that share a process */
+
 /** A place where one waits for what others bring. */
 struct box {
     pthread_mutex_t lock;
@@ -20,7 +22,11 @@ void box_put(struct box *box, uint64_t content);
 /** Takes the content out, waiting for it inside raympi. */
 uint64_t box_take(struct box *box);
 /** Objects that boxes have now, on this rank. */
-extern _Atomic int box_objects;
+_Atomic int *box_objects(void);
+/** All ranks are in this process, and what is said of a rank is of the one that calls. */
+extern bool ranks_share_process;
+/** The seed that this process is at, for messages. */
+extern uint64_t now_at;
 
 /** What a slot holds in this run. */
 struct live {
@@ -44,6 +50,9 @@ struct job {
 struct job *job_of(uint64_t seed);
 /** Makes the job of a seed known here, in place of the one before the last. */
 struct job *job_prepare(struct plan *plan);
+void jobs_free(void);
+/** Actors that were made, and so have to end. One that was killed may be dead before it is made. */
+uint64_t plan_actors_made(const struct plan *plan);
 /** Says that something is not as it should be. */
 void complain(struct job *job, int op, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
