@@ -162,7 +162,7 @@ mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
 %C%_hosts_wire_LDADD =
 mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test %D%/hosts/lost.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
-EXTRA_DIST += %D%/hosts/left-lib.sh
+EXTRA_DIST += %D%/hosts/left-lib.sh %D%/slurm/slurm-lib.sh
 
 mpi_tests += %D%/mpi/random.test %D%/random/sim.test
 sanitizer_tests += %D%/random/sim.test
