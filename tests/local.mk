@@ -7,7 +7,7 @@
 # The longest come first here: at the end they would run alone.
 unit_tests = %D%/store/test_steps %D%/api/test_sim_hello
 mpi_programs =
-mpi_tests = %D%/limits/alloc.test %D%/slurm/one-node.test
+mpi_tests = %D%/limits/alloc.test %D%/slurm/three-nodes.test %D%/slurm/one-node.test
 sanitizer_tests = %D%/mpi/random.test %D%/mpi/objects.test
 script_tests =
 
@@ -162,7 +162,7 @@ mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
 %C%_hosts_wire_LDADD =
 mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test %D%/hosts/lost.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
-EXTRA_DIST += %D%/hosts/left-lib.sh %D%/slurm/slurm-lib.sh
+EXTRA_DIST += %D%/hosts/left-lib.sh %D%/slurm/slurm-lib.sh %D%/slurm/on-hosts
 
 mpi_tests += %D%/mpi/random.test %D%/random/sim.test
 sanitizer_tests += %D%/random/sim.test
