@@ -269,7 +269,8 @@ void net_delivered(struct net *net, int messages, uint64_t bytes)
 void net_died(struct net *net, int rank)
 {
     atomic_fetch_add_explicit(&net->front.deaths, 1, memory_order_relaxed);
-    base_log(BASE_LOG_INFO, "net", "rank %d died", rank);
+    if (!net->inner) /* that knows ranks by other numbers, and tells the one above it */
+        base_log(BASE_LOG_INFO, "net", "rank %d died", rank);
     if (net->died != NULL)
         net->died(net->died_arg, rank);
 }

@@ -66,6 +66,7 @@ struct net {
     } handlers[NET_HANDLERS]; /* 0 is nobody's */
     void (*died)(void *arg, int rank);
     void *died_arg;
+    bool inner;    /* of a net of several hosts */
     bool idle;     /* published and not withdrawn */
     bool answered; /* was given the answer of the present rest */
     bool *warned;  /* by source: a log line about its malformed messages was written */

@@ -1,5 +1,6 @@
 /* Values that are fetched from other hosts, in chunks: by a reader, and from who has told a lease. Rank 1 is
  * the other side. */
+#include "base/base_fiber_tools.h"
 #include "task_node.h"
 
 #define BORROWED (((uint64_t)1 << REFCOUNT_SEQUENCE_BITS) + 77)
@@ -199,8 +200,17 @@ static void a_value_that_nobody_wants_is_let_go(void)
     end();
 }
 
+/* Sanitizers end a program that asks for so much. */
+#if defined(FIBER_ASAN) || defined(FIBER_TSAN)
+#define ASKS_FOR_MUCH false
+#else
+#define ASKS_FOR_MUCH true
+#endif
+
 static void a_value_without_room_says_so(void)
 {
+    if (!ASKS_FOR_MUCH)
+        return;
     begin();
     struct object *object = tell_value(UINT64_C(1) << 47);
     CU_ASSERT(object_ready(object));
