@@ -4,7 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TEXT 512
+#define TEXT     512
+#define SETTINGS 1024
+#define HOST     128
+
+/* Of all that ranks send each other, at start and later: one more with each change of it. */
+#define FORMAT 1
 
 /* Nanoseconds that the end waits at most for the threads of MPI. Where the program has called MPI_Init,
  * threads of its own, which may compute, can not be told from them. */
@@ -88,17 +93,63 @@ static int open_mpi(struct bootstrap *b, int *argc, char ***argv, const void *co
 
 /* ---- what all must have in common */
 
+static void host_name(char host[HOST])
+{
+    memset(host, 0, HOST);
+    if (gethostname(host, HOST - 1) != 0)
+        snprintf(host, HOST, "?");
+}
+
+/* The one thing that is the same in all versions. */
+struct greeting {
+    char library[128], host[HOST];
+};
+
+static struct greeting greeting_of(struct bootstrap *b, const struct greeting *mine, int rank)
+{
+    struct greeting greeting = *mine;
+    MPI_Bcast(&greeting, sizeof greeting, MPI_BYTE, rank, b->comm);
+    greeting.library[sizeof greeting.library - 1] = greeting.host[HOST - 1] = 0;
+    return greeting;
+}
+
+/* Collective, before all else: what follows may have another form in another version. All return the same. */
+static int compare_versions(struct bootstrap *b)
+{
+    struct greeting mine;
+    memset(&mine, 0, sizeof mine);
+    snprintf(mine.library, sizeof mine.library, "%s (messages of format %d)", raympi_version(), FORMAT);
+    host_name(mine.host);
+    struct greeting first = greeting_of(b, &mine, 0);
+    int other = strcmp(mine.library, first.library) == 0 ? b->size : b->rank, rank;
+    MPI_Allreduce(&other, &rank, 1, MPI_INT, MPI_MIN, b->comm);
+    if (rank == b->size)
+        return RAYMPI_OK;
+    struct greeting there = greeting_of(b, &mine, rank);
+    return base_fail(RAYMPI_ERR_MISMATCH,
+                     "rank 0 on host %s has raympi %s, rank %d on host %s has raympi %s: all ranks need the "
+                     "same, see `ldd PROGRAM` on both hosts",
+                     first.host, first.library, rank, there.host, there.library);
+}
+
+/* Ranks of one version have the same variables, in the same order. */
 static int compare_settings(struct bootstrap *b)
 {
-    char mine[TEXT], first[TEXT];
-    int used = snprintf(mine, sizeof mine, "version %s; ", RAYMPI_VERSION);
-    base_config_common(&b->config, mine + used, sizeof mine - (size_t)used);
+    char mine[SETTINGS], first[SETTINGS], host[HOST];
+    char *rest = mine, *rest_first = first, *own, *wanted;
+    base_config_common(&b->config, mine, sizeof mine);
     memcpy(first, mine, sizeof first);
     MPI_Bcast(first, sizeof first, MPI_CHAR, 0, b->comm);
-    int status = RAYMPI_OK;
-    if (strcmp(mine, first) != 0)
-        status = base_fail(RAYMPI_ERR_MISMATCH, "rank %d has \"%s\", rank 0 has \"%s\": they must agree",
-                           b->rank, mine, first);
+    do {
+        own = strsep(&rest, "\n");
+        wanted = strsep(&rest_first, "\n");
+    } while (own && wanted && strcmp(own, wanted) == 0);
+    host_name(host);
+    int status = own && wanted ? base_fail(RAYMPI_ERR_MISMATCH,
+                                           "rank %d on host %s has %s, rank 0 has %s: all ranks need the "
+                                           "same, set it for all of them, as by `mpirun -x NAME=VALUE`",
+                                           b->rank, host, own, wanted)
+                               : RAYMPI_OK;
     return bootstrap_agree(b, status);
 }
 
@@ -257,8 +308,8 @@ static int attach_segment(struct bootstrap *b, const struct host_message *messag
     uint64_t size = place_areas(b, message->bytes, &control);
     int status = base_segment_attach(&b->segment, message->name, size, control, message->cookie, same);
     if (status == RAYMPI_OK && !*same) {
-        char host[128] = "?";
-        gethostname(host, sizeof host - 1);
+        char host[HOST];
+        host_name(host);
         status = base_fail(RAYMPI_ERR_UNSUPPORTED,
                            "rank %d (host %s) does not see the shared memory of rank %d, though MPI says "
                            "that they are on one host: "
@@ -319,8 +370,10 @@ int bootstrap_open(struct bootstrap *b, int *argc, char ***argv, const void *com
     pthread_mutexattr_destroy(&checked);
     int status = open_mpi(b, argc, argv, comm);
     base_log_rank(b->rank);
-    if (b->comm != MPI_COMM_NULL)
-        status = bootstrap_agree(b, status);
+    if (b->comm != MPI_COMM_NULL) {
+        int versions = compare_versions(b);
+        status = versions == RAYMPI_OK ? bootstrap_agree(b, status) : versions;
+    }
     if (status == RAYMPI_OK)
         status = open_shared(b);
     if (status == RAYMPI_OK)

@@ -86,7 +86,7 @@ struct base_config {
 /** Reads the environment. CONFIG (with variable, value, what is allowed) for a malformed value and for a
  * RAYMPI_* variable that does not exist (a typing error is never ignored; the closest name is offered). */
 int base_config_read(struct base_config *config);
-/** A one-line text of the settings that all ranks must share (sizes, not log levels), to be compared at
+/** The settings that all ranks must share (sizes, not log levels), NAME=VALUE, one a line, to be compared at
  * start. */
 void base_config_common(const struct base_config *config, char *text, size_t size);
 /** Calls row(name, value, default, origin, help) for every variable. */

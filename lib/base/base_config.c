@@ -372,7 +372,7 @@ void base_config_common(const struct base_config *config, char *text, size_t siz
         if (!config_table[i].common)
             continue;
         config_print(&config_table[i], config, value, sizeof value);
-        length += (size_t)snprintf(text + length, size - length, "%s%s=%s", length > 0 ? " " : "",
+        length += (size_t)snprintf(text + length, size - length, "%s%s=%s", length > 0 ? "\n" : "",
                                    config_table[i].name, value);
     }
 }

@@ -181,7 +181,7 @@ static void test_common(void)
     base_config_common(&config, second, sizeof second);
     CU_ASSERT_STRING_NOT_EQUAL(first, second);
     CU_ASSERT_PTR_NOT_NULL(strstr(second, "RAYMPI_INLINE_BYTES=1k"));
-    CU_ASSERT_PTR_NULL(strchr(second, '\n'));
+    CU_ASSERT_PTR_NOT_NULL(strstr(second, "1k\nRAYMPI_NET=")); /* one a line, in the order of the table */
     base_config_common(&config, cut, sizeof cut);
     CU_ASSERT_EQUAL(strlen(cut), sizeof cut - 1);
 }
