@@ -107,7 +107,7 @@ struct net_ofi_options {
  *
  * Provider: the one that was asked for, or the first of cxi, verbs;ofi_rxm, efa, tcp;ofi_rxm, net, tcp that
  * all ranks have. Network, where the provider has Internet addresses: the one that was asked for; else the
- * first of rank 0's interfaces that leads to a network which all ranks are on, with another address on each
+ * first of rank 0's interfaces that leads to a network which all ranks are on; with another address on each
  * host. So no loopback and no bridge for containers is taken, which have the same address on each host. If
  * the hosts share none (they are routed): of each host the first address that no other one has. UNSUPPORTED
  * (built without libfabric; no common provider or network), MEMORY.

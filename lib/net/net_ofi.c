@@ -49,22 +49,33 @@ static void peer_fails(struct ofi_wire *ofi, struct ofi_peer *peer, int error, b
     ofi->lost = peer;
 }
 
+/* A clause. Where nothing ever went, it may be the network that is wrong. */
+static void why_lost(const struct ofi_wire *ofi, const struct ofi_peer *peer, char *text, size_t size)
+{
+    const char *host = ofi->hosts[ofi->net->map->host_of[peer->rank]],
+               *provider = ofi->info->fabric_attr->prov_name;
+    char what[128];
+    if (peer->timeout)
+        snprintf(what, sizeof what, "nothing could be sent for %g s", (double)ofi->patience / 1e9);
+    else
+        snprintf(what, sizeof what, "%s", fi_strerror(peer->error));
+    if (peer->reached && !peer->timeout)
+        snprintf(text, size, "a message to host %s by %s failed: %s", host, provider, what);
+    else
+        snprintf(text, size,
+                 "host %s is not reached by %s from %s: %s: does it run, is there a firewall, is this the "
+                 "network between the hosts (RAYMPI_OFI_INTERFACE, RAYMPI_OFI_PROVIDER)? RAYMPI_NET=mpi does "
+                 "without it",
+                 host, provider, ofi->own, what);
+}
+
 static void tell_lost(struct ofi_wire *ofi)
 {
     while (ofi->lost) {
         struct ofi_peer *peer = ofi->lost;
-        const char *host = ofi->hosts[ofi->net->map->host_of[peer->rank]];
         char text[OFI_TEXT + OFI_HOST + 64];
         ofi->lost = peer->next;
-        if (peer->timeout)
-            snprintf(text, sizeof text,
-                     "nothing could be sent to host %s for %g s by %s from %s: does it run, is there a "
-                     "firewall, is this the network between the hosts (RAYMPI_OFI_INTERFACE, "
-                     "RAYMPI_OFI_PROVIDER)?",
-                     host, (double)ofi->patience / 1e9, ofi->info->fabric_attr->prov_name, ofi->own);
-        else
-            snprintf(text, sizeof text, "a message to host %s by %s failed: %s", host,
-                     ofi->info->fabric_attr->prov_name, fi_strerror(peer->error));
+        why_lost(ofi, peer, text, sizeof text);
         net_link_lost(ofi->wire.links, peer->rank, text);
     }
 }
@@ -193,6 +204,7 @@ static void arrived(struct ofi_wire *ofi, struct net_packet *packet, size_t leng
         return;
     }
     peer->waits = 0;
+    peer->reached = true;
     in_order(ofi, peer);
 }
 
@@ -232,7 +244,9 @@ static void completed(struct ofi_wire *ofi, const struct fi_cq_msg_entry *entry)
 {
     struct net_packet *packet = packet_of(entry->op_context);
     if (packet->peer >= 0) {
-        peer_of(ofi, packet->peer)->waits = 0;
+        struct ofi_peer *peer = peer_of(ofi, packet->peer);
+        peer->waits = 0;
+        peer->reached = true;
         sent(ofi, packet);
         return;
     }

@@ -15,7 +15,7 @@
 #define OFI_IN       32  /* receives that are posted */
 #define OFI_OUT      256 /* sends that may be on their way */
 #define OFI_NETWORKS 8   /* of a host that are looked at */
-#define OFI_TEXT     256
+#define OFI_TEXT     384
 #define OFI_HOST     64
 #define OFI_ADDRESS  128 /* bytes of an endpoint's address */
 
@@ -32,6 +32,8 @@ struct ofi_network {
 int ofi_networks_list(struct ofi_network *networks, const char *wish);
 bool ofi_networks_same(const struct ofi_network *a, const struct ofi_network *b);
 bool ofi_networks_equal_address(const struct ofi_network *a, const struct ofi_network *b);
+/** Those who have the same number share their addresses: the processes of a network namespace. */
+uint64_t ofi_networks_stack(void);
 void ofi_network_print(const struct ofi_network *network, char *text, size_t size);
 
 /* ---- the driver (net_ofi.c) */
@@ -43,6 +45,7 @@ struct ofi_peer {
     bool timeout;    /* lost since nothing went for too long */
     uint64_t waits;  /* since when something is on its way to it, or finds no room, without a sign of life; 0:
                         is not known to be */
+    bool reached;    /* something has gone there, or come from there */
     uint64_t serial; /* of the last packet that was handed on */
     struct net_packet *early; /* came before their turn, by serial: libfabric keeps the order of buffers, not
                                  of their ends */

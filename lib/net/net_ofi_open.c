@@ -24,6 +24,7 @@ static const struct ofi_provider {
 struct ofi_host {
     char name[OFI_HOST];
     unsigned char secret[SEAL_BYTES]; /* rank 0's is the job's */
+    uint64_t stack;                   /* ofi_networks_stack() */
     int count;
     struct ofi_network networks[OFI_NETWORKS];
 };
@@ -61,14 +62,31 @@ static void *gathered(const struct ofi_opening *o, const void *mine, size_t byte
 
 /* ---- networks */
 
+/* Whatever a rank tells: no index or end of a text is taken from it unseen. */
+static void host_check(struct ofi_host *host)
+{
+    host->name[OFI_HOST - 1] = 0;
+    if (host->count < 0 || host->count > OFI_NETWORKS)
+        host->count = 0;
+    for (int i = 0; i < host->count; i++) {
+        struct ofi_network *network = &host->networks[i];
+        bool internet = network->family == AF_INET || network->family == AF_INET6;
+        if (!internet || network->prefix > (network->family == AF_INET ? 32 : 128))
+            *network = (struct ofi_network){0};
+    }
+}
+
 static void hosts_gather(struct ofi_opening *o)
 {
     struct ofi_host mine;
     memset(&mine, 0, sizeof mine);
     gethostname(mine.name, sizeof mine.name - 1);
     mine.count = ofi_networks_list(mine.networks, o->options->interface);
+    mine.stack = ofi_networks_stack();
     net_seal_secret(mine.secret);
     o->hosts = gathered(o, &mine, sizeof mine);
+    for (int rank = 0; rank < o->ofi->net->size; rank++)
+        host_check(&o->hosts[rank]);
     memcpy(o->ofi->secret, o->hosts[0].secret, SEAL_BYTES);
 }
 
@@ -80,34 +98,54 @@ static const struct ofi_network *network_in(const struct ofi_host *host, const s
     return NULL;
 }
 
-/* Whether rank's address is one that a rank of another host has too. */
+/* Whether rank's address is one that is also elsewhere, so that it leads to nobody. Who shares this rank's
+ * network stack, as containers may, is reached by the same address. */
 static bool is_elsewhere(const struct ofi_opening *o, int rank, const struct ofi_network *network)
 {
-    const int *host_of = o->ofi->net->map->host_of;
     for (int other = 0; other < o->ofi->net->size; other++)
-        for (int i = 0; i < o->hosts[other].count && host_of[other] != host_of[rank]; i++)
+        for (int i = 0; i < o->hosts[other].count && o->hosts[other].stack != o->hosts[rank].stack; i++)
             if (ofi_networks_equal_address(&o->hosts[other].networks[i], network))
                 return true;
     return false;
 }
 
-/* Looking at each pair of ranks would take long in a large job: only the first rank of a host is compared. */
+/* A host's address in a network, and whose it is. */
+struct ofi_seat {
+    struct ofi_network address;
+    uint64_t stack;
+};
+
+static int seats_compare(const void *a, const void *b)
+{
+    return memcmp(&((const struct ofi_seat *)a)->address, &((const struct ofi_seat *)b)->address,
+                  sizeof(struct ofi_network));
+}
+
+/* Each has another address: not so the loopback, or a bridge for containers. */
+static bool are_apart(struct ofi_seat *seats, int count)
+{
+    qsort(seats, (size_t)(unsigned)count, sizeof *seats, seats_compare);
+    for (int i = 1; i < count; i++)
+        if (seats_compare(&seats[i - 1], &seats[i]) == 0 && seats[i - 1].stack != seats[i].stack)
+            return false;
+    return true;
+}
+
+/* All ranks are on it. */
 static bool is_shared(const struct ofi_opening *o, const struct ofi_network *network)
 {
-    const int *host_of = o->ofi->net->map->host_of;
-    int next = 0; /* hosts are numbered by their first ranks */
-    for (int rank = 0; rank < o->ofi->net->size; rank++) {
-        const struct ofi_network *there = network_in(&o->hosts[rank], network);
-        if (!there)
-            return false;
-        bool first = host_of[rank] == next;
-        next += first;
-        /* A wish is not argued with. */
-        if (first && rank > 0 && !o->options->interface &&
-            ofi_networks_equal_address(there, network_in(&o->hosts[0], network)))
-            return false;
+    const struct net_map *map = o->ofi->net->map;
+    struct ofi_seat *seats = base_alloc_sure((size_t)map->hosts * sizeof *seats, "net", "addresses of hosts");
+    const struct ofi_network *there = network;
+    int hosts = 0; /* are numbered by their first ranks, which are enough */
+    for (int rank = 0; rank < map->size && there; rank++) {
+        there = network_in(&o->hosts[rank], network);
+        if (there && map->host_of[rank] == hosts)
+            seats[hosts++] = (struct ofi_seat){*there, o->hosts[rank].stack};
     }
-    return true;
+    bool shared = there && are_apart(seats, hosts);
+    free(seats);
+    return shared;
 }
 
 /* Without a network in common: what is this rank's alone. */
@@ -118,7 +156,7 @@ static void route_alone(struct ofi_opening *o)
     o->route_count = 1;
     o->routes[0] = (struct ofi_network){0};
     for (int i = 0; i < own->count && o->routes[0].family == 0; i++)
-        if (o->options->interface || !is_elsewhere(o, rank, &own->networks[i]))
+        if (!is_elsewhere(o, rank, &own->networks[i]))
             o->routes[0] = own->networks[i];
 }
 
@@ -194,9 +232,39 @@ static struct fi_info *info_at(const struct ofi_opening *o, int index, int route
                                                              : NULL;
 }
 
+static void no_network_text(const struct ofi_opening *o, char *text, size_t size)
+{
+    static const char cure[] =
+        "name the network between the hosts, as in RAYMPI_OFI_INTERFACE=eth0 or 10.1.0.0/16";
+    const char *wish = o->options->interface;
+    if (!wish)
+        snprintf(text, size, "it has no address that the other hosts could reach: %s", cure);
+    else if (o->hosts[o->ofi->net->rank].count == 0)
+        snprintf(text, size,
+                 "RAYMPI_OFI_INTERFACE=%s is no interface that is up there, and no range of one of its "
+                 "addresses: see `ip address`, %s",
+                 wish, cure);
+    else
+        snprintf(
+            text, size,
+            "its address by RAYMPI_OFI_INTERFACE=%s is another host's as well, as those of a loopback or "
+            "of a bridge for containers are: %s",
+            wish, cure);
+}
+
+static void no_provider_text(const struct ofi_opening *o, char *text, size_t size)
+{
+    const char *wish = o->options->provider, *filter = getenv("FI_PROVIDER");
+    snprintf(
+        text, size,
+        "libfabric there has no provider %s for reliable datagrams%s%s%s: see `fi_info -t FI_EP_RDM`, set "
+        "RAYMPI_OFI_PROVIDER, or use RAYMPI_NET=mpi",
+        wish ? wish : "that raympi knows", filter ? " (FI_PROVIDER=" : "", filter ? filter : "",
+        filter ? ")" : "");
+}
+
 static void choice_make(const struct ofi_opening *o, struct ofi_choice *choice)
 {
-    const struct net_ofi_options *options = o->options;
     memset(choice, 0, sizeof *choice);
     for (int bit = 0; bit < provider_count(o) * OFI_ROUTES; bit++) {
         struct fi_info *info = info_at(o, bit / OFI_ROUTES, bit % OFI_ROUTES);
@@ -206,22 +274,10 @@ static void choice_make(const struct ofi_opening *o, struct ofi_choice *choice)
     }
     if (choice->usable)
         return;
-    if (options->interface && o->hosts[o->ofi->net->rank].count == 0)
-        snprintf(choice->text, sizeof choice->text,
-                 "RAYMPI_OFI_INTERFACE=%s is no interface that is up there, and no range of one of its "
-                 "addresses: see `ip address`",
-                 options->interface);
-    else if (o->routes[0].family == 0)
-        snprintf(
-            choice->text, sizeof choice->text,
-            "it has no address that the other hosts could reach: name the network between the hosts, as in "
-            "RAYMPI_OFI_INTERFACE=eth0 or 10.1.0.0/16");
+    if (o->routes[0].family == 0)
+        no_network_text(o, choice->text, sizeof choice->text);
     else
-        snprintf(choice->text, sizeof choice->text,
-                 "libfabric there has no provider %s for reliable datagrams: see `fi_info -t FI_EP_RDM`, set "
-                 "RAYMPI_OFI_PROVIDER, "
-                 "or use RAYMPI_NET=mpi",
-                 options->provider ? options->provider : "that raympi knows");
+        no_provider_text(o, choice->text, sizeof choice->text);
 }
 
 /* The first bit that all ranks have; -1: none. */
@@ -256,6 +312,8 @@ static int choose(struct ofi_opening *o)
     struct ofi_choice mine;
     choice_make(o, &mine);
     struct ofi_choice *choices = gathered(o, &mine, sizeof mine);
+    for (int rank = 0; rank < o->ofi->net->size; rank++)
+        choices[rank].text[OFI_TEXT - 1] = 0;
     int bit = choice_common(choices, o->ofi->net->size);
     int status = bit < 0 ? choice_fail(o, choices) : RAYMPI_OK;
     free(choices);
@@ -320,8 +378,10 @@ static void card_make(struct ofi_wire *ofi, struct ofi_card *card)
     if (result == 0)
         return;
     card->status = result == -FI_ENOMEM ? RAYMPI_ERR_MEMORY : RAYMPI_ERR_UNSUPPORTED;
-    snprintf(card->text, sizeof card->text, "%s of provider %s at %s failed: %s", what,
-             ofi->info ? ofi->info->fabric_attr->prov_name : "that was chosen", ofi->own,
+    snprintf(card->text, sizeof card->text,
+             "%s of provider %s at %s failed: %s; set RAYMPI_OFI_PROVIDER or RAYMPI_OFI_INTERFACE, or use "
+             "RAYMPI_NET=mpi",
+             what, ofi->info ? ofi->info->fabric_attr->prov_name : "that was chosen", ofi->own,
              fi_strerror(-result));
 }
 
@@ -351,10 +411,22 @@ static int hosts_name(struct ofi_wire *ofi, const struct ofi_host *hosts)
     return RAYMPI_OK;
 }
 
+static void card_check(struct ofi_card *card)
+{
+    card->text[OFI_TEXT - 1] = 0;
+    bool good = card->status <= RAYMPI_OK && card->length <= OFI_ADDRESS;
+    if (good)
+        return;
+    card->status = RAYMPI_ERR_MISMATCH;
+    snprintf(card->text, sizeof card->text, "what it tells of its endpoint is not of this version's form");
+}
+
 /* Collective: OK where all say so; else what the first one says that does not. */
 static int agree(const struct ofi_opening *o, const struct ofi_card *mine, struct ofi_card **cards)
 {
     *cards = gathered(o, mine, sizeof *mine);
+    for (int rank = 0; rank < o->ofi->net->size; rank++)
+        card_check(&(*cards)[rank]);
     for (int rank = 0; rank < o->ofi->net->size; rank++)
         if ((*cards)[rank].status != RAYMPI_OK)
             return base_fail((*cards)[rank].status, "rank %d on host %s: %s", rank, o->hosts[rank].name,

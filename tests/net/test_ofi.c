@@ -55,6 +55,9 @@ static void gather(void *arg, const void *mine, void *all, size_t bytes)
     memcpy((char *)all + bytes, board->gather[round][1], bytes);
 }
 
+/* How the ranks of this job tell each other what they do at start. */
+static void (*gather_by)(void *arg, const void *mine, void *all, size_t bytes) = gather;
+
 /* Numbered, with a length and content that the number tells. */
 static size_t content(uint64_t number, unsigned char *data)
 {
@@ -99,7 +102,7 @@ static int open_with(struct job *job, int rank, const struct net_ofi_options *op
                                  .host_of = host_of,
                                  .locals = 1,
                                  .ranks = &own_number[rank]}};
-    const struct net_gather by_board = {gather, &side};
+    const struct net_gather by_board = {gather_by, &side};
     JOB_CHECK(net_shm_open(&inner, &job->segment, 16 + (uint64_t)rank * net_shm_bytes(1), 0, 1) == RAYMPI_OK);
     JOB_CHECK(net_joint_open(&side.net, inner, &side.map, 0) == RAYMPI_OK);
     net_handle(side.net, PING, on_ping, NULL);
@@ -444,6 +447,50 @@ static void test_refused(void)
     }
 }
 
+#define ROUNDS 5 /* in which ranks tell each other something at start */
+#define NOISES 4
+
+/* Rank 1 is not there. It is as if it told the same as rank 0, but for one round. */
+static void gather_noise(void *arg, const void *mine, void *all, size_t bytes)
+{
+    struct side *own = arg;
+    int noise = own->job->arg % NOISES;
+    char *other = (char *)all + bytes;
+    memcpy(all, mine, bytes);
+    memcpy(other, mine, bytes);
+    for (size_t i = 0; own->gathers == own->job->arg / NOISES && i < bytes; i++)
+        other[i] = (char)(noise == 0 ? 0xff : noise == 1 ? 0x7f : rand());
+    own->gathers++;
+}
+
+static int amid_noise(struct job *job, int rank)
+{
+    const struct net_ofi_options options = {provider, "lo", PATIENCE};
+    srand((unsigned)job->arg);
+    gather_by = gather_noise;
+    int status = open_with(job, rank, &options), round = job->arg / NOISES;
+    JOB_CHECK(side.gathers == ROUNDS || status != RAYMPI_OK);
+    JOB_CHECK(status == RAYMPI_OK || strstr(base_detail(), "rank 1 on host "));
+    /* An end that is well, or an endpoint, no noise can be taken for. */
+    JOB_CHECK(status == RAYMPI_ERR_MISMATCH || round == 0 || round == 2);
+    net_close(side.net);
+    return 0;
+}
+
+static void test_noise(void)
+{
+    for (int arg = 0; arg < ROUNDS * NOISES; arg++) {
+        struct job job;
+        int status = -1;
+        job_begin(&job);
+        job.arg = arg;
+        pid_t rank = start(&job, amid_noise, 0);
+        CU_ASSERT_EQUAL(waitpid(rank, &status, 0), rank);
+        CU_ASSERT_EQUAL(status, 0);
+        job_destroy(&job);
+    }
+}
+
 static void test_seal(void)
 {
     unsigned char secret[SEAL_BYTES], key[SEAL_BYTES], back[SEAL_BYTES], tag[SEAL_TAG_BYTES];
@@ -483,6 +530,7 @@ int main(void)
         {"a killed rank is told once", test_killed},
         {"leaving in good order is no death", test_left},
         {"all learn which rank has no provider or network", test_refused},
+        {"what ranks tell each other at start is not trusted", test_noise},
         {"the same with another provider", with_net},
     };
     provider = "tcp;ofi_rxm";
