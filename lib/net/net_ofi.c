@@ -38,13 +38,14 @@ static struct ofi_peer *peer_of(struct ofi_wire *ofi, int rank)
 
 /* ---- ranks that are lost */
 
-/* The links are told by the next poll: a post can not. */
-static void peer_fails(struct ofi_wire *ofi, struct ofi_peer *peer, int error, bool timeout)
+/* The links are told by the next poll: a post can not. `what`: what was waited for in vain; NULL: an error.
+ */
+static void peer_fails(struct ofi_wire *ofi, struct ofi_peer *peer, int error, const char *what)
 {
     if (peer->error)
         return;
     peer->error = error;
-    peer->timeout = timeout;
+    peer->in_vain = what;
     peer->next = ofi->lost;
     ofi->lost = peer;
 }
@@ -52,21 +53,19 @@ static void peer_fails(struct ofi_wire *ofi, struct ofi_peer *peer, int error, b
 /* A clause. Where nothing ever went, it may be the network that is wrong. */
 static void why_lost(const struct ofi_wire *ofi, const struct ofi_peer *peer, char *text, size_t size)
 {
-    const char *host = ofi->hosts[ofi->net->map->host_of[peer->rank]],
-               *provider = ofi->info->fabric_attr->prov_name;
-    char what[128];
-    if (peer->timeout)
-        snprintf(what, sizeof what, "nothing could be sent for %g s", (double)ofi->patience / 1e9);
+    const char *provider = ofi->info->fabric_attr->prov_name;
+    char what[96];
+    if (peer->in_vain)
+        snprintf(what, sizeof what, "%s for %g s", peer->in_vain, (double)ofi->patience / 1e9);
     else
         snprintf(what, sizeof what, "%s", fi_strerror(peer->error));
-    if (peer->reached && !peer->timeout)
-        snprintf(text, size, "a message to host %s by %s failed: %s", host, provider, what);
+    if (peer->reached)
+        snprintf(text, size, "messages by %s from %s have failed: %s", provider, ofi->own, what);
     else
         snprintf(text, size,
-                 "host %s is not reached by %s from %s: %s: does it run, is there a firewall, is this the "
-                 "network between the hosts (RAYMPI_OFI_INTERFACE, RAYMPI_OFI_PROVIDER)? RAYMPI_NET=mpi does "
-                 "without it",
-                 host, provider, ofi->own, what);
+                 "it is not reached by %s from %s: %s; is there a firewall, is this the network between the "
+                 "hosts (RAYMPI_OFI_INTERFACE, RAYMPI_OFI_PROVIDER)? Or use RAYMPI_NET=mpi",
+                 provider, ofi->own, what);
 }
 
 static void tell_lost(struct ofi_wire *ofi)
@@ -90,11 +89,21 @@ static void peer_waits(struct ofi_wire *ofi, struct ofi_peer *peer, uint64_t now
     if (peer->waits == 0)
         peer->waits = now;
     else if (now - peer->waits > ofi->patience)
-        peer_fails(ofi, peer, FI_ETIMEDOUT, true);
+        peer_fails(ofi, peer, FI_ETIMEDOUT, "nothing could be sent");
+}
+
+/* libfabric loses what is on its way when it makes a connection anew. */
+static void look_at_gaps(struct ofi_wire *ofi, uint64_t now)
+{
+    for (int rank = 0; rank < ofi->net->size; rank++) {
+        struct ofi_peer *peer = ofi->peers[rank];
+        if (peer && peer->gap && now - peer->gap > ofi->patience)
+            peer_fails(ofi, peer, FI_EIO, "a packet was missing, later ones were there,");
+    }
 }
 
 /* From time to time, while nothing moves. */
-static void look_at_sends(struct ofi_wire *ofi)
+static void look_at_waiting(struct ofi_wire *ofi)
 {
     uint64_t now = base_now();
     if (now - ofi->looked < OFI_LOOK)
@@ -102,6 +111,8 @@ static void look_at_sends(struct ofi_wire *ofi)
     ofi->looked = now;
     for (int i = 0; i < ofi->outs; i++)
         peer_waits(ofi, peer_of(ofi, ofi->out[i]->peer), now);
+    if (ofi->gaps)
+        look_at_gaps(ofi, now);
 }
 
 static bool ofi_post(struct net_wire *wire, struct net_packet *packet)
@@ -119,7 +130,7 @@ static bool ofi_post(struct net_wire *wire, struct net_packet *packet)
     if (result == -FI_EAGAIN)
         peer_waits(ofi, peer, base_now());
     else if (result < 0)
-        peer_fails(ofi, peer, (int)-result, false);
+        peer_fails(ofi, peer, (int)-result, NULL);
     if (result < 0)
         return false;
     packet->at = (uint32_t)ofi->outs;
@@ -155,12 +166,20 @@ static void refuse(struct ofi_wire *ofi, struct net_packet *packet, int claimed,
 /* Hands on what it is the turn of. */
 static void in_order(struct ofi_wire *ofi, struct ofi_peer *peer)
 {
+    uint64_t before = peer->serial;
     while (peer->early && link_head_of(peer->early)->serial == peer->serial + 1) {
         struct net_packet *packet = peer->early;
         peer->early = packet->next;
         peer->serial++;
         net_link_arrived(ofi->wire.links, packet, peer->rank);
     }
+    if (base_likely(!peer->early && !peer->gap))
+        return;
+    ofi->gaps += (peer->early != NULL) - (peer->gap != 0);
+    if (!peer->early)
+        peer->gap = 0;
+    else if (!peer->gap || peer->serial != before)
+        peer->gap = base_now();
 }
 
 /* False: that serial has been there. */
@@ -272,7 +291,7 @@ static void failed(struct ofi_wire *ofi)
         refuse(ofi, packet, -1, fi_strerror(error.err));
         return;
     }
-    peer_fails(ofi, peer_of(ofi, packet->peer), error.err ? error.err : FI_EIO, false);
+    peer_fails(ofi, peer_of(ofi, packet->peer), error.err ? error.err : FI_EIO, NULL);
     sent(ofi, packet);
 }
 
@@ -296,8 +315,8 @@ static int ofi_poll(struct net_wire *wire)
     }
     if (base_unlikely(ofi->ins < OFI_IN))
         receives_post(ofi);
-    if (base_unlikely(moved == 0 && ofi->outs > 0))
-        look_at_sends(ofi);
+    if (base_unlikely(ofi->gaps > 0 || (moved == 0 && ofi->outs > 0)))
+        look_at_waiting(ofi);
     if (base_unlikely(ofi->lost != NULL)) {
         tell_lost(ofi);
         moved++;

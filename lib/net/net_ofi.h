@@ -41,14 +41,15 @@ void ofi_network_print(const struct ofi_network *network, char *text, size_t siz
 /** What there is about a rank of another host; made on first use. */
 struct ofi_peer {
     int rank;
-    int error;       /* why nothing more is sent to it; 0: it is */
-    bool timeout;    /* lost since nothing went for too long */
+    int error;           /* why nothing more is sent to it; 0: it is */
+    const char *in_vain; /* lost since this was waited for too long; NULL: by the error */
     uint64_t waits;  /* since when something is on its way to it, or finds no room, without a sign of life; 0:
                         is not known to be */
     bool reached;    /* something has gone there, or come from there */
     uint64_t serial; /* of the last packet that was handed on */
     struct net_packet *early; /* came before their turn, by serial: libfabric keeps the order of buffers, not
                                  of their ends */
+    uint64_t gap;             /* since when there are such; 0: there are none */
     struct ofi_peer *next;    /* of those to be told as lost */
     unsigned char key_in[SEAL_BYTES], key_out[SEAL_BYTES];
 };
@@ -73,6 +74,7 @@ struct ofi_wire {
     struct ofi_peer *lost;
     struct net_packet *in[OFI_IN], *out[OFI_OUT]; /* of a packet: its `at` */
     int ins, outs, most_out;
+    int gaps;    /* peers of whom a packet is missing */
     bool warned; /* of packets that claim to be of no rank */
 };
 

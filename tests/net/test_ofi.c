@@ -319,15 +319,55 @@ static int evil_main(struct job *job, int unused)
     return 0;
 }
 
+/* What libfabric may lose: a packet that others come after. Rank 0 does not wait for it for ever. */
+static int gap_main(struct job *job, int unused)
+{
+    (void)unused;
+    fi_addr_t victim;
+    struct net_packet *packet = aligned_alloc(BASE_CACHE_LINE, 2 * sizeof *packet);
+    JOB_CHECK(net_seal_open());
+    memset(packet, 0, 2 * sizeof *packet);
+    while (atomic_load(&job->shared[SHARED_OPEN]) != 3)
+        sched_yield();
+    struct ofi_wire *evil = evil_open(&victim);
+    evil_send(evil, victim, packet, forge(packet, board->secret, 1, 1000));
+    while (atomic_load(&job->shared[SHARED_OPEN]) != 7)
+        sched_yield();
+    return 0;
+}
+
+static void tell_evil(const struct side *own)
+{
+    size_t length = sizeof board->address;
+    if (own->map.rank != 0)
+        return;
+    JOB_CHECK(fi_getname(&wire_of(own->net)->ep->fid, board->address, &length) == 0);
+    memcpy(board->secret, wire_of(own->net)->secret, SEAL_BYTES);
+}
+
+static int bereft(struct job *job, int rank)
+{
+    open_side(job, rank);
+    tell_evil(&side);
+    send_ping(0);
+    while (side.received < 1)
+        poll_or_sleep();
+    atomic_fetch_or(&job->shared[SHARED_OPEN], UINT64_C(1) << rank);
+    while (rank == 0 && side.dead == 0)
+        poll_or_sleep();
+    atomic_fetch_or(&job->shared[SHARED_OPEN], rank == 0 ? UINT64_C(4) : 0);
+    while (atomic_load(&job->shared[SHARED_OPEN]) != 7)
+        sched_yield();
+    JOB_CHECK(side.wrong == 0 && malformed(side.net) == 0);
+    net_close(side.net);
+    return 0;
+}
+
 /* The two go on talking meanwhile, and rank 0 until it has seen all that is forged. */
 static int attacked(struct job *job, int rank)
 {
     open_side(job, rank);
-    if (rank == 0) {
-        size_t length = sizeof board->address;
-        JOB_CHECK(fi_getname(&wire_of(side.net)->ep->fid, board->address, &length) == 0);
-        memcpy(board->secret, wire_of(side.net)->secret, SEAL_BYTES);
-    }
+    tell_evil(&side);
     bool done = false;
     for (uint64_t sent = 0; !done; net_poll(side.net, 32)) {
         if (sent <= side.received)
@@ -341,18 +381,28 @@ static int attacked(struct job *job, int rank)
     return 0;
 }
 
-static void test_strangers(void)
+static void run_with(side_main *evil_run, side_main *run)
 {
     struct job job;
     int status = -1;
     job_begin(&job);
-    pid_t evil = start(&job, evil_main, 0);
+    pid_t evil = start(&job, evil_run, 0);
     for (int rank = 0; rank < 2; rank++)
-        job.ranks[rank] = start(&job, attacked, rank);
+        job.ranks[rank] = start(&job, run, rank);
     CU_ASSERT_EQUAL(job_wait(&job, 0), 0);
     CU_ASSERT_EQUAL(waitpid(evil, &status, 0), evil);
     CU_ASSERT_EQUAL(status, 0);
     job_destroy(&job);
+}
+
+static void test_strangers(void)
+{
+    run_with(evil_main, attacked);
+}
+
+static void test_gap(void)
+{
+    run_with(gap_main, bereft);
 }
 
 /* ---- ends */
@@ -527,6 +577,7 @@ int main(void)
         {"messages go both ways, whole and in order", test_both_ways},
         {"sleepers are woken", test_sleep},
         {"what is forged, broken, cut or repeated is dropped and counted", test_strangers},
+        {"a packet that is missing is not waited for for ever", test_gap},
         {"a killed rank is told once", test_killed},
         {"leaving in good order is no death", test_left},
         {"all learn which rank has no provider or network", test_refused},
