@@ -161,6 +161,14 @@ mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
 %C%_hosts_pingpong_LDADD = $(MPI_LIBS)
 %C%_hosts_wire_LDADD =
 mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test %D%/hosts/lost.test
+mpi_programs += %D%/hosts/start %D%/hosts/stopped %D%/hosts/stranger %D%/hosts/replay
+if HAVE_LIBFABRIC
+mpi_programs += %D%/hosts/forger
+endif
+%C%_hosts_start_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=raympi_version
+%C%_hosts_stranger_LDADD =
+%C%_hosts_replay_LDADD =
+mpi_tests += %D%/hosts/faults.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
 EXTRA_DIST += %D%/hosts/left-lib.sh %D%/slurm/slurm-lib.sh %D%/slurm/on-hosts
 

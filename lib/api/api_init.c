@@ -263,6 +263,7 @@ int raympi_init(int *argc, char ***argv, const raympi_config *config)
     if (status != RAYMPI_OK) {
         char text[1024];
         snprintf(text, sizeof text, "%s", base_detail());
+        base_log(BASE_LOG_ERROR, "api", "%s", text);
         job.state = JOB_NONE;
         api_attach_close();
         api_node_stop(&job.node);
@@ -293,6 +294,7 @@ static void count_rest(struct api_node *node)
     trace_count(trace, TRACE_COUNT_MESSAGE_BYTES, net.bytes_sent);
     trace_count(trace, TRACE_COUNT_FAR_MESSAGES, net.far_sent);
     trace_count(trace, TRACE_COUNT_FAR_BYTES, net.far_bytes);
+    trace_count(trace, TRACE_COUNT_MALFORMED, net.malformed);
 }
 
 static int finalize(struct task_thread *thread)

@@ -39,6 +39,7 @@ static const char *const counter_texts[TRACE_COUNTERS] = {
     [TRACE_COUNT_PUT_BYTES] = "put bytes",   [TRACE_COUNT_MESSAGES] = "messages",
     [TRACE_COUNT_MESSAGE_BYTES] = "bytes",   [TRACE_COUNT_FAR_MESSAGES] = "to other hosts",
     [TRACE_COUNT_FAR_BYTES] = "bytes there", [TRACE_COUNT_SLEEPS] = "sleeps",
+    [TRACE_COUNT_MALFORMED] = "malformed",
 };
 
 const char *trace_kind_text(unsigned kind)

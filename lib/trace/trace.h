@@ -50,6 +50,7 @@ enum trace_counter {
     TRACE_COUNT_FAR_MESSAGES, /* of those, to other hosts */
     TRACE_COUNT_FAR_BYTES,
     TRACE_COUNT_SLEEPS,
+    TRACE_COUNT_MALFORMED, /* messages and packets that were dropped */
     TRACE_COUNTERS
 };
 /** Short, for a column: "submitted". */
