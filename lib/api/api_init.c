@@ -17,7 +17,7 @@ static struct {
 
 /* ---- death and departure */
 
-#define DEATH_TEXT 640 /* bytes of a line about the end of a rank */
+#define DEATH_TEXT 800 /* bytes of a line about the end of a rank */
 
 /* Names of what a rank ran: the task by which it ended, else what its workers showed. */
 static void list_running(const struct net_death *death, char *text, size_t size)
@@ -49,7 +49,7 @@ static void describe_end(const struct net_death *death, char *text, size_t size)
 static size_t describe_dead(int rank, char *text, size_t size)
 {
     struct net_death death;
-    char end[384], who[128];
+    char end[512], who[128];
     const char *host = net_host_name(job.node.net, rank);
     net_death_read(job.node.net, rank, &death);
     describe_end(&death, end, sizeof end);

@@ -53,7 +53,7 @@ struct net_board {
 };
 #define NET_CRASH_TEXT 2048 /* bytes */
 
-#define NET_DEATH_TEXT 240
+#define NET_DEATH_TEXT 384
 /** What is known of a rank that was lost. */
 struct net_death {
     int32_t rank;

@@ -82,7 +82,7 @@ static void lose_host(struct joint_net *joint)
     struct net_death death = {.rank = heart->ranks[0], .whole_host = 1};
     snprintf(death.text, sizeof death.text,
              "rank %d has heard nothing from it for %g s (RAYMPI_HOST_TIMEOUT): is it down, or cut off from "
-             "the network?",
+             "the network (RAYMPI_OFI_INTERFACE)?",
              joint->map.rank, (double)heart->patience / 1e9);
     joint_heart_end(joint);
     joint_death_lost_host(joint, &death);

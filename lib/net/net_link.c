@@ -490,7 +490,7 @@ void net_link_lost(struct net_links *links, int peer, const char *text)
     }
     atomic_compare_exchange_strong(&links->lost, &none, peer);
     base_log(BASE_LOG_INFO, "net", "rank %d is lost: %s", peer, text);
-    mark->length += (uint32_t)snprintf(mark->bytes + mark->length, NET_DEATH_TEXT, "%s", text);
+    snprintf(mark->bytes + mark->length, NET_DEATH_TEXT, "%s", text);
     inbox_add(links, mark);
 }
 
