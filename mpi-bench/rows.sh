@@ -141,13 +141,13 @@ contender 'MPI_Init + MPI_Finalize' "start $((4 * cores))" rivals/mpi_start
 target 'MPI_Init + MPI_Finalize' 1.3 '<= 1.3x'
 
 row B1.1 'task to another host + get, by libfabric' ns/task
-contender ours 'hosts ofi 2 1' ours/remote task "$(n 2000 20)"
-contender MPI 'hosts mpi 2 1' rivals/mpi_pingpong "$(n 2000 20)"
+contender ours 'hosts ofi 2 1' ours/remote task "$(n 20000 20)"
+contender MPI 'hosts mpi 2 1' rivals/mpi_pingpong "$(n 20000 20)"
 target MPI 1.2 '<= 1.2x the ping-pong of 64 B'
 
 row B1.2 'the same, where MPI carries the messages' ns/task
-contender ours 'hosts mpi 2 1' ours/remote task "$(n 2000 20)"
-contender MPI 'hosts mpi 2 1' rivals/mpi_pingpong "$(n 2000 20)"
+contender ours 'hosts mpi 2 1' ours/remote task "$(n 20000 20)"
+contender MPI 'hosts mpi 2 1' rivals/mpi_pingpong "$(n 20000 20)"
 target MPI 1.2 '<= 1.2x the ping-pong of 64 B'
 unbuilt B2 'fetch of 1 MiB; 8-256 MiB from another host' 'streaming MPI_Send' '>= 0.85x; >= 0.95x' 'several hosts'
 unbuilt SPILL 'spill and restore of 1 MiB objects, 3x the store' dd '>= 0.9x' 'spilling'

@@ -105,7 +105,7 @@ struct net_ofi_options {
  * Between hosts libfabric carries the messages. Collective, and all return the same: where one rank has no
  * provider, or can not open it, nothing is open on any, and all texts name that rank and why.
  *
- * Provider: the one that was asked for, or the first of cxi, verbs;ofi_rxm, efa, tcp;ofi_rxm, net, tcp that
+ * Provider: the one that was asked for, or the first of cxi, verbs;ofi_rxm, efa, net, tcp, tcp;ofi_rxm that
  * all ranks have. Network, where the provider has Internet addresses: the one that was asked for; else the
  * first of rank 0's interfaces that leads to a network which all ranks are on; with another address on each
  * host. So no loopback and no bridge for containers is taken, which have the same address on each host. If

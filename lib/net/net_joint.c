@@ -8,6 +8,9 @@
 
 /* A wire that has no descriptor to sleep on, or no room for what has to go, is looked at from time to time.
  */
+#define LOOK_AWAKE                                                                                           \
+    UINT64_C(200000) /* ns after the last packet in which a wire without a descriptor is looked at all the   \
+                        time */
 #define LOOK_FIRST UINT64_C(20000)    /* ns */
 #define LOOK_LAST  UINT64_C(10000000) /* ns: less than one percent of a core */
 
@@ -131,22 +134,38 @@ static uint64_t next_look(const struct joint_net *joint)
     return earlier(joint_heart_due(joint), suspects ? joint->suspicion : UINT64_MAX);
 }
 
+/* Until when a wire that can not wake us is looked at all the time: an answer may be near. 0: it can, or
+ * nothing has gone or come since the last sleep. */
+static uint64_t awake_until(struct joint_net *joint)
+{
+    uint64_t packets = atomic_load_explicit(&joint->links.packets, memory_order_relaxed) +
+                       atomic_load_explicit(&joint->net.own->received, memory_order_relaxed);
+    bool quiet = packets == joint->packets;
+    joint->packets = packets;
+    return joint->watch.runs || quiet ? 0 : base_now() + LOOK_AWAKE;
+}
+
 static bool joint_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *arg), void *arg)
 {
     struct joint_net *joint = joint_of(net);
     struct joint_sleep sleep = {joint, busy, arg};
-    uint64_t pause = LOOK_FIRST;
+    uint64_t pause = LOOK_FIRST, awake = awake_until(joint);
     for (;;) {
         if (net_links_pump_surely(&joint->links))
             pause = LOOK_FIRST;
         joint_heart_look(joint);
         joint_death_look(joint);
-        bool watched = joint->watch.runs && !net_links_stuck(&joint->links);
-        uint64_t next = earlier(watched ? UINT64_MAX : base_now() + pause, next_look(joint));
+        bool watched = joint->watch.runs && !net_links_stuck(&joint->links),
+             look = awake && base_now() < awake;
+        uint64_t next = watched ? UINT64_MAX : look ? base_now() : base_now() + pause;
+        next = earlier(next, next_look(joint));
         bool last = deadline <= next;
         if (sleep_once(joint, last ? deadline : next, &sleep) || last)
             return true;
-        pause = pause < LOOK_LAST / 2 ? 2 * pause : LOOK_LAST;
+        if (look)
+            sched_yield();
+        else
+            pause = pause < LOOK_LAST / 2 ? 2 * pause : LOOK_LAST;
     }
 }
 

@@ -31,6 +31,7 @@ struct joint_net {
     struct net_watch watch;   /* where the wire has a descriptor */
     struct net_board unknown; /* of a rank that this one has nothing to do with so far */
     uint32_t turn;
+    uint64_t packets; /* and messages that had gone and come before the last sleep */
     /* rest */
     struct base_spin rest_lock;
     _Atomic int answer;           /* enum net_rest; rank 0's */

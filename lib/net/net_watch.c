@@ -28,8 +28,9 @@
 #define WATCH_STUCK 2
 /* A descriptor that is readable though there is nothing to do, as it is for ever with libfabric's net of 1.17
  * and tcp of 1.18: we wait for it to become readable again, which it tells (that is why it is in an epoll,
- * edge-triggered), but not for long. */
-#define WATCH_DOUBTFUL 10
+ * edge-triggered), but not for long; longer each time that it was in vain. */
+#define WATCH_DOUBTFUL      10
+#define WATCH_DOUBTFUL_MOST 80
 /* In case a provider forgets to signal at all. */
 #define WATCH_ANYWAY 1000
 
@@ -49,13 +50,17 @@ static void ring(struct net_watch *watch)
         net_wake(watch->inner);
 }
 
-static int patience(const struct net_watch *watch)
+static int patience(struct net_watch *watch)
 {
     const struct net_wire *wire = watch->links->wire;
     struct pollfd descriptor = {.fd = wire->operations->descriptor(wire), .events = POLLIN};
     if (net_links_stuck(watch->links))
         return WATCH_STUCK;
-    return poll(&descriptor, 1, 0) == 0 ? WATCH_ANYWAY : WATCH_DOUBTFUL;
+    if (poll(&descriptor, 1, 0) == 0)
+        return WATCH_ANYWAY;
+    int doubtful = watch->doubtful;
+    watch->doubtful = doubtful < WATCH_DOUBTFUL_MOST ? 2 * doubtful : doubtful;
+    return doubtful;
 }
 
 static void wait_for_wire(struct net_watch *watch)
@@ -72,10 +77,12 @@ static void *watch_main(void *arg)
     struct net_watch *watch = arg;
     while (await_start(watch)) {
         bool quiet = net_links_may_sleep(watch->links);
-        if (net_links_ready(watch->links))
+        if (net_links_ready(watch->links)) {
+            watch->doubtful = WATCH_DOUBTFUL;
             ring(watch);
-        else if (quiet)
+        } else if (quiet) {
             wait_for_wire(watch);
+        }
     }
     return NULL;
 }
@@ -116,6 +123,7 @@ int net_watch_open(struct net_watch *watch, struct net_links *links, struct net 
 {
     watch->links = links;
     watch->inner = inner;
+    watch->doubtful = WATCH_DOUBTFUL;
     int status = descriptors_open(watch, links->wire->operations->descriptor(links->wire));
     if (status == RAYMPI_OK && thread_start(watch) != 0)
         status = base_fail(RAYMPI_ERR_MEMORY, "no thread that waits for other hosts");

@@ -19,8 +19,9 @@ struct net_watch {
     struct net *inner; /* whose poller it wakes */
     _Atomic uint32_t state;
     _Atomic int stop;
-    int events;  /* an epoll of the wire's descriptor and of the next one */
-    int stopper; /* an eventfd */
+    int events;   /* an epoll of the wire's descriptor and of the next one */
+    int stopper;  /* an eventfd */
+    int doubtful; /* ms: how long to wait next for a descriptor that is readable in vain */
     pthread_t thread;
     bool runs;
 };

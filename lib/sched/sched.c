@@ -47,6 +47,7 @@ int sched_open(struct sched **out, struct net *net, const struct sched_config *c
     sched->board = net_board(net, net_rank(net));
     /* A heavy fence takes some microseconds: before a sleep that follows on a search for work that is little.
      */
+    sched->far = net_locals(net) < net_size(net);
     sched->light = base_fences_uneven && config->spin_ns > 0;
     atomic_init(&sched->poller, POLLER_NONE);
     base_spin_init(&sched->rest_lock);

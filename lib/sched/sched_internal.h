@@ -53,6 +53,7 @@ struct sched {
     /* who polls: worker index, POLLER_PROGRESS, or POLLER_NONE */
     _Alignas(BASE_CACHE_LINE) _Atomic int poller;
     _Atomic uint64_t polls;
+    bool far;   /* the job has other hosts, too */
     bool light; /* workers fence heavily before they sleep, so who wakes them need not */
     _Alignas(BASE_CACHE_LINE) _Atomic int sleepers; /* workers asleep */
     struct base_spin rest_lock;

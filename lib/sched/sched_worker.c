@@ -424,7 +424,10 @@ static bool spin_on(const struct sched *sched, struct spin *spin)
         sched_yield();
         return looks <= YIELD_SPINS;
     }
-    ck_pr_stall();
+    if (base_unlikely(sched->far)) /* the kernel may need this core to carry what we wait for */
+        sched_yield();
+    else
+        ck_pr_stall();
     if (looks % SPIN_CLOCK != 0)
         return true;
     uint64_t now = net_now(sched->net);
