@@ -32,6 +32,8 @@ static bool
     crash_taken[CRASH_SIGNALS]; /* whether the signal was taken over, so that crash_previous is valid */
 static _Atomic bool crash_installed;
 static pid_t crash_pid;
+static _Atomic bool
+    crash_reported; /* by a line: an exit() after it, of another's handler, is none of the task's */
 /* Thread that reports now; another one that crashes meanwhile waits, so that reports do not mix. */
 static _Atomic pid_t crash_reporter;
 static size_t crash_used; /* bytes of crash_hooks.text in use; the reporter's */
@@ -249,6 +251,7 @@ static void crash_handle(int signal, siginfo_t *info, void *context)
     size_t index = crash_index(signal);
     /* A forked child shares stderr and the host segment with a rank that lives: it must not write either. */
     if (atomic_load(&crash_installed) && getpid() == crash_pid && crash_reporter_enter()) {
+        atomic_store(&crash_reported, true);
         crash_headline(signal, crash_signals[index].name, info);
         crash_backtrace(context);
         /* release: see crash_reporter_enter() */
@@ -270,7 +273,8 @@ static void crash_terminate(int signal, siginfo_t *info, void *context)
 
 static void crash_exit(void)
 {
-    if (atomic_load(&crash_installed) && getpid() == crash_pid && crash_hooks.terminated != NULL)
+    if (atomic_load(&crash_installed) && !atomic_load(&crash_reported) && getpid() == crash_pid &&
+        crash_hooks.terminated != NULL)
         crash_hooks.terminated(0);
 }
 
@@ -316,6 +320,7 @@ int base_crash_install(const struct base_crash_hooks *hooks)
     crash_hooks = *hooks;
     crash_pid = getpid();
     crash_used = 0;
+    atomic_store(&crash_reported, false);
     atomic_store(&crash_installed, true);
     for (size_t i = 0; i < CRASH_SIGNALS; i++)
         crash_take(i);

@@ -230,6 +230,32 @@ static void test_chained_to_users_handler(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(child.text, "task crasher crashed: SIGSEGV"));
 }
 
+static void exiting_handler(int number)
+{
+    (void)number;
+    exit(44);
+}
+
+static void chain_exit(void *arg)
+{
+    struct base_crash_hooks with = hooks();
+    (void)arg;
+    with.terminated = terminated;
+    signal(SIGSEGV, exiting_handler);
+    if (base_crash_thread_init() != RAYMPI_OK || base_crash_install(&with) != RAYMPI_OK)
+        _exit(99);
+    crash_in_function();
+}
+
+static void test_handler_that_exits(void)
+{
+    struct child_result child;
+    run(chain_exit, NULL, &child);
+    CU_ASSERT_EQUAL(WEXITSTATUS(child.status), 44);
+    CU_ASSERT_PTR_NOT_NULL(strstr(child.text, "task crasher crashed: SIGSEGV"));
+    CU_ASSERT_PTR_NULL(strstr(child.text, "terminated\n"));
+}
+
 static void aborting_hook(void *arg)
 {
     struct base_crash_hooks with = hooks();
@@ -420,6 +446,7 @@ static const struct unit_test tests[] = {
     {"outside of tasks, without hooks", test_without_hooks},
     {"stack overflow is named", test_overflow},
     {"the user's handler runs after the report", test_chained_to_users_handler},
+    {"a handler before ours that calls exit is no exit of the task", test_handler_that_exits},
     {"a hook that crashes does not hang", test_hook_that_crashes},
     {"a forked child is silent", test_forked_child_is_silent},
     {"exit inside a job", test_exit},
