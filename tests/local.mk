@@ -171,6 +171,14 @@ endif
 mpi_tests += %D%/hosts/faults.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
 EXTRA_DIST += %D%/hosts/left-lib.sh %D%/slurm/slurm-lib.sh %D%/slurm/on-hosts
+EXTRA_DIST += %D%/hosts/finalize.c
+if MPICH
+# As libtool would build it with shared libraries only.
+check_DATA = %D%/hosts/finalize.so
+CLEANFILES += %D%/hosts/finalize.so
+%D%/hosts/finalize.so: %D%/hosts/finalize.c
+	$(AM_V_CCLD)$(CC) $(AM_CPPFLAGS) $(AM_CFLAGS) $(CFLAGS) -fPIC -shared -o $@ $(srcdir)/%D%/hosts/finalize.c
+endif
 
 mpi_tests += %D%/mpi/random.test %D%/random/sim.test
 sanitizer_tests += %D%/random/sim.test
@@ -204,7 +212,7 @@ TESTS += $(sanitizer_tests)
 endif
 
 EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/acceptance.tsv \
-	%D%/run-mpi %D%/run-lib.sh %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
+	%D%/run-mpi %D%/run-lib.sh %D%/launcher.sh %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
 	%D%/configure-wishes %D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
 	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/ring_full.pml %D%/models/deque.pml %D%/models/ends.pml
@@ -216,7 +224,8 @@ LOG_COMPILER = $(srcdir)/tests/run-mpi
 AM_LOG_FLAGS = -n 0 --
 
 AM_TESTS_ENVIRONMENT = \
-	MPIRUN='$(MPIRUN)'; export MPIRUN; SANITIZER='$(SANITIZER)'; export SANITIZER; \
+	MPIRUN='$(MPIRUN)'; export MPIRUN; MPI_CFLAGS='$(MPI_CFLAGS)'; export MPI_CFLAGS; \
+	MPI_LIBS='$(MPI_LIBS)'; export MPI_LIBS; SANITIZER='$(SANITIZER)'; export SANITIZER; \
 	suppressions='$(abs_top_srcdir)/tests'; \
 	ASAN_OPTIONS="suppressions=$$suppressions/asan.supp:$$ASAN_OPTIONS"; export ASAN_OPTIONS; \
 	LSAN_OPTIONS="suppressions=$$suppressions/lsan.supp:print_suppressions=0:$$LSAN_OPTIONS"; export LSAN_OPTIONS; \

@@ -8,7 +8,7 @@
 #   kill_job          ends the job with all its processes, and sets job to nothing
 
 deadline=120 expected_exit=0 name=
-expected=() rejected=() mpirun_args=()
+expected=() rejected=()
 with_script=() # starts what is to end with the script, even if KILL ends that
 
 usage() { echo "$me: $1" >&2; exit 2; }
@@ -21,20 +21,13 @@ common_option() {
     --reject) rejected+=("$2") ;;
     --expect-exit) expected_exit=$2 ;;
     --env) export "${2?}" ;;
-    --mpirun-arg) mpirun_args+=("$2") ;;
     --name) name=$2 ;;
     *) return 1 ;;
     esac
 }
 
-if [ "$(id -u)" = 0 ]; then
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-fi
-# hwloc's search for X displays asks the name server for "localhost" where /etc/hosts is missing, and
-# waits seconds for every rank.
-export HWLOC_COMPONENTS=${HWLOC_COMPONENTS:--gl}
-# What ranks of one host take in the end. Open MPI looks for special networks before, which takes half of a short job's time.
-export OMPI_MCA_pml=${OMPI_MCA_pml:-ob1}
+# shellcheck source=tests/launcher.sh
+. "$(dirname "${BASH_SOURCE[0]}")/launcher.sh"
 
 # A frame of our sources among the first of a stack: who asked for the memory.
 ours='^ +#[1-4] .*/(lib|tests|examples)/([a-z_]+/)*[a-z_0-9-]+\.(c|h|cc):[0-9]'
