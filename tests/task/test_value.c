@@ -61,7 +61,7 @@ static void a_value_travels(void)
         value_seal(node.room, &value);
         writer_init(&writer);
         write_value(node.room, &writer, &value);
-        struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used};
+        struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used, .near = true};
         CU_ASSERT(read_value(node.room, &reader, &read));
         CU_ASSERT(reader.at == reader.end);
         CU_ASSERT_EQUAL(read.kind, value.kind);
@@ -71,7 +71,7 @@ static void a_value_travels(void)
         CU_ASSERT(filled(seen, length, (unsigned)i));
         for (size_t shorter = 0; shorter < writer.used && shorter < 200; shorter++) {
             struct value cut;
-            struct reader less = {.at = writer.bytes, .end = writer.bytes + shorter};
+            struct reader less = {.at = writer.bytes, .end = writer.bytes + shorter, .near = true};
             CU_ASSERT_FALSE(read_value(node.room, &less, &cut));
             CU_ASSERT(less.failed);
         }
@@ -153,7 +153,7 @@ static void broken_errors_are_refused_or_printable(void)
     for (size_t i = 0; i < writer.used; i++)
         for (int bit = 0; bit < 8; bit++) {
             writer.bytes[i] ^= (char)(1 << bit);
-            struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used};
+            struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used, .near = true};
             if (!read_value(node.room, &reader, &read)) {
                 refused++;
             } else {
