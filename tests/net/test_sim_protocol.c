@@ -34,8 +34,8 @@ struct run {
     int taken_count, steps;
 };
 
-struct data {
-    int number;
+struct data { /* without padding, whose bytes are any: what travels is the run's history */
+    int64_t number;
     uint64_t value;
 };
 
