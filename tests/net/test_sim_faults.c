@@ -27,7 +27,7 @@ struct arrival {
 
 struct stamp {
     uint64_t sent;
-    int number;
+    int64_t number; /* no padding: it travels */
 };
 
 static void stamp_send(struct net *net, int number)
