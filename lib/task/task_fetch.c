@@ -251,7 +251,8 @@ static bool fetch_memory(struct task_room *room, struct fetch *fetch, struct val
         fetch->to = data;
         return true;
     }
-    value->u.blob = value_blob_new(fetch->extent);
+    /* What malloc gives beyond that it does not have. */
+    value->u.blob = fetch->extent <= base_memory_available() ? value_blob_new(fetch->extent) : NULL;
     fetch->to = value->u.blob ? value->u.blob->bytes : NULL;
     return fetch->to != NULL;
 }
