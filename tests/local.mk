@@ -60,8 +60,8 @@ sanitizer_tests += %D%/mpi/hello_cxx.test
 
 mpi_programs += %D%/mpi/tasks %D%/mpi/credits %D%/mpi/brief
 mpi_tests += %D%/mpi/credits.test %D%/mpi/brief.test
-mpi_programs += %D%/mpi/slowed
-mpi_tests += %D%/mpi/slowed.test
+mpi_programs += %D%/mpi/slowed %D%/mpi/fair
+mpi_tests += %D%/mpi/slowed.test %D%/mpi/fair.test
 sanitizer_tests += %D%/mpi/slowed.test
 mpi_tests += %D%/mpi/tasks.test
 sanitizer_tests += %D%/mpi/tasks.test

@@ -20,7 +20,7 @@ struct sched_front {
     bool light;               /* who sleeps fences heavily */
     bool owed;                /* by the rooms above: hooks.settle() before anything but the next of `mine` */
     _Atomic int *sleepers;    /* workers of the rank that are asleep */
-    unsigned tick;
+    unsigned tick;            /* items taken: what is due every so many comes before the next one */
     uintptr_t nest_low, nest_span; /* where on its stack there is room for one more item */
     _Atomic uint64_t run;          /* items */
     /* Pinned ones, taken out of the queue together; only where it is alone. */
@@ -107,7 +107,8 @@ bool sched_others_wait(const struct sched_front *front);
  * sched_newest_ran(before); or it gives it back by sched_newest_return(). */
 static inline bool sched_newest_take(struct sched_front *self, const struct sched_item *item, bool *before)
 {
-    /* Not where the caller has switched to a stack of his own. */
+    /* Not where the caller has switched to a stack of his own; and, now and then, not before what others
+     * wait for: then the worker's loop comes first, which finds the same tick. */
     if (!self || base_unlikely((uintptr_t)__builtin_frame_address(0) - self->nest_low >= self->nest_span) ||
         base_unlikely(self->tick % SCHED_FAIR_TICKS == 0 && sched_others_wait(self)) ||
         !sched_deque_pop_newest(&self->deque, item))

@@ -206,7 +206,7 @@ static inline struct sched_item *mine_next(struct worker *worker)
 {
     struct sched_front *front = &worker->front;
     struct sched_item *item = front->mine;
-    if (!item || worker->ready_head || (front->tick + 1) % SCHED_POLL_EVERY == 0 ||
+    if (!item || worker->ready_head || front->tick % SCHED_POLL_EVERY == 0 ||
         sched_deque_size(&front->deque) > 0 ||
         base_unlikely(atomic_load_explicit(&worker->remote_ready, memory_order_relaxed) != NULL))
         return NULL;
@@ -240,7 +240,7 @@ struct sched_item *worker_next(struct worker *worker)
     struct sched *sched = worker->sched;
     if (!may_take(worker))
         return NULL;
-    unsigned tick = ++worker->front.tick;
+    unsigned tick = worker->front.tick++;
     /* Who has tasks of others to run takes no more than it runs: the rest waits in the rings. */
     if (tick % SCHED_POLL_EVERY == 0)
         sched_poll(sched, worker->index,
