@@ -14,6 +14,9 @@ libraympi_sources += \
 	%D%/net_life.h \
 	%D%/net_link.c \
 	%D%/net_link.h \
+	%D%/net_link_in.c \
+	%D%/net_link_internal.h \
+	%D%/net_link_out.c \
 	%D%/net_mpi.c \
 	%D%/net_ring.c \
 	%D%/net_inline.h \

@@ -8,9 +8,7 @@
 
 /* A wire that has no descriptor to sleep on, or no room for what has to go, is looked at from time to time.
  */
-#define LOOK_AWAKE                                                                                           \
-    UINT64_C(200000) /* ns after the last packet in which a wire without a descriptor is looked at all the   \
-                        time */
+#define LOOK_AWAKE UINT64_C(200000)   /* ns after the last packet in which there is no pause between looks */
 #define LOOK_FIRST UINT64_C(20000)    /* ns */
 #define LOOK_LAST  UINT64_C(10000000) /* ns: less than one percent of a core */
 

@@ -68,10 +68,9 @@ static inline bool joint_rest_answered(const struct joint_net *joint)
 }
 
 /* net_joint_death.c */
-/** Writes it down for all ranks of this host; false: another one was first. Any thread. */
-bool joint_death_found(struct joint_net *joint, const struct net_death *death);
-/** A host fell silent, or a connection has failed and nobody knows better: tells all hosts. Poller only. */
-void joint_death_lost_host(struct joint_net *joint, const struct net_death *death);
+/** What this rank has found out itself: for all ranks of its host, and told to the other hosts, unless
+ * another loss was known before. Poller only. */
+void joint_death_spread(struct joint_net *joint, const struct net_death *death);
 /** The inner net has told that this rank has died. Poller only. */
 void joint_death_of_local(struct joint_net *joint, int rank);
 /** A connection to another host has failed (links.died). Poller only. */

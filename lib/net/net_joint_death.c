@@ -40,7 +40,8 @@ static void tell_hosts(struct joint_net *joint, const struct net_death *death)
     }
 }
 
-bool joint_death_found(struct joint_net *joint, const struct net_death *death)
+/* Writes it down for all ranks of this host; false: another one was first. */
+static bool death_found(struct joint_net *joint, const struct net_death *death)
 {
     struct net_loss *loss = loss_of(joint);
     uint32_t none = NET_LOSS_NONE;
@@ -64,15 +65,14 @@ void joint_death_control(struct joint_net *joint, int peer, const void *data, si
         net_malformed(&joint->net, peer, "a death of nobody");
         return;
     }
-    joint_death_found(joint, &death);
+    death_found(joint, &death);
 }
 
 void joint_death_of_local(struct joint_net *joint, int rank)
 {
     struct net_death death;
     net_death_read(&joint->net, rank, &death);
-    if (joint_death_found(joint, &death))
-        tell_hosts(joint, &death);
+    joint_death_spread(joint, &death);
     joint_death_look(joint); /* another one may have been first */
     if (!joint->told || loss_of(joint)->death.rank != rank)
         net_died(&joint->net, rank);
@@ -90,9 +90,9 @@ void joint_death_suspected(void *arg, int peer, const char *text)
 
 /* ---- the poller's */
 
-void joint_death_lost_host(struct joint_net *joint, const struct net_death *death)
+void joint_death_spread(struct joint_net *joint, const struct net_death *death)
 {
-    if (joint_death_found(joint, death))
+    if (death_found(joint, death))
         tell_hosts(joint, death);
 }
 
@@ -100,7 +100,7 @@ void joint_death_look(struct joint_net *joint)
 {
     const struct net_loss *loss = loss_of(joint);
     if (joint->suspicion != 0 && !joint->told && base_now() >= joint->suspicion)
-        joint_death_lost_host(joint, &joint->suspect);
+        joint_death_spread(joint, &joint->suspect);
     /* Acquire: the death is seen as it was written. */
     if (joint->told || atomic_load_explicit(&loss->state, memory_order_acquire) != NET_LOSS_KNOWN)
         return;

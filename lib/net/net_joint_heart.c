@@ -85,7 +85,7 @@ static void lose_host(struct joint_net *joint)
              "the network (RAYMPI_OFI_INTERFACE)?",
              joint->map.rank, (double)heart->patience / 1e9);
     joint_heart_end(joint);
-    joint_death_lost_host(joint, &death);
+    joint_death_spread(joint, &death);
 }
 
 static void beat(struct joint_net *joint)

@@ -31,7 +31,7 @@ RAYMPI_TASK(filler)
 {
     size_t len = (size_t)raympi_arg_int(ctx, 0);
     void *bytes = raympi_return(ctx, 0, len);
-    if (bytes && len < MESSAGE)
+    if (bytes)
         fill(bytes, len);
     return bytes ? RAYMPI_OK : RAYMPI_ERR_STORE_FULL;
 }
@@ -43,8 +43,7 @@ RAYMPI_TASK(owner) /* a ref of an object that stays here */
     void *bytes = raympi_create(len, &ref);
     if (!bytes)
         return raympi_fail(ctx, 1, "%s", raympi_detail());
-    if (len < MESSAGE)
-        fill(bytes, len);
+    fill(bytes, len);
     CHECK_OK(raympi_seal(ref));
     raympi_wire_ref wire = raympi_wire(ref), *to = raympi_return_nested(ctx, 0, sizeof wire, &ref, 1);
     if (to)
@@ -59,38 +58,32 @@ static raympi_ref borrowed(size_t len)
     return raympi_view_ref(&view, *(const raympi_wire_ref *)view.data);
 }
 
-static void passes(size_t len)
+static raympi_ref made(size_t len)
 {
-    raympi_view view;
     raympi_ref ref;
-    int64_t there = 0;
-    CHECK_OK(raympi_scope_begin());
     void *bytes = raympi_create(len, &ref);
     CHECK(bytes != NULL);
     fill(bytes, len);
     CHECK_OK(raympi_seal(ref));
-    CHECK_OK(raympi_get_copy(raympi_call_opts(THERE, length, ref), &there, sizeof there));
+    return ref;
+}
+
+static void passes_there(size_t len)
+{
+    int64_t there = 0;
+    CHECK_OK(raympi_get_copy(raympi_call_opts(THERE, length, made(len)), &there, sizeof there));
     CHECK(there == (int64_t)len);
+}
+
+static void passes(size_t len)
+{
+    raympi_view view;
+    CHECK_OK(raympi_scope_begin());
+    passes_there(len);
     CHECK_OK(raympi_get(raympi_call_opts(THERE, filler, (int64_t)len), &view));
     CHECK(view.len == len && filled(view.data, len));
     CHECK_OK(raympi_get(borrowed(len), &view));
     CHECK(view.len == len && filled(view.data, len));
-    CHECK_OK(raympi_scope_end());
-}
-
-/* Longer than any message may be. */
-static void passes_long(void)
-{
-    raympi_ref ref;
-    int64_t there = 0;
-    size_t len = MESSAGE + 4104;
-    CHECK_OK(raympi_scope_begin());
-    void *bytes = raympi_create(len, &ref);
-    CHECK(bytes != NULL);
-    fill(bytes, len);
-    CHECK_OK(raympi_seal(ref));
-    CHECK_OK(raympi_get_copy(raympi_call_opts(THERE, length, ref), &there, sizeof there));
-    CHECK(there == (int64_t)len);
     CHECK_OK(raympi_scope_end());
 }
 
@@ -120,11 +113,7 @@ static void calls_keep_their_order(void)
     raympi_actor actor = raympi_actor_new_opts(
         RAYMPI_OPTIONS(.strategy = RAYMPI_STRATEGY_NODE, .node = raympi_size() - 1), log);
     for (int i = 0; i < 60; i++) {
-        raympi_ref ref;
-        void *bytes = raympi_create(lengths[i % 6], &ref);
-        CHECK(bytes != NULL);
-        fill(bytes, lengths[i % 6]);
-        CHECK_OK(raympi_seal(ref));
+        raympi_ref ref = made(lengths[i % 6]);
         done[i] = raympi_actor_call(actor, add, i, ref);
         CHECK_OK(raympi_release(ref));
     }
@@ -173,7 +162,9 @@ int main(int argc, char **argv)
     if (raympi_rank() == 0)
         calls_keep_their_order();
     many_at_once();
-    if (raympi_rank() == 0 && argc > 1) /* hosts that have the memory */
-        passes_long();
+    CHECK_OK(raympi_scope_begin());
+    if (raympi_rank() == 0 && argc > 1) /* longer than a message may be; hosts that have the memory */
+        passes_there(MESSAGE + 4104);
+    CHECK_OK(raympi_scope_end());
     return test_end(raympi_finalize());
 }
