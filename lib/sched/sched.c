@@ -9,6 +9,7 @@ static struct worker *worker_new(struct sched *sched, int index)
     if (!worker)
         return NULL;
     *worker = (struct worker){.front = {.sched = sched,
+                                        .tick = 1, /* nothing is due yet */
                                         .main_inside = &sched->main_inside,
                                         .light = sched->light,
                                         .sleepers = &sched->sleepers},

@@ -6,8 +6,9 @@
 __thread struct sched_front *sched_self_front __attribute__((tls_model("initial-exec")));
 __thread bool sched_chained __attribute__((tls_model("initial-exec")));
 
-#define YIELD_SPINS 4  /* looks before sleep when the host is oversubscribed */
-#define SPIN_CLOCK  16 /* looks between two looks at the clock */
+#define YIELD_SPINS 4                 /* looks before sleep when the host is oversubscribed */
+#define YIELD_LONG  UINT64_C(1000000) /* ns: the others have work for a while */
+#define SPIN_CLOCK  16                /* looks between two looks at the clock */
 
 /* Continues on fiber `to`; returns when somebody switches back to the fiber that called. */
 void worker_switch(struct worker *worker, struct fiber *to)
@@ -415,19 +416,27 @@ struct spin {
     uint64_t end; /* 0: not known yet */
 };
 
+/* Gives the core away for a moment. False: somebody else had it for long. Who goes on asking for it then
+ * would be at the end of the line each time, behind programs that never let go (seconds for a message, where
+ * the line is long): he sleeps, and is waited for no longer than others that wake up. */
+static bool spin_yield(const struct sched *sched)
+{
+    uint64_t before = net_now(sched->net);
+    sched_yield();
+    return net_now(sched->net) - before < YIELD_LONG;
+}
+
 /* Between two looks; false when it is time to sleep. The clock is read now and then only: it costs more than
  * a look. */
 static bool spin_on(const struct sched *sched, struct spin *spin)
 {
     unsigned looks = ++spin->looks;
-    if (!sched->config.spin_ns) {
-        sched_yield();
-        return looks <= YIELD_SPINS;
-    }
-    if (base_unlikely(sched->far)) /* the kernel may need this core to carry what we wait for */
-        sched_yield();
-    else
+    if (!sched->config.spin_ns)
+        return spin_yield(sched) && looks <= YIELD_SPINS;
+    if (base_likely(!sched->far))
         ck_pr_stall();
+    else if (!spin_yield(sched)) /* the kernel may need this core to carry what we wait for */
+        return false;
     if (looks % SPIN_CLOCK != 0)
         return true;
     uint64_t now = net_now(sched->net);
