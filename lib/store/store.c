@@ -1,14 +1,9 @@
-/* Opening the store, and the life of a block from create to free. */
+/* Opening and closing the store. */
 #include "store/store_internal.h"
 
-#include <linux/futex.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #define EXTENT_USUAL      (4u << 20)
 #define EXTENT_SMALL      (256u << 10)
@@ -19,8 +14,6 @@
 #define EXTENTS_MANY      16384u
 #define DESCRIPTORS_LEAST 4096u
 #define DESCRIPTORS_MOST  262144u
-
-#define ARENA_FIRST_TRIES 16 /* chunks of a block's own size class looked at before taking a larger one */
 
 /* ---- layout */
 
@@ -111,10 +104,6 @@ static void *sparse_map(uint64_t bytes, int protection)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-static uint64_t data_bytes(const struct store *store)
-{
-    return store->layout.extents * store->layout.extent_bytes;
-}
 static uint64_t views_bytes(const struct store *store)
 {
     return (uint64_t)store->layout.size * store->layout.descriptors * sizeof *store->views;
@@ -127,7 +116,7 @@ static uint64_t blocks_bytes(const struct store *store)
 static void private_free(struct store *store)
 {
     if (store->write)
-        munmap(store->write, data_bytes(store));
+        munmap(store->write, store_data_bytes(store));
     if (store->views)
         munmap(store->views, views_bytes(store));
     if (store->blocks)
@@ -140,7 +129,7 @@ static void private_free(struct store *store)
 
 static int private_make(struct store *store)
 {
-    store->write = sparse_map(data_bytes(store), PROT_NONE);
+    store->write = sparse_map(store_data_bytes(store), PROT_NONE);
     store->views = sparse_map(views_bytes(store), PROT_READ | PROT_WRITE);
     store->blocks = sparse_map(blocks_bytes(store), PROT_READ | PROT_WRITE);
     store->extents = calloc(store->layout.extents, sizeof *store->extents);
@@ -149,7 +138,7 @@ static int private_make(struct store *store)
     return base_fail(
         RAYMPI_ERR_MEMORY,
         "no address space or private memory for a store of %llu bytes (ulimit -v; RAYMPI_STORE_BYTES)",
-        (unsigned long long)data_bytes(store));
+        (unsigned long long)store_data_bytes(store));
 }
 
 /* All but the descriptor tables, which grow as they are used. Each rank does it; it is the same memory. */
@@ -193,18 +182,13 @@ int store_open(struct store **out, struct base_segment *segment, const struct st
     return RAYMPI_OK;
 }
 
-static struct store_place place_of(const struct store *store, uint32_t index, uint64_t word)
-{
-    return (struct store_place){(uint32_t)store->rank, index, store_word_generation(word)};
-}
-
 static void blocks_free_all(struct store *store)
 {
     for (uint32_t index = 0; index < store->fresh; index++) {
         struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
         uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
         if (store_word_state(word) == STORE_CREATED || store_word_state(word) == STORE_SEALED)
-            store_free(store, place_of(store, index, word));
+            store_free(store, store_place_of(store, index, word));
     }
 }
 
@@ -220,274 +204,4 @@ void store_close(struct store *store)
     extent_reserve_drop(store);
     pthread_mutex_unlock(&store->lock);
     private_free(store);
-}
-
-/* ---- create and seal */
-
-static void counters_publish(struct store *store)
-{
-    struct store_rank *self = &store->ranks[store->rank];
-    atomic_store_explicit(&self->blocks, store->counters.blocks, memory_order_relaxed);
-    atomic_store_explicit(&self->bytes, store->counters.bytes, memory_order_relaxed);
-}
-
-/* A chunk from memory at hand, else from new extents, else, before giving up, from a longer search at hand.
- */
-static int chunk_make(struct store *store, uint64_t length, struct arena_chunk **chunk)
-{
-    *chunk = arena_take(&store->arena, length, ARENA_FIRST_TRIES);
-    if (*chunk)
-        return RAYMPI_OK;
-    struct arena_run run, surplus;
-    int status = extent_lease(store, length, &run);
-    if (status == RAYMPI_OK) {
-        *chunk = arena_add_take(&store->arena, run, length, &surplus);
-        extent_return(store, surplus);
-        return RAYMPI_OK;
-    }
-    *chunk = arena_take(&store->arena, length, ARENA_SEARCH_ALL);
-    return *chunk ? RAYMPI_OK : status;
-}
-
-static void block_count(struct store *store, const struct arena_chunk *chunk)
-{
-    store->counters.created++;
-    store->counters.blocks++;
-    store->counters.bytes += chunk->length;
-    if (store->counters.peak_bytes < store->counters.bytes)
-        store->counters.peak_bytes = store->counters.bytes;
-    counters_publish(store);
-}
-
-/* Describes the chunk and names it by a generation of its own. */
-static struct store_place block_make(struct store *store, uint32_t index, struct arena_chunk *chunk,
-                                     uint64_t length)
-{
-    struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
-    uint64_t old = atomic_load_explicit(&entry->word, memory_order_relaxed);
-    uint64_t word = store_word(store_word_generation(old) + 1, STORE_CREATED);
-    store->blocks[index].chunk = chunk;
-    entry->length = length;
-    entry->offset = store->data_offset + chunk->offset;
-    /* Readers look at these only after they saw SEALED, whose store releases them. */
-    atomic_store_explicit(&entry->word, word, memory_order_relaxed);
-    block_count(store, chunk);
-    return place_of(store, index, word);
-}
-
-static int create_locked(struct store *store, uint64_t length, struct store_place *place, void **data)
-{
-    uint32_t index;
-    struct arena_chunk *chunk;
-    int status = arena_reserve(&store->arena);
-    if (status == RAYMPI_OK)
-        status = descriptor_take(store, &index);
-    if (status != RAYMPI_OK)
-        return status;
-    status = chunk_make(store, length, &chunk);
-    if (status != RAYMPI_OK) {
-        descriptor_put(store, index);
-        return status;
-    }
-    *place = block_make(store, index, chunk, length);
-    *data = store->write + chunk->offset;
-    return RAYMPI_OK;
-}
-
-int store_create(struct store *store, uint64_t length, struct store_place *place, void **data)
-{
-    if (length > data_bytes(store))
-        return base_fail(RAYMPI_ERR_TOO_LARGE,
-                         "%llu bytes can never fit in the host's store of %llu bytes: raise "
-                         "RAYMPI_STORE_BYTES",
-                         (unsigned long long)length, (unsigned long long)data_bytes(store));
-    store_collect(store);
-    pthread_mutex_lock(&store->lock);
-    int status = create_locked(store, length, place, data);
-    pthread_mutex_unlock(&store->lock);
-    return status;
-}
-
-void store_seal(struct store *store, struct store_place place)
-{
-    if (!descriptor_mine(store, place, 1u << STORE_CREATED, "seal"))
-        return;
-    struct store_entry *entry = store_entry_at(store, place.rank, place.index);
-    /* Release: payload, length and offset are there before anyone sees SEALED. */
-    atomic_store_explicit(&entry->word, store_word(place.generation, STORE_SEALED), memory_order_release);
-}
-
-/* ---- free */
-
-/* The end of a block that nobody pins. */
-static void block_release(struct store *store, uint32_t index)
-{
-    struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
-    struct arena_chunk *chunk = store->blocks[index].chunk;
-    uint64_t generation = store_word_generation(atomic_load_explicit(&entry->word, memory_order_relaxed));
-    store->counters.freed++;
-    store->counters.blocks--;
-    store->counters.bytes -= chunk->length;
-    counters_publish(store);
-    atomic_store_explicit(&entry->word, store_word(generation, STORE_EMPTY), memory_order_relaxed);
-    store->blocks[index].chunk = NULL;
-    descriptor_put(store, index);
-    extent_return(store, arena_give(&store->arena, chunk));
-    room_note(store, false);
-}
-
-/* State, pins and waiting list change under the lock together: a collector that comes after an unpinner's
- * flag finds the block in the list. */
-static void free_locked(struct store *store, struct store_place place)
-{
-    if (!descriptor_mine(store, place, 1u << STORE_CREATED | 1u << STORE_SEALED, "free"))
-        return;
-    if (descriptor_free(store, place.index)) {
-        block_release(store, place.index);
-        return;
-    }
-    store->blocks[place.index].next = store->waiting;
-    store->waiting = place.index;
-    store->counters.waiting++;
-}
-
-void store_free(struct store *store, struct store_place place)
-{
-    pthread_mutex_lock(&store->lock);
-    free_locked(store, place);
-    pthread_mutex_unlock(&store->lock);
-}
-
-static int waiting_release(struct store *store)
-{
-    int released = 0;
-    uint32_t *link = &store->waiting;
-    while (*link != STORE_NONE) {
-        uint32_t index = *link;
-        if (descriptor_pinned(store, store_entry_at(store, (uint32_t)store->rank, index))) {
-            link = &store->blocks[index].next;
-            continue;
-        }
-        *link = store->blocks[index].next;
-        store->counters.waiting--;
-        block_release(store, index);
-        released++;
-    }
-    return released;
-}
-
-int store_collect(struct store *store)
-{
-    _Atomic uint32_t *collect = &store->ranks[store->rank].collect;
-    if (base_likely(!atomic_load_explicit(collect, memory_order_relaxed)))
-        return 0;
-    pthread_mutex_lock(&store->lock);
-    /* Acquire pairs with the release of an unpinner: its reads are over before the block is used again. Taken
-     * before the looks below, so that a flag raised meanwhile stays for the next call. */
-    uint32_t flags = atomic_exchange_explicit(collect, 0, memory_order_seq_cst);
-    if (flags & STORE_COLLECT_TAKEN)
-        extent_reserve_check(store);
-    int released = flags & STORE_COLLECT_UNPINNED ? waiting_release(store) : 0;
-    pthread_mutex_unlock(&store->lock);
-    return released;
-}
-
-/* ---- waiting for room */
-
-static long room_futex(struct store *store, int operation, uint32_t value, const struct timespec *timeout)
-{
-    return syscall(SYS_futex, &store->pool->room, operation, value, timeout, NULL, 0);
-}
-
-void room_note(struct store *store, bool extents)
-{
-    /* Before the look at `waiters` in the one order of all seq_cst operations; see store_room_wait. */
-    atomic_fetch_add_explicit(&store->room, 1, memory_order_seq_cst);
-    uint32_t waiters = atomic_load_explicit(&store->pool->waiters, memory_order_seq_cst);
-    if (!extents && !waiters)
-        return;
-    atomic_fetch_add_explicit(&store->pool->room, 1, memory_order_seq_cst);
-    waiters = atomic_load_explicit(&store->pool->waiters, memory_order_seq_cst);
-    if (waiters)
-        room_futex(store, FUTEX_WAKE, INT32_MAX, NULL);
-}
-
-uint32_t store_room_ticket(struct store *store)
-{
-    return atomic_load_explicit(&store->room, memory_order_seq_cst) +
-           atomic_load_explicit(&store->pool->room, memory_order_seq_cst);
-}
-
-bool store_room_changed(struct store *store, uint32_t ticket)
-{
-    return store_room_ticket(store) != ticket;
-}
-
-static bool room_sleep(struct store *store, uint32_t ticket, uint64_t deadline)
-{
-    /* The word first, the ticket after it: whatever is freed after the look at the ticket changes the word,
-     * because the freer sees us among the waiters. */
-    uint32_t word = atomic_load_explicit(&store->pool->room, memory_order_seq_cst);
-    uint64_t now = base_now();
-    if (store_room_changed(store, ticket) || now >= deadline)
-        return false;
-    uint64_t left = deadline - now;
-    struct timespec timeout = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
-    room_futex(store, FUTEX_WAIT, word, &timeout);
-    return true;
-}
-
-bool store_room_wait(struct store *store, uint32_t ticket, double seconds)
-{
-    if (seconds < 0)
-        seconds = store->create_timeout;
-    uint64_t deadline = base_now() + (uint64_t)(seconds * 1e9);
-    atomic_fetch_add_explicit(&store->pool->waiters, 1, memory_order_seq_cst);
-    while (room_sleep(store, ticket, deadline))
-        continue;
-    atomic_fetch_sub_explicit(&store->pool->waiters, 1, memory_order_relaxed);
-    return store_room_changed(store, ticket);
-}
-
-/* ---- who holds what */
-
-static uint64_t rank_pinned(struct store *store, uint32_t rank)
-{
-    uint64_t pinned = 0;
-    uint32_t ready = atomic_load_explicit(&store->ranks[rank].ready, memory_order_acquire);
-    for (uint32_t index = 0; index < ready; index++)
-        pinned += descriptor_pinned(store, store_entry_at(store, rank, index));
-    return pinned;
-}
-
-void store_holders(struct store *store, bool pinned, char *text, size_t size)
-{
-    size_t used = 0;
-    text[0] = 0;
-    for (uint32_t rank = 0; rank < (uint32_t)store->layout.size && used + 1 < size; rank++) {
-        struct store_rank *it = &store->ranks[rank];
-        unsigned long long extents = atomic_load_explicit(&it->extents, memory_order_relaxed);
-        unsigned long long bytes = atomic_load_explicit(&it->bytes, memory_order_relaxed);
-        unsigned long long blocks = atomic_load_explicit(&it->blocks, memory_order_relaxed);
-        if (!extents && !blocks)
-            continue;
-        int wrote = snprintf(text + used, size - used, "%srank %u: %llu extents, %llu bytes in %llu blocks",
-                             used ? "\n" : "", rank, extents, bytes, blocks);
-        if (pinned && used + (size_t)wrote < size)
-            wrote += snprintf(text + used + wrote, size - used - (size_t)wrote, ", %llu pinned",
-                              (unsigned long long)rank_pinned(store, rank));
-        used += (size_t)wrote;
-    }
-}
-
-void store_describe(struct store *store, char *text, size_t size)
-{
-    store_holders(store, true, text, size);
-}
-
-void store_counters(struct store *store, struct store_counters *counters)
-{
-    pthread_mutex_lock(&store->lock);
-    *counters = store->counters;
-    pthread_mutex_unlock(&store->lock);
 }

@@ -118,6 +118,16 @@ static inline int store_pin_words(const struct store *store)
     return (store->layout.size + 63) / 64;
 }
 
+static inline uint64_t store_data_bytes(const struct store *store)
+{
+    return store->layout.extents * store->layout.extent_bytes;
+}
+/** The block of this rank that `word` of descriptor `index` tells of. */
+static inline struct store_place store_place_of(const struct store *store, uint32_t index, uint64_t word)
+{
+    return (struct store_place){(uint32_t)store->rank, index, store_word_generation(word)};
+}
+
 /** Lends neighbouring extents for `length` bytes: claimed for this rank, committed, writable. STORE_FULL or
  * MEMORY (with text) leaves the pool as it was. Lock held, as for the next three. */
 int extent_lease(struct store *store, uint64_t length, struct arena_run *run);

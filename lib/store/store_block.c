@@ -1,0 +1,176 @@
+/* The life of a block, from create to free. */
+#include "store/store_internal.h"
+
+#include <stdlib.h>
+
+#define ARENA_FIRST_TRIES 16 /* chunks of a block's own size class looked at before taking a larger one */
+
+/* ---- create and seal */
+
+static void counters_publish(struct store *store)
+{
+    struct store_rank *self = &store->ranks[store->rank];
+    atomic_store_explicit(&self->blocks, store->counters.blocks, memory_order_relaxed);
+    atomic_store_explicit(&self->bytes, store->counters.bytes, memory_order_relaxed);
+}
+
+/* A chunk from memory at hand, else from new extents, else, before giving up, from a longer search at hand.
+ */
+static int chunk_make(struct store *store, uint64_t length, struct arena_chunk **chunk)
+{
+    *chunk = arena_take(&store->arena, length, ARENA_FIRST_TRIES);
+    if (*chunk)
+        return RAYMPI_OK;
+    struct arena_run run, surplus;
+    int status = extent_lease(store, length, &run);
+    if (status == RAYMPI_OK) {
+        *chunk = arena_add_take(&store->arena, run, length, &surplus);
+        extent_return(store, surplus);
+        return RAYMPI_OK;
+    }
+    *chunk = arena_take(&store->arena, length, ARENA_SEARCH_ALL);
+    return *chunk ? RAYMPI_OK : status;
+}
+
+static void block_count(struct store *store, const struct arena_chunk *chunk)
+{
+    store->counters.created++;
+    store->counters.blocks++;
+    store->counters.bytes += chunk->length;
+    if (store->counters.peak_bytes < store->counters.bytes)
+        store->counters.peak_bytes = store->counters.bytes;
+    counters_publish(store);
+}
+
+/* Describes the chunk and names it by a generation of its own. */
+static struct store_place block_make(struct store *store, uint32_t index, struct arena_chunk *chunk,
+                                     uint64_t length)
+{
+    struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
+    uint64_t old = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    uint64_t word = store_word(store_word_generation(old) + 1, STORE_CREATED);
+    store->blocks[index].chunk = chunk;
+    entry->length = length;
+    entry->offset = store->data_offset + chunk->offset;
+    /* Readers look at these only after they saw SEALED, whose store releases them. */
+    atomic_store_explicit(&entry->word, word, memory_order_relaxed);
+    block_count(store, chunk);
+    return store_place_of(store, index, word);
+}
+
+static int create_locked(struct store *store, uint64_t length, struct store_place *place, void **data)
+{
+    uint32_t index;
+    struct arena_chunk *chunk;
+    int status = arena_reserve(&store->arena);
+    if (status == RAYMPI_OK)
+        status = descriptor_take(store, &index);
+    if (status != RAYMPI_OK)
+        return status;
+    status = chunk_make(store, length, &chunk);
+    if (status != RAYMPI_OK) {
+        descriptor_put(store, index);
+        return status;
+    }
+    *place = block_make(store, index, chunk, length);
+    *data = store->write + chunk->offset;
+    return RAYMPI_OK;
+}
+
+int store_create(struct store *store, uint64_t length, struct store_place *place, void **data)
+{
+    if (length > store_data_bytes(store))
+        return base_fail(RAYMPI_ERR_TOO_LARGE,
+                         "%llu bytes can never fit in the host's store of %llu bytes: raise "
+                         "RAYMPI_STORE_BYTES",
+                         (unsigned long long)length, (unsigned long long)store_data_bytes(store));
+    store_collect(store);
+    pthread_mutex_lock(&store->lock);
+    int status = create_locked(store, length, place, data);
+    pthread_mutex_unlock(&store->lock);
+    return status;
+}
+
+void store_seal(struct store *store, struct store_place place)
+{
+    if (!descriptor_mine(store, place, 1u << STORE_CREATED, "seal"))
+        return;
+    struct store_entry *entry = store_entry_at(store, place.rank, place.index);
+    /* Release: payload, length and offset are there before anyone sees SEALED. */
+    atomic_store_explicit(&entry->word, store_word(place.generation, STORE_SEALED), memory_order_release);
+}
+
+/* ---- free */
+
+/* The end of a block that nobody pins. */
+static void block_release(struct store *store, uint32_t index)
+{
+    struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
+    struct arena_chunk *chunk = store->blocks[index].chunk;
+    uint64_t generation = store_word_generation(atomic_load_explicit(&entry->word, memory_order_relaxed));
+    store->counters.freed++;
+    store->counters.blocks--;
+    store->counters.bytes -= chunk->length;
+    counters_publish(store);
+    atomic_store_explicit(&entry->word, store_word(generation, STORE_EMPTY), memory_order_relaxed);
+    store->blocks[index].chunk = NULL;
+    descriptor_put(store, index);
+    extent_return(store, arena_give(&store->arena, chunk));
+    room_note(store, false);
+}
+
+/* State, pins and waiting list change under the lock together: a collector that comes after an unpinner's
+ * flag finds the block in the list. */
+static void free_locked(struct store *store, struct store_place place)
+{
+    if (!descriptor_mine(store, place, 1u << STORE_CREATED | 1u << STORE_SEALED, "free"))
+        return;
+    if (descriptor_free(store, place.index)) {
+        block_release(store, place.index);
+        return;
+    }
+    store->blocks[place.index].next = store->waiting;
+    store->waiting = place.index;
+    store->counters.waiting++;
+}
+
+void store_free(struct store *store, struct store_place place)
+{
+    pthread_mutex_lock(&store->lock);
+    free_locked(store, place);
+    pthread_mutex_unlock(&store->lock);
+}
+
+static int waiting_release(struct store *store)
+{
+    int released = 0;
+    uint32_t *link = &store->waiting;
+    while (*link != STORE_NONE) {
+        uint32_t index = *link;
+        if (descriptor_pinned(store, store_entry_at(store, (uint32_t)store->rank, index))) {
+            link = &store->blocks[index].next;
+            continue;
+        }
+        *link = store->blocks[index].next;
+        store->counters.waiting--;
+        block_release(store, index);
+        released++;
+    }
+    return released;
+}
+
+int store_collect(struct store *store)
+{
+    _Atomic uint32_t *collect = &store->ranks[store->rank].collect;
+    if (base_likely(!atomic_load_explicit(collect, memory_order_relaxed)))
+        return 0;
+    pthread_mutex_lock(&store->lock);
+    /* Acquire pairs with the release of an unpinner: its reads are over before the block is used again. Taken
+     * before the looks below, so that a flag raised meanwhile stays for the next call. */
+    uint32_t flags = atomic_exchange_explicit(collect, 0, memory_order_seq_cst);
+    if (flags & STORE_COLLECT_TAKEN)
+        extent_reserve_check(store);
+    int released = flags & STORE_COLLECT_UNPINNED ? waiting_release(store) : 0;
+    pthread_mutex_unlock(&store->lock);
+    return released;
+}
