@@ -82,6 +82,9 @@ struct base_config {
                                   rank */
     const char *ofi_provider;  /* RAYMPI_OFI_PROVIDER, NULL = the best there is */
     const char *ofi_interface; /* RAYMPI_OFI_INTERFACE, NULL = of the net that all hosts share */
+    const char *spill_folders; /* RAYMPI_SPILL_DIR, else $TMPDIR, else /tmp; "" = none */
+    bool spill_asked;          /* they were named by RAYMPI_SPILL_DIR */
+    int checksum;              /* RAYMPI_CHECKSUM: 0|1 */
 };
 /** Reads the environment. CONFIG (with variable, value, what is allowed) for a malformed value and for a
  * RAYMPI_* variable that does not exist (a typing error is never ignored; the closest name is offered). */

@@ -24,7 +24,8 @@ enum config_kind {
     CONFIG_REAL,
     CONFIG_COUNT,
     CONFIG_BYTES,
-    CONFIG_TEXT
+    CONFIG_TEXT,
+    CONFIG_FOLDERS
 };
 
 struct config_variable {
@@ -77,6 +78,11 @@ static const struct config_variable config_table[] = {
      "seconds without a sign of life until another host counts as lost; 0: never"},
     {"RAYMPI_CONNECT_TIMEOUT", CONFIG_REAL, MEMBER(connect_timeout), "60", 0.1, 1e6, false,
      "seconds without any progress until a rank of another host counts as lost"},
+    {"RAYMPI_SPILL_DIR", CONFIG_FOLDERS, MEMBER(spill_folders), "/tmp", 0, 0, false,
+     "folders (colons between them) for objects that a full store has no room for, not in memory; by default "
+     "$TMPDIR, else /tmp; set but empty: none"},
+    {"RAYMPI_CHECKSUM", CONFIG_BOOL, MEMBER(checksum), "0", 0, 1, false,
+     "checksum of each object that is written to RAYMPI_SPILL_DIR, looked at when it is read back"},
 };
 #define CONFIG_COUNT_ROWS (sizeof config_table / sizeof config_table[0])
 
@@ -181,6 +187,9 @@ static bool config_parse(const struct config_variable *variable, const char *tex
     case CONFIG_TEXT:
         *(const char **)member = text != NULL && *text != '\0' ? text : NULL;
         return true;
+    case CONFIG_FOLDERS:
+        *(const char **)member = text; /* empty is a value: none */
+        return true;
     case CONFIG_REAL:
         if (!config_parse_real(text, &real) || real < variable->min || real > variable->max)
             return false;
@@ -237,6 +246,7 @@ static void config_print(const struct config_variable *variable, const struct ba
         config_print_bytes(*(const uint64_t *)member, text, size);
         return;
     case CONFIG_TEXT:
+    case CONFIG_FOLDERS:
         snprintf(text, size, "%s", *(const char *const *)member != NULL ? *(const char *const *)member : "");
         return;
     }
@@ -343,6 +353,15 @@ static int config_fail(const struct config_variable *variable, const char *value
                      variable->help);
 }
 
+/** Where the user named no folders, the system's temporary one. */
+static void config_spill_folders(struct base_config *config)
+{
+    const char *temporary = getenv("TMPDIR");
+    config->spill_asked = getenv("RAYMPI_SPILL_DIR") != NULL;
+    if (!config->spill_asked && temporary != NULL && *temporary != '\0')
+        config->spill_folders = temporary;
+}
+
 int base_config_read(struct base_config *config)
 {
     struct base_config read;
@@ -356,6 +375,7 @@ int base_config_read(struct base_config *config)
         if (!config_parse(variable, value != NULL ? value : variable->fallback, &read))
             return config_fail(variable, value);
     }
+    config_spill_folders(&read);
     /* relaxed: a threshold, it orders nothing */
     atomic_store_explicit(&base_log_threshold, read.log_level, memory_order_relaxed);
     *config = read;

@@ -12,7 +12,7 @@ static const char *const names[] = {
     "RAYMPI_CREATE_TIMEOUT",  "RAYMPI_WATCHDOG",      "RAYMPI_SPIN_US",
     "RAYMPI_LEAKS",           "RAYMPI_CRASH_HANDLER", "RAYMPI_NET",
     "RAYMPI_OFI_PROVIDER",    "RAYMPI_OFI_INTERFACE", "RAYMPI_HOST_TIMEOUT",
-    "RAYMPI_CONNECT_TIMEOUT",
+    "RAYMPI_CONNECT_TIMEOUT", "RAYMPI_SPILL_DIR",     "RAYMPI_CHECKSUM",
 };
 #define NAMES (sizeof names / sizeof names[0])
 
@@ -20,6 +20,7 @@ static void clear(void)
 {
     for (size_t i = 0; i < NAMES; i++)
         unsetenv(names[i]);
+    unsetenv("TMPDIR"); /* what RAYMPI_SPILL_DIR is by default */
 }
 
 /** Status of reading the environment with one variable set. */
@@ -55,6 +56,29 @@ static void test_defaults(void)
     CU_ASSERT_EQUAL(config.connect_timeout, 60);
     CU_ASSERT_PTR_NULL(config.ofi_provider);
     CU_ASSERT_PTR_NULL(config.ofi_interface);
+    CU_ASSERT_FALSE(config.spill_asked);
+    CU_ASSERT_EQUAL(config.checksum, 0);
+}
+
+static void test_folders(void)
+{
+    struct base_config config;
+    clear();
+    CU_ASSERT_EQUAL_FATAL(base_config_read(&config), RAYMPI_OK);
+    CU_ASSERT_STRING_EQUAL(config.spill_folders, "/tmp");
+    setenv("TMPDIR", "/scratch", 1);
+    CU_ASSERT_EQUAL_FATAL(base_config_read(&config), RAYMPI_OK);
+    CU_ASSERT_STRING_EQUAL(config.spill_folders, "/scratch");
+    CU_ASSERT_FALSE(config.spill_asked);
+    setenv("RAYMPI_SPILL_DIR", "/a:/b", 1);
+    CU_ASSERT_EQUAL_FATAL(base_config_read(&config), RAYMPI_OK);
+    CU_ASSERT_STRING_EQUAL(config.spill_folders, "/a:/b");
+    CU_ASSERT_TRUE(config.spill_asked);
+    setenv("RAYMPI_SPILL_DIR", "", 1);
+    CU_ASSERT_EQUAL_FATAL(base_config_read(&config), RAYMPI_OK);
+    CU_ASSERT_STRING_EQUAL(config.spill_folders, "");
+    unsetenv("RAYMPI_SPILL_DIR");
+    unsetenv("TMPDIR");
 }
 
 static void test_values(void)
@@ -216,6 +240,7 @@ static void test_each(void)
 
 static const struct unit_test tests[] = {
     {"defaults", test_defaults},
+    {"folders for spilling", test_folders},
     {"values and suffixes", test_values},
     {"words for booleans and levels", test_words},
     {"a malformed value is named with what is allowed", test_malformed},
