@@ -1,0 +1,6 @@
+# RAYMPI_XXHASH: xxHash, for checksums of objects that are written to disk. Without it there are none.
+AC_DEFUN([RAYMPI_XXHASH], [
+RAYMPI_WITH_LIBRARY([xxhash], [XXHASH], [libxxhash], [xxhash.h],
+    [[return (int)XXH3_64bits("", 0);]], [-lxxhash], [libxxhash-dev], [optional])
+AM_CONDITIONAL([HAVE_XXHASH], [test -n "$XXHASH_LIBS"])
+])
