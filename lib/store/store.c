@@ -1,5 +1,6 @@
 /* Opening and closing the store. */
 #include "store/store_internal.h"
+#include "store/store_spill.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -187,13 +188,15 @@ static void blocks_free_all(struct store *store)
     for (uint32_t index = 0; index < store->fresh; index++) {
         struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
         uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
-        if (store_word_state(word) == STORE_CREATED || store_word_state(word) == STORE_SEALED)
+        bool ours = store->blocks[index].chunk || store->blocks[index].copy; /* not a predecessor's */
+        if (ours && store_word_state(word) != STORE_FREEING)
             store_free(store, store_place_of(store, index, word));
     }
 }
 
 void store_close(struct store *store)
 {
+    spill_stop(store);
     descriptor_pins_clear(store, store->rank);
     blocks_free_all(store);
     /* Looks at every waiting block once more, whatever the flags say: it is the last time. */
@@ -203,5 +206,6 @@ void store_close(struct store *store)
     pthread_mutex_lock(&store->lock);
     extent_reserve_drop(store);
     pthread_mutex_unlock(&store->lock);
+    spill_close(store);
     private_free(store);
 }

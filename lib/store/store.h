@@ -1,5 +1,5 @@
 /* The object store of a host: values in the host segment, sealed immutable, read in place by every rank of
- * the host. */
+ * the host; and, where memory is short, on disk. */
 #ifndef RAYMPI_STORE_H
 #define RAYMPI_STORE_H
 
@@ -51,8 +51,12 @@ void store_free(struct store *store, struct store_place place);
 /** Finishes frees that waited for pins; cheap when there are none. Returns how many. */
 int store_collect(struct store *store);
 
+/** store_pin()'s answer for a block that is on disk: its holder has to restore it first. No status of the
+ * public's. */
+#define STORE_ON_DISK (-1000)
 /** Pins a sealed block, anywhere on the host, in constant time, and shows it read-only. LOST when the place
- * is stale, unsealed or being freed. Pins nest per rank (counted privately); any thread. */
+ * is stale, unsealed or being freed; STORE_ON_DISK (without a text) when it has been spilled. Pins nest per
+ * rank (counted privately); any thread. */
 int store_pin(struct store *store, struct store_place place, const void **data, uint64_t *length);
 /** Drops one pin. */
 void store_unpin(struct store *store, struct store_place place);
@@ -72,12 +76,61 @@ bool store_room_wait(struct store *store, uint32_t ticket, double seconds);
  * store_seal at once; the two must not overlap. */
 void store_copy(void *to, const void *from, size_t length);
 
-/** Who holds what: one line per rank that holds something: extents, bytes in use, blocks, pinned blocks. For
+/* ---- the spill tier (store_spill.c): blocks on disk. A block keeps its place there and back. */
+
+struct store_spill_config {
+    const char *directories; /* separated by colons; NULL or "": no spilling */
+    bool asked_for; /* by name: what can not be used is an error; else it is left out, with one warning */
+    bool checksum;  /* xxHash of each block, looked at when it is restored */
+    void (*wake)(void *arg); /* called by I/O threads when something has been finished: somebody should call
+                                store_spill_poll(); may be NULL */
+    void *arg;
+};
+/** Opens the tier; before any other thread uses the store. ARGUMENT (with folder, reason and cure) for a
+ * folder that can not be used and was asked for; UNSUPPORTED for a checksum in a build without xxHash. No
+ * thread and no file is made before the first block is spilled. store_close() closes it: waits for what the
+ * I/O threads are doing, drops the files. */
+int store_spill_open(struct store *store, const struct store_spill_config *config);
+
+/** Makes room: walks the blocks of this rank that are sealed and that nobody pins, from the least recently
+ * used on (see store_victims.c). Memory of those that have a copy on disk is dropped at once, others begin to
+ * be written (their memory goes when they are written, whoever calls what), until that comes to `bytes` or
+ * more, or as much is being written as is good for the disk. Repeated calls get on until nothing in memory is
+ * unpinned. Returns bytes freed at once; *coming: bytes being written now, of all calls. Never blocks on I/O.
+ * Any thread. *status: RAYMPI_OK, or why nothing can be written now (disk full, unwritable: text in
+ * base_detail()); such a folder is tried again some seconds later, or when something in it was freed. */
+uint64_t store_make_room(struct store *store, uint64_t bytes, uint64_t *coming, int *status);
+/** Bytes of this rank's that could be freed: sealed, in memory. Of another local rank too: read from shared
+ * memory. */
+uint64_t store_cold_bytes(const struct store *store, int local);
+/** Begins to bring a block of this rank's back: OK: it is in memory; STORE_ON_DISK: on its way,
+ * store_spill_poll() tells; STORE_FULL: no room for it now (make room, try again); MEMORY: no private memory;
+ * LOST: stale place. */
+int store_restore(struct store *store, struct store_place place);
+/** Takes over I/O that has finished; calls restored() for each block that was being restored: RAYMPI_OK (it
+ * can not be spilled again before restored() returns, which may pin it), or why not (text in base_detail()):
+ * LOST when its file can not be read or the checksum is wrong, or when it was freed meanwhile. Cheap (one
+ * relaxed load) when nothing has. Any thread, usually the poller; holds no lock during restored(). Returns
+ * how many I/Os were finished since the last call, writes included. */
+int store_spill_poll(struct store *store, void (*restored)(void *arg, struct store_place place, int status),
+                     void *arg);
+/** I/O in flight of this rank: writes that have not finished, restores that store_spill_poll() has not told.
+ */
+int store_spill_busy(const struct store *store);
+
+/** Who holds what: one line per rank that holds something: extents, bytes in use, blocks, pinned blocks,
+ * bytes on disk. For
  * messages at a deadline: looks at every descriptor of the host. */
 void store_describe(struct store *store, char *text, size_t size);
 
 struct store_counters {
-    uint64_t blocks, bytes, extents, peak_bytes, created, freed, waiting;
+    uint64_t blocks, bytes, extents, peak_bytes, created, freed, waiting; /* bytes: in memory and on disk */
+    uint64_t memory_bytes;           /* of blocks in memory; peak_bytes is the most of it */
+    uint64_t on_disk, on_disk_bytes; /* blocks that are on disk only */
+    uint64_t copies_bytes;           /* on disk, also of blocks that are in memory too */
+    uint64_t spilled, spilled_bytes; /* blocks written, since the store was opened */
+    uint64_t dropped, dropped_bytes; /* left memory: written before, or by this */
+    uint64_t restored, restored_bytes;
 };
 void store_counters(struct store *store, struct store_counters *counters);
 

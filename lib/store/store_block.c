@@ -1,22 +1,24 @@
 /* The life of a block, from create to free. */
 #include "store/store_internal.h"
+#include "store/store_spill.h"
 
 #include <stdlib.h>
 
-#define ARENA_FIRST_TRIES 16 /* chunks of a block's own size class looked at before taking a larger one */
+#define TICKS_PER_STORE   4096 /* the clock advances so often while the host's store is filled once */
+#define ARENA_FIRST_TRIES 16   /* chunks of a block's own size class looked at before taking a larger one */
 
 /* ---- create and seal */
 
-static void counters_publish(struct store *store)
+void block_counters_publish(struct store *store)
 {
     struct store_rank *self = &store->ranks[store->rank];
     atomic_store_explicit(&self->blocks, store->counters.blocks, memory_order_relaxed);
-    atomic_store_explicit(&self->bytes, store->counters.bytes, memory_order_relaxed);
+    atomic_store_explicit(&self->bytes, store->counters.memory_bytes, memory_order_relaxed);
+    atomic_store_explicit(&self->disk, store->counters.on_disk_bytes, memory_order_relaxed);
 }
 
-/* A chunk from memory at hand, else from new extents, else, before giving up, from a longer search at hand.
- */
-static int chunk_make(struct store *store, uint64_t length, struct arena_chunk **chunk)
+/* Before giving up, a longer search at hand. */
+int block_chunk_make(struct store *store, uint64_t length, struct arena_chunk **chunk)
 {
     *chunk = arena_take(&store->arena, length, ARENA_FIRST_TRIES);
     if (*chunk)
@@ -32,14 +34,32 @@ static int chunk_make(struct store *store, uint64_t length, struct arena_chunk *
     return *chunk ? RAYMPI_OK : status;
 }
 
-static void block_count(struct store *store, const struct arena_chunk *chunk)
+static void clock_advance(struct store *store, uint64_t bytes)
 {
-    store->counters.created++;
-    store->counters.blocks++;
-    store->counters.bytes += chunk->length;
-    if (store->counters.peak_bytes < store->counters.bytes)
-        store->counters.peak_bytes = store->counters.bytes;
-    counters_publish(store);
+    uint64_t tick = store_data_bytes(store) / TICKS_PER_STORE;
+    store->unclocked += bytes;
+    if (store->unclocked < tick)
+        return;
+    /* Relaxed: a hint. */
+    atomic_fetch_add_explicit(&store->pool->clock, (uint32_t)(store->unclocked / tick), memory_order_relaxed);
+    store->unclocked %= tick;
+}
+
+void block_chunk_count(struct store *store, const struct arena_chunk *chunk)
+{
+    struct store_counters *counters = &store->counters;
+    counters->memory_bytes += chunk->length;
+    if (counters->peak_bytes < counters->memory_bytes)
+        counters->peak_bytes = counters->memory_bytes;
+    clock_advance(store, chunk->length);
+}
+
+void block_chunk_drop(struct store *store, uint32_t index)
+{
+    struct arena_chunk *chunk = store->blocks[index].chunk;
+    store->blocks[index].chunk = NULL;
+    store->counters.memory_bytes -= chunk->length;
+    extent_return(store, arena_give(&store->arena, chunk));
 }
 
 /* Describes the chunk and names it by a generation of its own. */
@@ -49,12 +69,16 @@ static struct store_place block_make(struct store *store, uint32_t index, struct
     struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
     uint64_t old = atomic_load_explicit(&entry->word, memory_order_relaxed);
     uint64_t word = store_word(store_word_generation(old) + 1, STORE_CREATED);
-    store->blocks[index].chunk = chunk;
+    store->blocks[index] = (struct store_block){.chunk = chunk};
     entry->length = length;
     entry->offset = store->data_offset + chunk->offset;
     /* Readers look at these only after they saw SEALED, whose store releases them. */
     atomic_store_explicit(&entry->word, word, memory_order_relaxed);
-    block_count(store, chunk);
+    store->counters.created++;
+    store->counters.blocks++;
+    store->counters.bytes += chunk->length;
+    block_chunk_count(store, chunk);
+    block_counters_publish(store);
     return store_place_of(store, index, word);
 }
 
@@ -67,7 +91,7 @@ static int create_locked(struct store *store, uint64_t length, struct store_plac
         status = descriptor_take(store, &index);
     if (status != RAYMPI_OK)
         return status;
-    status = chunk_make(store, length, &chunk);
+    status = block_chunk_make(store, length, &chunk);
     if (status != RAYMPI_OK) {
         descriptor_put(store, index);
         return status;
@@ -91,41 +115,62 @@ int store_create(struct store *store, uint64_t length, struct store_place *place
     return status;
 }
 
+void block_cold_change(struct store *store, uint32_t index, int sign)
+{
+    /* Relaxed: a figure. */
+    atomic_fetch_add_explicit(&store->ranks[store->rank].cold,
+                              (uint64_t)sign * store->blocks[index].chunk->length, memory_order_relaxed);
+}
+
 void store_seal(struct store *store, struct store_place place)
 {
     if (!descriptor_mine(store, place, 1u << STORE_CREATED, "seal"))
         return;
     struct store_entry *entry = store_entry_at(store, place.rank, place.index);
-    /* Release: payload, length and offset are there before anyone sees SEALED. */
-    atomic_store_explicit(&entry->word, store_word(place.generation, STORE_SEALED), memory_order_release);
+    block_touch(store, entry);
+    /* Before SEALED: who frees or drops it takes it off again. */
+    block_cold_change(store, place.index, 1);
+    descriptor_seal(entry, place.generation);
 }
 
 /* ---- free */
 
-/* The end of a block that nobody pins. */
+/* The end of a block that nobody pins, reads or writes. */
 static void block_release(struct store *store, uint32_t index)
 {
     struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
-    struct arena_chunk *chunk = store->blocks[index].chunk;
     uint64_t generation = store_word_generation(atomic_load_explicit(&entry->word, memory_order_relaxed));
     store->counters.freed++;
     store->counters.blocks--;
-    store->counters.bytes -= chunk->length;
-    counters_publish(store);
+    store->counters.bytes -= block_bytes(entry);
     atomic_store_explicit(&entry->word, store_word(generation, STORE_EMPTY), memory_order_relaxed);
-    store->blocks[index].chunk = NULL;
+    if (store->blocks[index].chunk)
+        block_chunk_drop(store, index);
+    else
+        spill_block_left(store, entry);
+    if (store->blocks[index].copy)
+        spill_copy_forget(store, index);
+    block_counters_publish(store);
     descriptor_put(store, index);
-    extent_return(store, arena_give(&store->arena, chunk));
     room_note(store, false);
+}
+
+/* Whether nothing hinders the end of a block that is being freed. */
+static bool block_idle(const struct store *store, uint32_t index)
+{
+    return !descriptor_pinned(store, store_entry_at(store, (uint32_t)store->rank, index)) &&
+           !spill_copy_busy(store->blocks[index].copy);
 }
 
 /* State, pins and waiting list change under the lock together: a collector that comes after an unpinner's
  * flag finds the block in the list. */
 static void free_locked(struct store *store, struct store_place place)
 {
-    if (!descriptor_mine(store, place, 1u << STORE_CREATED | 1u << STORE_SEALED, "free"))
+    if (!descriptor_mine(store, place, 1u << STORE_CREATED | 1u << STORE_SEALED | 1u << STORE_DISK, "free"))
         return;
-    if (descriptor_free(store, place.index)) {
+    if (descriptor_free(store, place.index) == STORE_SEALED)
+        block_cold_change(store, place.index, -1);
+    if (block_idle(store, place.index)) {
         block_release(store, place.index);
         return;
     }
@@ -141,13 +186,13 @@ void store_free(struct store *store, struct store_place place)
     pthread_mutex_unlock(&store->lock);
 }
 
-static int waiting_release(struct store *store)
+int block_waiting_release(struct store *store)
 {
     int released = 0;
     uint32_t *link = &store->waiting;
     while (*link != STORE_NONE) {
         uint32_t index = *link;
-        if (descriptor_pinned(store, store_entry_at(store, (uint32_t)store->rank, index))) {
+        if (!block_idle(store, index)) {
             link = &store->blocks[index].next;
             continue;
         }
@@ -170,7 +215,7 @@ int store_collect(struct store *store)
     uint32_t flags = atomic_exchange_explicit(collect, 0, memory_order_seq_cst);
     if (flags & STORE_COLLECT_TAKEN)
         extent_reserve_check(store);
-    int released = flags & STORE_COLLECT_UNPINNED ? waiting_release(store) : 0;
+    int released = flags & STORE_COLLECT_UNPINNED ? block_waiting_release(store) : 0;
     pthread_mutex_unlock(&store->lock);
     return released;
 }

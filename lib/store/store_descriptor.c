@@ -4,7 +4,11 @@
  * bits. Both are sequentially consistent, so at least one sees the other: the reader undoes its bit, or the
  * holder waits for it. In the same way, who clears a bit looks at the state afterwards: either the holder
  * finds the bit clear, or the reader finds FREEING and asks the holder to look again. Entries never become
- * anything else, so a stale place can touch a bit for a moment but no payload. */
+ * anything else, so a stale place can touch a bit for a moment but no payload.
+ *
+ * A holder that drops the memory of a block does as one that frees: sets DISK, then looks at the bits; but
+ * where it finds one it puts SEALED back. The reader who found DISK is told so even if it is put back: the
+ * holder, whom it asks next, answers that the block is in memory. */
 #include "store/store_internal.h"
 
 #include <sched.h>
@@ -80,13 +84,32 @@ bool descriptor_pinned(const struct store *store, const struct store_entry *entr
     return false;
 }
 
-bool descriptor_free(struct store *store, uint32_t index)
+enum store_state descriptor_free(struct store *store, uint32_t index)
+{
+    struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    /* Before the look at the pins in the one order of all seq_cst operations. */
+    atomic_store_explicit(&entry->word, store_word(store_word_generation(word), STORE_FREEING),
+                          memory_order_seq_cst);
+    return store_word_state(word);
+}
+
+bool descriptor_drop(struct store *store, uint32_t index)
 {
     struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
     uint64_t generation = store_word_generation(atomic_load_explicit(&entry->word, memory_order_relaxed));
     /* Before the look at the pins in the one order of all seq_cst operations. */
-    atomic_store_explicit(&entry->word, store_word(generation, STORE_FREEING), memory_order_seq_cst);
-    return !descriptor_pinned(store, entry);
+    atomic_store_explicit(&entry->word, store_word(generation, STORE_DISK), memory_order_seq_cst);
+    if (!descriptor_pinned(store, entry))
+        return true;
+    descriptor_seal(entry, generation);
+    return false;
+}
+
+void descriptor_seal(struct store_entry *entry, uint64_t generation)
+{
+    /* Release: payload, length and offset are there before anyone sees SEALED. */
+    atomic_store_explicit(&entry->word, store_word(generation, STORE_SEALED), memory_order_release);
 }
 
 bool descriptor_mine(struct store *store, struct store_place place, unsigned mask, const char *action)
@@ -152,34 +175,44 @@ static uint32_t *views_of(struct store *store, struct store_place place)
     return &store->views[(uint64_t)place.rank * store->layout.descriptors + place.index];
 }
 
+/* Where this rank has views already, DISK is only a holder's try to drop the memory, which our bit foils. */
+static bool word_pinnable(uint64_t word, uint64_t generation, uint32_t views)
+{
+    return word == store_word(generation, STORE_SEALED) ||
+           (views && word == store_word(generation, STORE_DISK));
+}
+
 /* While there are views, our bit is set and the entry can not be used again: views are all of one generation.
  */
-static bool entry_pin(struct store *store, struct store_entry *entry, struct store_place place)
+static int entry_pin(struct store *store, struct store_entry *entry, struct store_place place)
 {
     uint32_t *views = views_of(store, place);
     if (*views == 0)
         bit_set(entry, store->rank);
     /* After the bit (see above); it also acquires what the holder released by sealing. */
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_seq_cst);
-    if (word == store_word(place.generation, STORE_SEALED)) {
-        ++*views;
-        return true;
+    if (base_likely(word_pinnable(word, place.generation, *views))) {
+        if (++*views == 1)
+            block_touch(store, entry);
+        return RAYMPI_OK;
     }
     if (*views == 0)
         bit_clear(store, entry, place.rank, store->rank);
-    return false;
+    return word == store_word(place.generation, STORE_DISK) ? STORE_ON_DISK : RAYMPI_ERR_LOST;
 }
 
 int store_pin(struct store *store, struct store_place place, const void **data, uint64_t *length)
 {
     struct store_entry *entry = entry_find(store, place);
-    bool pinned = false;
+    int status = RAYMPI_ERR_LOST;
     if (entry) {
         _Atomic uint32_t *lock = pin_lock(store, place);
-        pinned = entry_pin(store, entry, place);
+        status = entry_pin(store, entry, place);
         pin_unlock(lock);
     }
-    if (!pinned)
+    if (status == STORE_ON_DISK)
+        return status;
+    if (status != RAYMPI_OK)
         return base_fail(RAYMPI_ERR_LOST,
                          "block %u.%u.%llu is not in the store: it was freed, or is not sealed yet",
                          place.rank, place.index, (unsigned long long)place.generation);

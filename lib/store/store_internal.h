@@ -15,19 +15,26 @@
 
 /* ---- in the control area of the segment, shared by all ranks; zeroed means empty */
 
-enum store_state { STORE_EMPTY = 0, STORE_CREATED, STORE_SEALED, STORE_FREEING };
+enum store_state {
+    STORE_EMPTY = 0,
+    STORE_CREATED,
+    STORE_SEALED,
+    STORE_FREEING,
+    STORE_DISK /* sealed, and not in memory, or about to leave it */
+};
+#define STORE_STATE_BITS 3
 
 static inline uint64_t store_word(uint64_t generation, enum store_state state)
 {
-    return generation << 2 | (uint64_t)state;
+    return generation << STORE_STATE_BITS | (uint64_t)state;
 }
 static inline uint64_t store_word_generation(uint64_t word)
 {
-    return word >> 2;
+    return word >> STORE_STATE_BITS;
 }
 static inline enum store_state store_word_state(uint64_t word)
 {
-    return (enum store_state)(word & 3);
+    return (enum store_state)(word & ((1u << STORE_STATE_BITS) - 1));
 }
 
 /** One per block; type-stable: an entry never becomes anything else. Padded to a multiple of the cache line.
@@ -36,6 +43,7 @@ struct store_entry {
     _Atomic uint64_t word;   /* generation and state */
     uint64_t length;         /* these two change only while no reader can have a valid pin */
     uint64_t offset;         /* in the segment */
+    _Atomic uint32_t used;   /* the clock of the pool when it was last sealed, pinned or restored */
     _Atomic uint64_t pins[]; /* bit per rank */
 };
 
@@ -47,7 +55,9 @@ struct store_rank {
     _Atomic uint32_t ready;
     /* Written by the rank only, under its lock; away from the line above, which every pin reads. */
     _Alignas(BASE_CACHE_LINE) _Atomic uint64_t extents;
-    _Atomic uint64_t blocks, bytes;
+    _Atomic uint64_t blocks, bytes, disk; /* bytes in memory; bytes on disk only */
+    /* Bytes of sealed blocks in memory; of store_seal() too, which takes no lock. */
+    _Atomic uint64_t cold;
 };
 #define STORE_COLLECT_UNPINNED 1u /* a block being freed lost a pin */
 #define STORE_COLLECT_TAKEN    2u /* another rank took an extent kept in reserve */
@@ -55,6 +65,9 @@ struct store_rank {
 struct store_pool {
     _Atomic uint32_t room;    /* bumped when extents come back, and for waiters */
     _Atomic uint32_t waiters; /* threads of the host that sleep on `room` */
+    /* Advances with the bytes that ranks create or restore; what "recently used" means. On a line of its own:
+     * every pin reads it. */
+    _Alignas(BASE_CACHE_LINE) _Atomic uint32_t clock;
 };
 
 /** Owner word of an extent: 0 free; rank+1 leased; rank+1 with the reserve bit: empty, still writable by that
@@ -72,8 +85,10 @@ enum extent_state {
 
 /** A descriptor of this rank, its private side. */
 struct store_block {
-    struct arena_chunk *chunk;
-    uint32_t next; /* in the list of free or of waiting descriptors */
+    struct arena_chunk *chunk; /* NULL: no memory */
+    struct spill_copy *copy;   /* NULL: no copy on disk */
+    uint32_t next;             /* in the list of free or of waiting descriptors */
+    uint32_t kept;             /* by those who are being told that it has been restored */
 };
 
 struct store {
@@ -100,6 +115,9 @@ struct store {
     uint32_t free, waiting; /* lists of descriptors */
     uint32_t fresh;         /* descriptors from here on were never looked at */
     struct store_counters counters;
+    uint64_t unclocked; /* bytes made since the clock advanced */
+
+    struct store_spill *spill; /* NULL: blocks stay in memory */
 
     _Atomic uint32_t room; /* frees of this rank */
     /* Pins: how many views this rank has of each descriptor of the host, under the lock of the descriptor. */
@@ -142,14 +160,44 @@ void extent_reserve_drop(struct store *store);
  * descriptor_free. */
 int descriptor_take(struct store *store, uint32_t *index);
 void descriptor_put(struct store *store, uint32_t index);
-/** Sets FREEING; true if nobody pins the block. */
-bool descriptor_free(struct store *store, uint32_t index);
+/** Sets FREEING; descriptor_pinned() comes after it. Answers what the state was. */
+enum store_state descriptor_free(struct store *store, uint32_t index);
+/** Sets DISK; true if nobody pins the block, else puts SEALED back. Lock held, and the SEALED of whoever
+ * sealed the block acquired. */
+bool descriptor_drop(struct store *store, uint32_t index);
+/** Shows the block to readers. */
+void descriptor_seal(struct store_entry *entry, uint64_t generation);
 /** Clears the pins of a rank everywhere. */
 void descriptor_pins_clear(struct store *store, int rank);
 bool descriptor_pinned(const struct store *store, const struct store_entry *entry);
 /** Checks that `place` is a block of this rank in one of the states of `mask` (bit per state), else logs what
  * the caller did wrong. */
 bool descriptor_mine(struct store *store, struct store_place place, unsigned mask, const char *action);
+
+/** Takes memory for a block: a chunk from memory at hand, else from new extents. Lock held, as for the rest
+ * here; arena_reserve() comes before. */
+int block_chunk_make(struct store *store, uint64_t length, struct arena_chunk **chunk);
+/** Notes a chunk that a block now has, and one that it gives back. */
+void block_chunk_count(struct store *store, const struct arena_chunk *chunk);
+void block_chunk_drop(struct store *store, uint32_t index);
+/** Adds the block to the bytes that could be freed, or takes it off. */
+void block_cold_change(struct store *store, uint32_t index, int sign);
+/** Of its memory, where it has some. */
+static inline uint64_t block_bytes(const struct store_entry *entry)
+{
+    return base_align_up(entry->length ? entry->length : 1, ARENA_GRANULE);
+}
+/** Shows the counters to the other ranks. */
+void block_counters_publish(struct store *store);
+/** Releases blocks that wait for being freed, where nothing hinders it any more. Returns how many. */
+int block_waiting_release(struct store *store);
+/** Stamps a block as used now. */
+static inline void block_touch(struct store *store, struct store_entry *entry)
+{
+    /* Relaxed: a hint. */
+    atomic_store_explicit(&entry->used, atomic_load_explicit(&store->pool->clock, memory_order_relaxed),
+                          memory_order_relaxed);
+}
 
 /** Tells waiters of this rank, and if extents came back those of the host. */
 void room_note(struct store *store, bool extents);

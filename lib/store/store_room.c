@@ -81,6 +81,7 @@ void store_holders(struct store *store, bool pinned, char *text, size_t size)
     text[0] = 0;
     for (uint32_t rank = 0; rank < (uint32_t)store->layout.size && used + 1 < size; rank++) {
         struct store_rank *it = &store->ranks[rank];
+        unsigned long long disk = atomic_load_explicit(&it->disk, memory_order_relaxed);
         unsigned long long extents = atomic_load_explicit(&it->extents, memory_order_relaxed);
         unsigned long long bytes = atomic_load_explicit(&it->bytes, memory_order_relaxed);
         unsigned long long blocks = atomic_load_explicit(&it->blocks, memory_order_relaxed);
@@ -88,6 +89,8 @@ void store_holders(struct store *store, bool pinned, char *text, size_t size)
             continue;
         int wrote = snprintf(text + used, size - used, "%srank %u: %llu extents, %llu bytes in %llu blocks",
                              used ? "\n" : "", rank, extents, bytes, blocks);
+        if (disk && used + (size_t)wrote < size)
+            wrote += snprintf(text + used + wrote, size - used - (size_t)wrote, ", %llu bytes on disk", disk);
         if (pinned && used + (size_t)wrote < size)
             wrote += snprintf(text + used + wrote, size - used - (size_t)wrote, ", %llu pinned",
                               (unsigned long long)rank_pinned(store, rank));

@@ -1,0 +1,277 @@
+/* Files of spilled blocks. Blocks are appended, many to a file; the slot of one that is freed becomes a hole,
+ * and a file without slots is closed, which is its end: it has no name.
+ *
+ * A write is done when the system has accepted it; disks fail later. Who reads a block back therefore asks
+ * first whether the system had to give up what it accepted, and then trusts nothing in that file. */
+#include "store/store_spill.h"
+#include "store/store_checksum.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define SLOT_PAGE     4096
+#define SLOT_SMALL    (16u << 10) /* shorter blocks lie close to each other: no holes for them */
+#define RETRY_SECONDS 5
+#define NANOSECONDS   UINT64_C(1000000000)
+
+static uint64_t slot_align(uint64_t offset, uint64_t length)
+{
+    return base_align_up(offset, length < SLOT_SMALL ? ARENA_GRANULE : SLOT_PAGE);
+}
+
+/* ---- files */
+
+static struct spill_file *file_open(struct spill_files *files, struct spill_folder *folder)
+{
+    struct spill_file *file = calloc(1, sizeof *file);
+    if (!file) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    file->folder = folder;
+    file->fd = spill_file_create(folder->path);
+    if (file->fd < 0) {
+        free(file);
+        return NULL;
+    }
+    files->open++;
+    return file;
+}
+
+static void file_close(struct spill_files *files, struct spill_file *file)
+{
+    if (file->folder->current == file)
+        file->folder->current = NULL;
+    close(file->fd);
+    files->open--;
+    free(file);
+}
+
+/* The file that the next `bytes` go to; NULL: errno says why. Where there can be no more files, the current
+ * one grows past its size. */
+static struct spill_file *file_for(struct spill_files *files, struct spill_folder *folder, uint64_t bytes)
+{
+    struct spill_file *file = folder->current;
+    bool fits = file && (!file->end || file->end + bytes <= files->file_bytes) &&
+                !atomic_load_explicit(&file->broken, memory_order_relaxed);
+    if (fits || (file && files->open >= files->open_most))
+        return file;
+    struct spill_file *fresh = file_open(files, folder);
+    if (!fresh)
+        return errno == EMFILE || errno == ENFILE ? file : NULL;
+    folder->current = fresh;
+    if (file && !file->slots)
+        file_close(files, file);
+    return fresh;
+}
+
+/* ---- writing */
+
+/* Writes all of it; 0 or errno. */
+static int vector_write(int fd, struct iovec *vector, int count, uint64_t offset)
+{
+    while (count) {
+        ssize_t wrote = pwritev(fd, vector, count, (off_t)offset);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote <= 0)
+            return wrote < 0 ? errno : EIO;
+        offset += (uint64_t)wrote;
+        for (; count && (size_t)wrote >= vector->iov_len; vector++, count--)
+            wrote -= (ssize_t)vector->iov_len;
+        if (count) {
+            vector->iov_base = (char *)vector->iov_base + wrote;
+            vector->iov_len -= (size_t)wrote;
+        }
+    }
+    return 0;
+}
+
+/* Gives each block its slot, from `offset` on; returns the end of the last. */
+static uint64_t slots_take(struct spill_file *file, struct spill_copy **copies, int count, uint64_t offset)
+{
+    for (int i = 0; i < count; i++) {
+        copies[i]->file = file;
+        copies[i]->offset = slot_align(offset, copies[i]->length);
+        offset = copies[i]->offset + copies[i]->length;
+    }
+    return offset;
+}
+
+/* Blocks, and zeros between them. */
+static int slots_write(struct spill_file *file, struct spill_copy **copies, int count)
+{
+    static const char zeros[SLOT_PAGE];
+    struct iovec vector[2 * SPILL_BATCH];
+    uint64_t end = file->end;
+    int used = 0;
+    for (int i = 0; i < count; i++) {
+        if (copies[i]->offset > end)
+            vector[used++] = (struct iovec){(void *)zeros, copies[i]->offset - end};
+        if (copies[i]->length)
+            vector[used++] = (struct iovec){copies[i]->memory, copies[i]->length};
+        end = copies[i]->offset + copies[i]->length;
+    }
+    return vector_write(file->fd, vector, used, file->end);
+}
+
+/* Begins to write to the disk what the system has accepted, so that it never has much of it at once. */
+static void file_push(struct spill_file *file, uint64_t offset, uint64_t length)
+{
+    sync_file_range(file->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
+}
+
+static int folder_write(struct spill_files *files, struct spill_folder *folder, struct spill_copy **copies,
+                        int count)
+{
+    uint64_t bytes = slots_take(NULL, copies, count, 0);
+    struct spill_file *file = file_for(files, folder, bytes);
+    if (!file)
+        return errno;
+    uint64_t end = slots_take(file, copies, count, file->end);
+    int error = slots_write(file, copies, count);
+    if (error) {
+        /* What was written of it would take space from the others. */
+        if (!file->slots)
+            file_close(files, file);
+        else if (ftruncate(file->fd, (off_t)file->end) != 0)
+            base_log(BASE_LOG_DEBUG, "store", "a spill file keeps %llu bytes too many: %s",
+                     (unsigned long long)bytes, strerror(errno));
+        return error;
+    }
+    file_push(file, file->end, end - file->end);
+    file->end = end;
+    file->slots += (uint64_t)count;
+    return 0;
+}
+
+static void folder_failed(struct spill_folder *folder, int error)
+{
+    /* Relaxed, here and below: see spill_folders_failed(). */
+    atomic_store_explicit(&folder->retry, base_now() + RETRY_SECONDS * NANOSECONDS, memory_order_relaxed);
+    atomic_store_explicit(&folder->error, error, memory_order_relaxed);
+    if (folder->told == error)
+        return;
+    folder->told = error;
+    base_log(BASE_LOG_WARN, "store", "the spill folder %s can not be written to: %s; objects stay in memory",
+             folder->path, strerror(error));
+}
+
+static void checksums_make(struct spill_copy **copies, int count)
+{
+    for (int i = 0; i < count; i++)
+        copies[i]->checksum = store_checksum(copies[i]->memory, copies[i]->length);
+}
+
+int spill_files_write(struct spill_files *files, struct spill_copy **copies, int count)
+{
+    int error = 0;
+    if (files->checksum)
+        checksums_make(copies, count);
+    for (int tried = 0; tried < files->count; tried++) {
+        struct spill_folder *folder = &files->folders[files->turn++ % files->count];
+        int before = atomic_load_explicit(&folder->error, memory_order_relaxed);
+        if (before && base_now() < atomic_load_explicit(&folder->retry, memory_order_relaxed)) {
+            error = before;
+            continue;
+        }
+        error = folder_write(files, folder, copies, count);
+        if (!error) {
+            atomic_store_explicit(&folder->error, 0, memory_order_relaxed);
+            folder->told = 0;
+            return 0;
+        }
+        folder_failed(folder, error);
+    }
+    return error;
+}
+
+void spill_files_close(struct spill_files *files)
+{
+    for (int i = 0; i < files->count; i++)
+        if (files->folders[i].current)
+            file_close(files, files->folders[i].current);
+    spill_folders_close(files);
+}
+
+/* ---- reading */
+
+/* Whether the system had to give up something of the file. Waits for what is being written of this slot. */
+static bool file_broken(const struct spill_copy *copy)
+{
+    struct spill_file *file = copy->file;
+    /* Relaxed: a flag for good, about what the system told this or the other thread. */
+    if (atomic_load_explicit(&file->broken, memory_order_relaxed))
+        return true;
+    if (sync_file_range(file->fd, (off_t)copy->offset, (off_t)copy->length, SYNC_FILE_RANGE_WAIT_BEFORE) ==
+            0 ||
+        (errno != EIO && errno != ENOSPC && errno != EDQUOT))
+        return false;
+    atomic_store_explicit(&file->broken, true, memory_order_relaxed);
+    return true;
+}
+
+static int slot_read(const struct spill_copy *copy)
+{
+    for (uint64_t done = 0; done < copy->length;) {
+        ssize_t got =
+            pread(copy->file->fd, copy->memory + done, copy->length - done, (off_t)(copy->offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got < 0 ? errno : EIO;
+        done += (uint64_t)got;
+    }
+    return 0;
+}
+
+int spill_file_read(const struct spill_files *files, struct spill_copy *copy)
+{
+    if (file_broken(copy))
+        return EIO;
+    int error = slot_read(copy);
+    if (error || !files->checksum)
+        return error;
+    return store_checksum(copy->memory, copy->length) == copy->checksum ? 0 : SPILL_CORRUPT;
+}
+
+void spill_file_want(const struct spill_copy *copy)
+{
+    posix_fadvise(copy->file->fd, (off_t)copy->offset, (off_t)copy->length, POSIX_FADV_WILLNEED);
+}
+
+/* ---- giving back */
+
+/* The bytes of a slot that no other slot shares a page with. Where the file system knows no holes, the space
+ * comes back with the file. */
+static void slot_punch(const struct spill_copy *copy)
+{
+    if (copy->length < SLOT_SMALL)
+        return;
+    fallocate(copy->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)copy->offset,
+              (off_t)copy->length / SLOT_PAGE * SLOT_PAGE);
+}
+
+/* The file that is appended to begins anew when it has no slots. */
+static void file_emptied(struct spill_files *files, struct spill_file *file)
+{
+    if (file->folder->current == file && ftruncate(file->fd, 0) == 0)
+        file->end = 0;
+    else
+        file_close(files, file);
+}
+
+void spill_file_forget(struct spill_files *files, const struct spill_copy *copy)
+{
+    struct spill_folder *folder = copy->file->folder;
+    if (--copy->file->slots == 0)
+        file_emptied(files, copy->file);
+    else
+        slot_punch(copy);
+    /* There is room again. */
+    atomic_store_explicit(&folder->retry, 0, memory_order_relaxed);
+}

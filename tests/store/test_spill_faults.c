@@ -1,0 +1,5 @@
+#include "spill_disk.h"
+int main(void)
+{
+    return 77;
+}
