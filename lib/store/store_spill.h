@@ -13,9 +13,8 @@
 
 #include "store/store_internal.h"
 
-#define SPILL_BATCH       64 /* blocks that one write may take */
-#define SPILL_BATCH_BYTES (UINT64_C(4) << 20)
-#define SPILL_CORRUPT     (-1) /* beside errno values: not what was written */
+#define SPILL_BATCH   64   /* blocks that one write may take */
+#define SPILL_CORRUPT (-1) /* beside errno values: not what was written */
 
 /* ---- copies */
 
@@ -66,7 +65,8 @@ struct spill_folder {
 struct spill_files {
     struct spill_folder *folders;
     int count, turn;
-    uint64_t file_bytes; /* of a file that holds several blocks */
+    uint64_t file_bytes;  /* of a file that holds several blocks */
+    uint64_t batch_bytes; /* of several blocks that are written at once */
     int open, open_most;
     bool checksum;
 };

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define FILE_BYTES  (UINT64_C(256) << 20)
+#define BATCH_BYTES (UINT64_C(4) << 20)
 #define FILES_PART  8 /* of the descriptors that the process may have */
 #define FILES_LEAST 4
 #define FILES_MOST  1024
@@ -114,6 +115,7 @@ static void limits_take(struct spill_files *files)
     files->file_bytes = FILE_BYTES;
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < files->file_bytes)
         files->file_bytes = limit.rlim_cur;
+    files->batch_bytes = BATCH_BYTES < files->file_bytes ? BATCH_BYTES : files->file_bytes;
     files->open_most = FILES_MOST;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / FILES_PART < FILES_MOST)
         files->open_most = (int)(limit.rlim_cur / FILES_PART);

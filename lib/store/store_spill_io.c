@@ -43,7 +43,7 @@ static bool queue_wait(struct spill_queue *queue)
 }
 
 /* The next request, and those behind it that one write can take. Lock held. */
-static int batch_pop(struct spill_queue *queue, struct spill_copy **batch)
+static int batch_pop(struct spill_queue *queue, struct spill_copy **batch, uint64_t most)
 {
     int count = 0;
     uint64_t bytes = 0;
@@ -51,7 +51,7 @@ static int batch_pop(struct spill_queue *queue, struct spill_copy **batch)
         batch[count] = queue_pop(queue);
         bytes += batch[count++]->length;
     } while (count < SPILL_BATCH && batch[0]->phase == SPILL_WRITING && queue->first &&
-             queue->first->phase == SPILL_WRITING && bytes + queue->first->length <= SPILL_BATCH_BYTES);
+             queue->first->phase == SPILL_WRITING && bytes + queue->first->length <= most);
     return count;
 }
 
@@ -74,7 +74,7 @@ static void *writer_main(void *arg)
     struct spill_copy *batch[SPILL_BATCH];
     pthread_mutex_lock(&queue->lock);
     while (queue_wait(queue)) {
-        int count = batch_pop(queue, batch);
+        int count = batch_pop(queue, batch, store->spill->files.batch_bytes);
         pthread_mutex_unlock(&queue->lock);
         batch_serve(store, batch, count);
         pthread_mutex_lock(&queue->lock);

@@ -9,7 +9,7 @@
 #include <sys/vfs.h>
 
 struct gate {
-    bool held;
+    bool held, fails_once;
     int waiting, passed, error;
 };
 
@@ -31,6 +31,10 @@ static int gate_pass(struct gate *gate)
         pthread_cond_wait(&changed, &lock);
     gate->waiting--;
     int error = gate->error;
+    if (gate->fails_once) {
+        gate->fails_once = false;
+        gate->error = 0;
+    }
     gate->passed++;
     pthread_mutex_unlock(&lock);
     return error;
@@ -44,9 +48,10 @@ ssize_t __wrap_pwritev(int fd, const struct iovec *vector, int count, off_t offs
         errno = error;
         return -1;
     }
+    ssize_t wrote = __real_pwritev(fd, vector, count, offset);
     last_fd = fd;
-    last_offset = offset;
-    return __real_pwritev(fd, vector, count, offset);
+    last_offset = offset + wrote - 1;
+    return wrote;
 }
 
 ssize_t __real_pread(int fd, void *data, size_t length, off_t offset);
@@ -115,6 +120,14 @@ void disk_fail_reads(int error)
 {
     gate_fail(&reads, error);
 }
+void disk_fail_next_write(int error)
+{
+    pthread_mutex_lock(&lock);
+    writes.error = error;
+    writes.fails_once = true;
+    pthread_mutex_unlock(&lock);
+}
+
 int disk_writes(void)
 {
     return gate_passed(&writes);
@@ -137,7 +150,12 @@ bool disk_corrupt_last(void)
 
 bool spill_open(struct store *store, bool checksum)
 {
-    struct store_spill_config config = {.directories = ".", .asked_for = true, .checksum = checksum};
+    return spill_open_in(store, ".", checksum);
+}
+
+bool spill_open_in(struct store *store, const char *folders, bool checksum)
+{
+    struct store_spill_config config = {.directories = folders, .asked_for = true, .checksum = checksum};
     int status = store_spill_open(store, &config);
     if (status != RAYMPI_OK)
         fprintf(stderr, "spill: %s\n", base_detail());

@@ -16,14 +16,17 @@ void disk_await_read(void);
 /** From now on writes (reads) fail with this errno; 0: they work. */
 void disk_fail_writes(int error);
 void disk_fail_reads(int error);
+/** Only the next write fails. */
+void disk_fail_next_write(int error);
 /** Calls that reached the disk. */
 int disk_writes(void);
 int disk_reads(void);
 /** Inverts a byte of what the last write has written, on the disk. */
 bool disk_corrupt_last(void);
 
-/** Opens the tier in the folder the test runs in. */
+/** Opens the tier in the folder the test runs in, or others. */
 bool spill_open(struct store *store, bool checksum);
+bool spill_open_in(struct store *store, const char *folders, bool checksum);
 /** Whether that folder is on a disk; else the program is to exit with 77. */
 bool spill_possible(void);
 /** Makes a sealed block with a payload; generation 0: no room. */
