@@ -115,7 +115,8 @@ static void limits_take(struct spill_files *files)
     files->file_bytes = FILE_BYTES;
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < files->file_bytes)
         files->file_bytes = limit.rlim_cur;
-    files->batch_bytes = BATCH_BYTES < files->file_bytes ? BATCH_BYTES : files->file_bytes;
+    /* Half: there may be gaps between blocks. */
+    files->batch_bytes = BATCH_BYTES < files->file_bytes / 2 ? BATCH_BYTES : files->file_bytes / 2;
     files->open_most = FILES_MOST;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / FILES_PART < FILES_MOST)
         files->open_most = (int)(limit.rlim_cur / FILES_PART);
