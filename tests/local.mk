@@ -119,8 +119,8 @@ mpi_tests += %D%/mpi/faults_recovery.test
 mpi_programs += %D%/mpi/objects
 %C%_mpi_objects_SOURCES = %D%/mpi/objects.c %D%/mpi/objects_refs.c %D%/mpi/objects.h
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
-mpi_programs += %D%/mpi/store_full
-mpi_tests += %D%/mpi/store_full.test %D%/mpi/shm_small.test
+mpi_programs += %D%/mpi/store_full %D%/mpi/spill
+mpi_tests += %D%/mpi/store_full.test %D%/mpi/shm_small.test %D%/mpi/spill.test
 mpi_programs += %D%/mpi/threads %D%/mpi/released
 mpi_tests += %D%/mpi/released.test
 sanitizer_tests += %D%/mpi/released.test
@@ -131,7 +131,7 @@ mpi_programs += %D%/mpi/stress
 mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
-unit_tests += %D%/task/test_wire %D%/task/test_fetch %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
+unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
 	%D%/task/test_close %D%/task/test_gaps
 EXTRA_DIST += %D%/task/task_node.h
 # What is not freed is counted.

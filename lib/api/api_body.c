@@ -46,13 +46,6 @@ static struct arg *arg_at(raympi_ctx *ctx, int i, int j)
     return &arg->list[j];
 }
 
-/* On the submitter a ref's value is in its record, elsewhere it came with the task. */
-static struct value *arg_value(const struct task *task, struct arg *arg)
-{
-    bool record = arg->object && !(task->flags & TASK_FOREIGN) && arg->kind != RAYMPI_KIND_ACTOR;
-    return record ? &arg->object->value : &arg->value;
-}
-
 static const void *arg_bytes(raympi_ctx *ctx, int i, int j, size_t *len)
 {
     const void *data = NULL;
@@ -60,10 +53,8 @@ static const void *arg_bytes(raympi_ctx *ctx, int i, int j, size_t *len)
     struct arg *arg = arg_at(ctx, i, j);
     if (arg && arg->kind == RAYMPI_KIND_ACTOR) {
         fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is an actor, not bytes", i));
-    } else if (arg) {
-        int status = value_look(ctx->context.room, arg_value(ctx->task, arg), &data, &length);
-        if (status != RAYMPI_OK)
-            fail_body(ctx, status);
+    } else if (arg) { /* what is stored has been pinned for the body */
+        data = value_at(ctx->context.room, task_arg_value(ctx->task, arg), &length);
     }
     if (len)
         *len = length;
@@ -104,7 +95,7 @@ static const void *number(raympi_ctx *ctx, int i, uint8_t *type)
         fail_body(ctx, base_fail(RAYMPI_ERR_TYPE, "argument %d is no number: it has %zu bytes", i, len));
         return NULL;
     }
-    *type = value_behind(arg_value(ctx->task, arg))->type;
+    *type = value_behind(task_arg_value(ctx->task, arg))->type;
     return data;
 }
 
@@ -137,7 +128,7 @@ const char *raympi_arg_string(raympi_ctx *ctx, int i)
 {
     size_t len;
     const char *text = arg_bytes(ctx, i, 0, &len);
-    uint8_t type = text ? value_behind(arg_value(ctx->task, arg_at(ctx, i, 0)))->type : RAYMPI_KIND_NONE;
+    uint8_t type = text ? value_behind(task_arg_value(ctx->task, arg_at(ctx, i, 0)))->type : RAYMPI_KIND_NONE;
     /* The bytes of a small number end with 0 too. */
     if (text && len && text[len - 1] == 0 && type != RAYMPI_KIND_INT && type != RAYMPI_KIND_DOUBLE)
         return text;
@@ -290,14 +281,19 @@ static void *result_create(raympi_ctx *ctx, int i, size_t len, const raympi_ref 
     int status = api_nested_take(task_self, refs, count);
     if (status == RAYMPI_OK) {
         status = value_create(room, &result->value, len, (uint32_t)count, &data);
-        if (status != RAYMPI_OK)
+        if (status == RAYMPI_OK) {
+            api_nested_write(room, data, len, refs, count);
+            status = value_wires_keep(&result->value, data);
+        }
+        if (status != RAYMPI_OK) {
             api_nested_give_back(room, refs, count);
+            value_drop(room, &result->value, true);
+        }
     }
     if (status != RAYMPI_OK) {
         fail_body(ctx, status);
         return NULL;
     }
-    api_nested_write(room, data, len, refs, count);
     result->value.type = type;
     result->data = data;
     result->set = true;

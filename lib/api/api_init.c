@@ -200,6 +200,23 @@ static int open_net(struct net **net)
     return status == RAYMPI_OK ? open_wire(*net) : status;
 }
 
+static void wake(void *net)
+{
+    net_wake(net);
+}
+
+/* Who waits for a disk waits in the net. */
+static int open_spill(struct store *store, struct net *net)
+{
+    const struct base_config *config = &job.bootstrap.config;
+    struct store_spill_config spill = {.directories = config->spill_folders,
+                                       .asked_for = config->spill_asked,
+                                       .checksum = config->checksum,
+                                       .wake = wake,
+                                       .arg = net};
+    return store_spill_open(store, &spill);
+}
+
 static int open_node(const raympi_config *config)
 {
     struct bootstrap *b = &job.bootstrap;
@@ -212,7 +229,11 @@ static int open_node(const raympi_config *config)
     if (status == RAYMPI_OK)
         status = store_open(&store, &b->segment, &b->layout, b->store_offset, b->data_offset, b->local,
                             b->config.create_timeout);
+    if (status == RAYMPI_OK)
+        status = open_spill(store, net);
     if (status != RAYMPI_OK) {
+        if (store)
+            store_close(store);
         if (net)
             net_close(net);
         return status;

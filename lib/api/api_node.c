@@ -84,10 +84,10 @@ void api_node_close(struct api_node *node)
         sched_close(node->sched);
     if (node->trace)
         trace_close(node->trace);
+    if (node->store)
+        store_close(node->store); /* whose threads wake the net */
     if (node->net)
         net_close(node->net);
-    if (node->store)
-        store_close(node->store);
     memset(node, 0, sizeof *node);
 }
 

@@ -73,11 +73,13 @@ static int fill(struct task_room *room, struct object *object, const void *data,
         return status;
     if (len)
         store_copy(to, data, len);
-    if (count)
+    if (count) {
         api_nested_write(room, to, len, refs, count);
-    object->nested_held = count > 0;
+        status = value_wires_keep(&object->value, to);
+        object->nested_held = status == RAYMPI_OK;
+    }
     value_seal(room, &object->value);
-    return RAYMPI_OK;
+    return status;
 }
 
 static void identify(struct task_thread *thread, struct object *object)
@@ -248,22 +250,46 @@ int api_object_of(struct task_thread *thread, raympi_ref ref, struct object **ob
     return status;
 }
 
-static int show(struct task_thread *thread, struct object *object, raympi_view *view)
+static int view_open(struct task_thread *thread, struct object *object, raympi_view *view, const void *data,
+                     uint64_t length)
 {
-    const void *data;
-    uint64_t length, position;
-    if (object->status != RAYMPI_OK)
-        return task_object_error(object);
-    int status = value_look(thread->room, &object->value, &data, &length);
-    if (status == RAYMPI_OK)
-        status = context_view_add(thread->context, object, &position);
-    if (status != RAYMPI_OK)
+    uint64_t position;
+    int status = context_view_add(thread->context, object, &position);
+    if (status != RAYMPI_OK) {
+        value_unpin(thread->room, &object->value);
         return status;
+    }
     view->data = length ? data : NULL;
     view->len = length;
     view->internal[0] = object_handle(object);
     view->internal[1] = position + 1;
     return RAYMPI_OK;
+}
+
+/* One that has to be brought. Another thread may release the ref meanwhile: so a hold of our own. */
+static __attribute__((noinline)) int show_later(struct task_thread *thread, struct object *object,
+                                                raympi_view *view, uint64_t deadline)
+{
+    const void *data;
+    uint64_t length;
+    object_retain(object);
+    int status = value_pin(thread->room, &object->value, deadline, &data, &length);
+    if (status == RAYMPI_OK)
+        status = view_open(thread, object, view, data, length);
+    object_drop(thread->room, object);
+    return status;
+}
+
+static int show(struct task_thread *thread, struct object *object, raympi_view *view, uint64_t deadline)
+{
+    const void *data;
+    uint64_t length;
+    if (object->status != RAYMPI_OK)
+        return task_object_error(object);
+    int status = value_pin_now(thread->room, &object->value, &data, &length);
+    if (base_unlikely(status == STORE_ON_DISK))
+        return show_later(thread, object, view, deadline);
+    return status == RAYMPI_OK ? view_open(thread, object, view, data, length) : status;
 }
 
 static int get(struct task_thread *thread, raympi_ref ref, raympi_view *view, uint64_t deadline)
@@ -272,7 +298,7 @@ static int get(struct task_thread *thread, raympi_ref ref, raympi_view *view, ui
         return base_fail(RAYMPI_ERR_ARGUMENT, "raympi_get needs a view to fill");
     struct object *object = object_own(thread, ref.handle);
     if (base_likely(object && object_ready(object)))
-        return show(thread, object, view);
+        return show(thread, object, view, deadline);
     /* A hold of our own while we wait: another thread may release the ref meanwhile. */
     int status = api_object_of(thread, ref, &object);
     if (status != RAYMPI_OK)
@@ -282,7 +308,7 @@ static int get(struct task_thread *thread, raympi_ref ref, raympi_view *view, ui
         status = task_await(thread->room, object, deadline, "get");
     }
     if (status == RAYMPI_OK)
-        status = show(thread, object, view);
+        status = show(thread, object, view, deadline);
     object_drop(thread->room, object);
     return status;
 }
@@ -321,6 +347,14 @@ static int view_end(struct task_thread *thread, raympi_view *view)
     return status;
 }
 
+/* What has to come from elsewhere is asked for before any of it is waited for. */
+static void begin_fetch(struct task_thread *thread, raympi_ref ref)
+{
+    struct object *object = object_own(thread, ref.handle);
+    if (object && object_ready(object))
+        value_fetch(thread->room, &object->value);
+}
+
 int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, double timeout)
 {
     struct task_thread *thread;
@@ -333,6 +367,8 @@ int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, do
     if (status == RAYMPI_OK && count && (!refs || !views))
         status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs with a null array", count);
     uint64_t deadline = status == RAYMPI_OK ? task_deadline(thread->room, timeout) : 0;
+    for (size_t i = 0; i < count && status == RAYMPI_OK; i++)
+        begin_fetch(thread, refs[i]);
     size_t done = 0;
     for (; done < count && status == RAYMPI_OK; done++)
         status = get(thread, refs[done], &views[done], deadline);
@@ -425,14 +461,25 @@ int raympi_view_end(raympi_view *view)
     return status;
 }
 
-static const raympi_wire_ref *declared(struct task_room *room, struct object *container, uint64_t handle)
+/* What the bytes of `container` declare of `handle`; its handle is 0 where they do not. */
+static int declared(struct task_room *room, struct object *container, uint64_t handle, raympi_wire_ref *wire)
 {
-    uint32_t count;
-    const raympi_wire_ref *wires = value_nested(room, &container->value, &count);
-    for (uint32_t i = 0; i < count; i++)
+    const void *data;
+    uint64_t length;
+    struct value *value = value_behind(&container->value);
+    *wire = (raympi_wire_ref){0, {0, 0}};
+    if (value->kind == VALUE_ERROR || value->nested == 0)
+        return RAYMPI_OK;
+    int status = value_pin(room, value, UINT64_MAX, &data, &length);
+    if (status != RAYMPI_OK)
+        return status;
+    const void *behind = (const char *)data + base_align_up(length, 8);
+    const raympi_wire_ref *wires = behind;
+    for (uint32_t i = 0; i < value->nested && !wire->handle; i++)
         if (wires[i].handle == handle)
-            return &wires[i];
-    return NULL;
+            *wire = wires[i];
+    value_unpin(room, value);
+    return RAYMPI_OK;
 }
 
 /* A handle that the bytes of `container` declare becomes one of this scope: the container is held until the
@@ -443,14 +490,17 @@ int api_nested_hold(struct task_thread *thread, struct object *container, uint64
     if (handle && task_handle_is_actor(handle) != actor)
         return base_fail(RAYMPI_ERR_TYPE, "the wire form is one of %s",
                          actor ? "a ref, not of an actor" : "an actor, not of a ref");
-    const raympi_wire_ref *wire = handle ? declared(room, container, handle) : NULL;
-    if (!wire)
+    raympi_wire_ref wire = {0, {0, 0}};
+    int found = handle ? declared(room, container, handle, &wire) : RAYMPI_OK;
+    if (found != RAYMPI_OK)
+        return found;
+    if (!wire.handle)
         return base_fail(
             RAYMPI_ERR_RELEASED,
             "the object does not declare %#llx: use raympi_put_nested() or raympi_return_nested()",
             (unsigned long long)handle);
     object_retain(container);
-    struct object *object = object_accept(room, handle, (struct task_id){{wire->id[0], wire->id[1]}},
+    struct object *object = object_accept(room, handle, (struct task_id){{wire.id[0], wire.id[1]}},
                                           room->config.rank, object_handle(container));
     if (!object) {
         object_drop(room, container);

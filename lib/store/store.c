@@ -194,6 +194,11 @@ static void blocks_free_all(struct store *store)
     }
 }
 
+uint64_t store_capacity(const struct store *store)
+{
+    return store_data_bytes(store);
+}
+
 void store_close(struct store *store)
 {
     spill_stop(store);

@@ -38,6 +38,9 @@ int store_open(struct store **store, struct base_segment *segment, const struct 
  * still pin stay leased for good, so those blocks stay as they are. */
 void store_close(struct store *store);
 
+/** Bytes of the host's store. */
+uint64_t store_capacity(const struct store *store);
+
 /** A block of `length` bytes, 64-byte aligned, writable by this rank only. *place names it; unsealed. One
  * block may span several neighbouring extents. STORE_FULL at once when there is no room now (callers wait and
  * try again, see store_room_wait), TOO_LARGE when it can never fit. Thread safe. */
@@ -58,6 +61,8 @@ int store_collect(struct store *store);
  * is stale, unsealed or being freed; STORE_ON_DISK (without a text) when it has been spilled. Pins nest per
  * rank (counted privately); any thread. */
 int store_pin(struct store *store, struct store_place place, const void **data, uint64_t *length);
+/** Where a block is that the caller's rank has pinned. */
+const void *store_at(const struct store *store, struct store_place place);
 /** Drops one pin. */
 void store_unpin(struct store *store, struct store_place place);
 /** Clears the pins of a dead rank on every block of the host; one survivor's call is enough, more do no harm.

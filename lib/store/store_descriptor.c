@@ -175,11 +175,11 @@ static uint32_t *views_of(struct store *store, struct store_place place)
     return &store->views[(uint64_t)place.rank * store->layout.descriptors + place.index];
 }
 
-/* Where this rank has views already, DISK is only a holder's try to drop the memory, which our bit foils. */
+/* Where this rank has views already, the block stays as it is, whatever its holder wants to do with it. */
 static bool word_pinnable(uint64_t word, uint64_t generation, uint32_t views)
 {
     return word == store_word(generation, STORE_SEALED) ||
-           (views && word == store_word(generation, STORE_DISK));
+           (views && store_word_generation(word) == generation);
 }
 
 /* While there are views, our bit is set and the entry can not be used again: views are all of one generation.
@@ -219,6 +219,11 @@ int store_pin(struct store *store, struct store_place place, const void **data, 
     *data = store->segment->read + entry->offset;
     *length = entry->length;
     return RAYMPI_OK;
+}
+
+const void *store_at(const struct store *store, struct store_place place)
+{
+    return store->segment->read + store_entry_at(store, place.rank, place.index)->offset;
 }
 
 static bool entry_unpin(struct store *store, struct store_entry *entry, struct store_place place)

@@ -1,19 +1,23 @@
 libraympi_sources += \
 	%D%/task.h \
+	%D%/task_args.c \
 	%D%/task_bytes.c \
 	%D%/task_context.c \
+	%D%/task_copy.c \
 	%D%/task_cross.c \
 	%D%/task_done.c \
 	%D%/task_end.c \
 	%D%/task_ends.c \
-	%D%/task_fetch.c \
 	%D%/task_function.c \
 	%D%/task_held.c \
 	%D%/task_id.c \
 	%D%/task_inline.h \
 	%D%/task_internal.h \
+	%D%/task_lease.c \
 	%D%/task_object.c \
 	%D%/task_plan.c \
+	%D%/task_present.c \
+	%D%/task_present.h \
 	%D%/task_ref.c \
 	%D%/task_refcount.c \
 	%D%/task_refcount.h \

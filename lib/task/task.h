@@ -50,9 +50,13 @@ enum task_message_type {
     TASK_MESSAGE_ACTOR_KILL,
     TASK_MESSAGE_DONE_SMALL, /* as DONE, for one result that is a few bytes */
     TASK_MESSAGE_ENDS,       /* several of those, with 8 bytes each */
-    TASK_MESSAGE_PULL,       /* to who has told a lease: these bytes of it */
+    TASK_MESSAGE_BRING,      /* to a rank of this host: a value that only you can make readable here */
+    TASK_MESSAGE_BROUGHT,    /* it is, or can not be */
+    TASK_MESSAGE_PULL,       /* to the holder of a stored block, on another host: these bytes of it */
     TASK_MESSAGE_CHUNK,      /* some of them */
-    TASK_MESSAGE_READ,       /* all were read: the lease is over */
+    TASK_MESSAGE_READ,       /* all were read */
+    TASK_MESSAGE_STALE,      /* a block is gone: copies of it are of no use */
+    TASK_MESSAGE_ROOM,       /* to a rank of this host: give up memory of the store */
 };
 
 /** net_send() of what somebody waits for and could not be told of: it waits for memory. NODE_DIED. */
@@ -380,8 +384,10 @@ struct raympi_ctx {
     struct kept_set *kept;
     struct result results_inline[TASK_RETURNS_INLINE];
     struct result *results;
-    int failed; /* a call inside the body has failed in a way that fails the task */
-    bool begun; /* the timeline knows of it; if not: */
+    uint64_t admitted; /* bytes in the store that its arguments have; 0: none have */
+    uint32_t pinned;   /* arguments */
+    int failed;        /* a call inside the body has failed in a way that fails the task */
+    bool begun;        /* the timeline knows of it; if not: */
     uint64_t begin;
     char message[512];
     bool exit_actor;
@@ -504,19 +510,11 @@ enum task_crossed {
     TASK_CROSSED,
 };
 
-/** What this rank keeps for readers on other hosts; see task_fetch.c. */
-struct task_leases {
+/** Which tasks may read how much of the store at once; see task_args.c. */
+struct task_admission {
     struct base_spin lock;
-    struct lease *leases;
-    uint32_t size, free; /* index of the first free one */
-};
-/** What this rank fetches from other hosts. Poller only. */
-struct task_fetches {
-    struct fetch *table;         /* by number */
-    struct fetch *first, **last; /* those that have something to ask for */
-    struct fetched_call *calls;  /* of actors, in the order in which they came */
-    uint64_t number;
-    int ranges; /* asked for and not there */
+    uint64_t bytes, most;
+    struct admission_wait *waits;
 };
 
 struct task_room {
@@ -541,8 +539,8 @@ struct task_room {
     uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
     struct task_flight *flights; /* to each rank */
     struct kept_set kept;
-    struct task_leases leases;
-    struct task_fetches fetches;
+    struct task_admission admission;
+    struct task_present *present;               /* stored values that are brought here, and to others */
     _Atomic int stealing;                       /* a STEAL is on its way */
     _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */
     _Atomic uint32_t spread_next;               /* whose turn it is */
@@ -604,6 +602,12 @@ struct task_outcome {
 /** Runs a task on the calling worker (methods too: `self` is the state of `actor`). `outcome` may be NULL. */
 void task_run(struct task *task, void *self, void *actor, struct kept_set *kept,
               struct task_outcome *outcome);
+/** On the submitter a ref's value is in its record, elsewhere it came with the task. */
+static inline struct value *task_arg_value(const struct task *task, struct arg *arg)
+{
+    bool record = arg->object && !(task->flags & TASK_FOREIGN) && arg->kind != RAYMPI_KIND_ACTOR;
+    return record ? &arg->object->value : &arg->value;
+}
 /** Ends a task that has nothing to do and no result. */
 void task_succeed(struct task *task);
 /** Ends a task that can not run. */

@@ -9,9 +9,7 @@ void writer_init(struct writer *writer)
     writer->bytes = writer->first;
     writer->used = 0;
     writer->size = sizeof writer->first;
-    writer->failed = writer->far = writer->moved = writer->sure = false;
-    writer->unsent = RAYMPI_OK;
-    writer->leases = UINT32_MAX;
+    writer->failed = writer->far = writer->moved = writer->results = writer->sure = false;
 }
 
 void writer_fini(struct writer *writer)
@@ -54,14 +52,7 @@ int task_tell(struct task_room *room, int rank, enum task_message_type type, con
 int writer_send(struct task_room *room, struct writer *writer, int rank, enum task_message_type type)
 {
     struct net_piece piece = {writer->bytes, writer->used};
-    int status;
     if (writer->failed)
-        status = base_fail(RAYMPI_ERR_MEMORY, "no memory for a message of more than %zu bytes", writer->used);
-    else if (writer->sure)
-        status = task_tell(room, rank, type, &piece, 1);
-    else
-        status = net_send(room->net, rank, type, &piece, 1);
-    if (status != RAYMPI_OK)
-        leases_unsend(room, writer);
-    return status;
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for a message of more than %zu bytes", writer->used);
+    return writer->sure ? task_tell(room, rank, type, &piece, 1) : net_send(room->net, rank, type, &piece, 1);
 }

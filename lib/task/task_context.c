@@ -20,10 +20,14 @@ static struct object *view_object(uintptr_t view)
 
 static void view_drop(struct context *context, uintptr_t view)
 {
+    if (!view)
+        return;
+    struct object *object = view_object(view);
+    value_unpin_stored(context->room, &object->value);
     if (view & VIEW_LEANS)
         context->leaning--;
-    else if (view)
-        object_drop(context->room, view_object(view));
+    else
+        object_drop(context->room, object);
 }
 
 static void views_drop_from(struct context *context, uint32_t first)

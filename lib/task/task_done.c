@@ -79,7 +79,7 @@ void task_send_done(struct raympi_ctx *run)
     writer_init(&writer);
     writer.sure = true;
     writer.far = net_local(task->room->net, task->owner) < 0;
-    writer.reader = task->owner;
+    writer.results = true;
     write_u64(&writer, task_result(task, 0));
     write_all_accepted(&writer, task);
     write_u8(&writer, task->flags & TASK_VOID ? 0 : task->returns);
@@ -87,10 +87,10 @@ void task_send_done(struct raympi_ctx *run)
         struct result *result = &run->results[i];
         value_seal(task->room, &result->value);
         write_alias(task->room, &writer, result->alias);
-        write_value(task->room, &writer, &result->value);
-        /* A block in the store now belongs to the owner of the result (on another host he has a copy), and so
+        bool own = write_value(task->room, &writer, &result->value);
+        /* A block in the store now belongs to the owner of the result, unless he has bytes of his own, and so
          * do the holds on nested refs, until they are acknowledged. */
-        value_drop(task->room, &result->value, writer.far);
+        value_drop(task->room, &result->value, own);
     }
     send_end(task, &writer);
 }
@@ -130,7 +130,7 @@ static bool read_accepted(struct reader *reader, struct task *task)
 static void nested_accept(struct task_room *room, struct object *object, int runner)
 {
     uint32_t count;
-    const raympi_wire_ref *wires = value_nested(room, &object->value, &count);
+    const raympi_wire_ref *wires = value_nested(&object->value, &count);
     for (uint32_t i = 0; i < count; i++)
         if (!object_accept(room, wires[i].handle, (struct task_id){{wires[i].id[0], wires[i].id[1]}}, runner,
                            wires[i].handle))
@@ -211,71 +211,11 @@ static void first_arrived(struct task_room *room, struct task *task, struct arri
     task_count_ended(room);
 }
 
-/** Results from another host, some of which may be fetched first. */
-struct far_results {
-    struct task *task;
-    int runner;
-    struct arrived results[];
-};
-
-static void far_arrived(struct task_room *room, struct far_results *far)
-{
-    for (int i = 1; i < far->task->returns; i++)
-        other_arrived(room, far->task, i, &far->results[i], far->runner);
-    first_arrived(room, far->task, &far->results[0], far->runner);
-    free(far);
-}
-
-static void far_failed(struct task_room *room, struct far_results *far, int status, const char *text)
-{
-    for (int i = 0; i < far->task->returns; i++)
-        if (far->results[i].read)
-            value_drop(room, &far->results[i].value, false);
-    task_fail(far->task, status, text);
-    free(far);
-}
-
-static void far_fetched(struct fetch_batch *batch)
-{
-    if (batch->status == RAYMPI_OK)
-        far_arrived(batch->room, batch->arg);
-    else
-        far_failed(batch->room, batch->arg, batch->status, batch->text);
-}
-
-static void far_forget(struct fetch_batch *batch)
-{
-    struct far_results *far = batch->arg;
-    for (int i = 0; i < far->task->returns; i++)
-        value_forget(&far->results[i].value);
-    free(far);
-}
-
-static void read_far(struct task_room *room, struct reader *reader, struct task *task, int runner)
-{
-    struct far_results *far = base_alloc_sure(sizeof *far + task->returns * sizeof far->results[0], "task",
-                                              "results of another host");
-    far->task = task;
-    far->runner = runner;
-    for (int i = 0; i < task->returns; i++)
-        read_result(room, reader, &far->results[i]);
-    if (!reader->batch) {
-        far_arrived(room, far);
-        return;
-    }
-    task->flags &= (uint8_t)~TASK_SENT; /* its end was told */
-    fetch_then(reader->batch, far_fetched, far_forget, far);
-}
-
 static void read_values(struct task_room *room, struct reader *reader, struct task *task, int runner)
 {
     struct arrived first, other;
     task_actor_drop(task);
-    if (base_unlikely(net_local(room->net, runner) < 0)) {
-        read_far(room, reader, task, runner);
-        return;
-    }
-    reader->near = true;
+    reader->results = true;
     read_result(room, reader, &first);
     for (int i = 1; i < task->returns; i++) {
         read_result(room, reader, &other);
@@ -293,7 +233,6 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
         if (!read_value(room, reader, &value))
             return false;
         if (value.kind != VALUE_ERROR) {
-            fetch_forget(room, reader);
             value_drop(room, &value, false);
             return false;
         }
@@ -439,8 +378,7 @@ void task_on_ends(void *arg, const struct net_message *message)
 void task_on_done(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
-    struct reader reader = {
-        .at = message->data, .end = (const char *)message->data + message->length, .source = message->source};
+    struct reader reader = {.at = message->data, .end = (const char *)message->data + message->length};
     uint64_t handle = read_u64(&reader);
     struct task *task = reader.failed ? NULL : task_told(room, handle);
     if (!task) {

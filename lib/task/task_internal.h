@@ -11,13 +11,11 @@
 struct writer {
     char *bytes;
     size_t used, size;
-    bool failed;     /* out of memory: nothing more is written */
-    bool far;        /* it goes to another host: nothing there can read our store */
-    bool moved;      /* a task of another rank's, handed on: copies of its values go here when it has gone */
-    int reader;      /* where it goes, if far or moved */
-    uint32_t leases; /* the last one that it tells, see task_fetch.c */
-    int unsent;      /* why a value could not be written, or OK; an error stands in its place */
-    bool sure;       /* somebody waits for the message and could not be told: memory is waited for */
+    bool failed;  /* out of memory: nothing more is written */
+    bool far;     /* it goes to another host: nothing there can read our store */
+    bool moved;   /* a task of another rank's, handed on: blocks that are its values' alone go with it */
+    bool results; /* whoever reads it will own the values */
+    bool sure;    /* somebody waits for the message and could not be told: memory is waited for */
     char first[512];
 };
 void writer_init(struct writer *writer);
@@ -48,10 +46,8 @@ int writer_send(struct task_room *room, struct writer *writer, int rank, enum ta
 
 struct reader {
     const char *at, *end;
-    bool failed;               /* something was longer than the message: all later reads give 0 */
-    bool near;                 /* nothing in it is to be fetched */
-    int source;                /* who has written it */
-    struct fetch_batch *batch; /* values that have to be fetched; NULL: none */
+    bool failed;  /* something was longer than the message: all later reads give 0 */
+    bool results; /* this rank will own the values */
 };
 /** The next `length` bytes where they lie; NULL (and the reader has failed): there are not so many. */
 static inline const void *read_in_place(struct reader *reader, size_t length)
@@ -97,40 +93,31 @@ struct __attribute__((packed)) value_head {
     uint32_t nested;
     uint64_t length;
 };
-void write_value(struct task_room *room, struct writer *writer, struct value *value);
+/** False: it says where the bytes are; true: there are none in the store, or who reads it has its own. */
+bool write_value(struct task_room *room, struct writer *writer, struct value *value);
 bool read_value(struct task_room *room, struct reader *reader, struct value *value);
 
-/* task_fetch.c */
-#define FETCH_TEXT 160
-/** The values of one message that are fetched: then() is called when all are there, or could not be had. */
-struct fetch_batch {
-    struct task_room *room;
-    int pending;
-    int status; /* OK, or why one could not be had: MEMORY, LOST */
-    char text[FETCH_TEXT];
-    void (*then)(struct fetch_batch *batch);
-    void (*forget)(struct fetch_batch *batch); /* instead, when the room closes: frees memory, tells nobody */
-    void *arg;
-};
-void fetch_open(struct task_room *room);
-void fetch_close(struct task_room *room);
-void fetch_on_pull(void *arg, const struct net_message *message);
-void fetch_on_chunk(void *arg, const struct net_message *message);
-void fetch_on_read(void *arg, const struct net_message *message);
-/** A lease for the reader of the message, on a stored block; `name` is what travels. LOST, MEMORY. */
-int lease_new(struct task_room *room, struct writer *writer, struct store_place place, uint64_t extent,
-              uint64_t *name);
-/** The message does not go: ends its leases. */
-void leases_unsend(struct task_room *room, struct writer *writer);
-/** Begins to fetch a value of `extent` bytes; its kind is set. Poller only. False: malformed. */
-bool fetch_begin(struct task_room *room, struct reader *reader, struct value *value, uint64_t extent);
-/** The message is malformed, or of no use: its values will be dropped. */
-void fetch_forget(struct task_room *room, struct reader *reader);
-/** What to do when all are there: at once, or later. The batch is freed after that. */
-void fetch_then(struct fetch_batch *batch, void (*then)(struct fetch_batch *batch),
-                void (*forget)(struct fetch_batch *batch), void *arg);
-/** A task has come. False: it can go on at once; else it does later, by task_arrived(). */
-bool fetch_holds_back(struct task_room *room, struct task *task, struct fetch_batch *batch);
+/* task_args.c */
+/** Brings the stored arguments of a task to where its body can read them. May block. LOST, STORE_FULL,
+ * DEADLOCK. */
+int task_args_bring(struct raympi_ctx *run);
+/** Of one for which run->admitted is not 0. */
+void task_args_let_go(struct raympi_ctx *run);
+/** It waits in its body, and goes on. */
+void task_args_blocked(struct raympi_ctx *run);
+void task_args_resumed(struct raympi_ctx *run);
+
+/* task_present.c */
+struct task_present;
+int task_present_open(struct task_room *room);
+void task_present_close(struct task_room *room);
+/** What waits for memory or disk may go on. */
+void task_present_look(struct task_room *room);
+/** Memory for a block is wanted: gives up copies, spills, asks other ranks of the host. */
+void task_make_room(struct task_room *room, uint64_t bytes);
+/** A block of this rank's goes, and copies of it on other hosts. */
+void stored_free(struct task_room *room, struct store_place place);
+void task_on_free(void *arg, const struct net_message *message);
 
 /* task_room.c */
 /** The room closes: frees private memory of what never came to an end. */
@@ -176,13 +163,10 @@ void object_drop_handle(struct task_room *room, uint64_t handle);
 void ref_on_message(void *arg, const struct net_message *message);
 void ref_on_want(void *arg, const struct net_message *message);
 void ref_on_value(void *arg, const struct net_message *message);
-void ref_on_free(void *arg, const struct net_message *message);
 /** Does it stand for another rank? Then it is memory of its own. */
 bool waiter_is_remote(const struct waiter *waiter);
 
 /* task_wire.c */
-/** All that it needs is here. */
-void task_arrived(struct task *task);
 #define TASK_LIST_MAX (1u << 24) /* refs in one argument */
 void task_on_task(void *arg, const struct net_message *message);
 void task_on_done(void *arg, const struct net_message *message);

@@ -148,7 +148,7 @@ struct task_id object_id(const struct object *object)
 static void nested_drop(struct task_room *room, struct object *object)
 {
     uint32_t count;
-    const raympi_wire_ref *wires = value_nested(room, &object->value, &count);
+    const raympi_wire_ref *wires = value_nested(&object->value, &count);
     for (uint32_t i = 0; i < count; i++)
         if (wires[i].handle)
             object_drop_handle(room, wires[i].handle);

@@ -281,7 +281,6 @@ static void send_value(struct task_room *room, struct object *object, int rank)
     writer_init(&writer);
     writer.sure = true;
     writer.far = net_local(room->net, rank) < 0;
-    writer.reader = rank;
     write_u64(&writer, object_handle(object));
     write_u32(&writer, (uint32_t)object->status);
     write_value(room, &writer, &object->value);
@@ -348,33 +347,6 @@ static void value_arrived(struct task_room *room, struct object *object, int sta
     object_drop(room, object);
 }
 
-/** A value that is fetched before the object has it. */
-struct late_value {
-    struct object *object;
-    int status;
-    struct value value;
-};
-
-static void late_value_forget(struct fetch_batch *batch)
-{
-    struct late_value *late = batch->arg;
-    value_forget(&late->value);
-    free(late);
-}
-
-static void late_value_arrived(struct fetch_batch *batch)
-{
-    struct late_value *late = batch->arg;
-    if (batch->status == RAYMPI_OK) {
-        value_arrived(batch->room, late->object, late->status, &late->value);
-    } else {
-        value_drop(batch->room, &late->value, false);
-        object_fail(batch->room, late->object, batch->status, late->object->label, batch->text);
-        object_drop(batch->room, late->object);
-    }
-    free(late);
-}
-
 /* The record that wants it, held while we fill it, since it may go at any moment; NULL: it was released
  * meanwhile, or never wanted it. */
 static struct object *who_wants(struct task_room *room, uint64_t handle, int source)
@@ -392,8 +364,7 @@ static struct object *who_wants(struct task_room *room, uint64_t handle, int sou
 void ref_on_value(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
-    struct reader reader = {
-        .at = message->data, .end = (const char *)message->data + message->length, .source = message->source};
+    struct reader reader = {.at = message->data, .end = (const char *)message->data + message->length};
     uint64_t handle = read_u64(&reader);
     int status = (int)read_u32(&reader);
     struct value value;
@@ -402,25 +373,8 @@ void ref_on_value(void *arg, const struct net_message *message)
         return;
     }
     struct object *object = who_wants(room, handle, message->source);
-    if (!object) {
-        fetch_forget(room, &reader);
-        value_drop(room, &value, false);
-    } else if (reader.batch) {
-        struct late_value *late = base_alloc_sure(sizeof *late, "task", "a value that is fetched");
-        *late = (struct late_value){object, status, value};
-        fetch_then(reader.batch, late_value_arrived, late_value_forget, late);
-    } else {
+    if (object)
         value_arrived(room, object, status, &value);
-    }
-}
-
-void ref_on_free(void *arg, const struct net_message *message)
-{
-    struct task_room *room = arg;
-    struct store_place place;
-    if (message->length != sizeof place)
-        return;
-    memcpy(&place, message->data, sizeof place);
-    if ((int)place.rank == net_local(room->net, room->config.rank))
-        store_free(room->store, place);
+    else
+        value_drop(room, &value, false);
 }

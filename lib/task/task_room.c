@@ -98,6 +98,7 @@ static void polled(void *arg)
     if (room->actor.arrived)
         room->actor.arrived(room->actor.arg);
     store_collect(room->store);
+    task_present_look(room);
 }
 
 void task_room_hooks(struct task_room *room, struct sched_hooks *hooks)
@@ -122,12 +123,10 @@ static void register_handlers(struct task_room *room)
     net_handle(room->net, TASK_MESSAGE_REF, ref_on_message, room);
     net_handle(room->net, TASK_MESSAGE_WANT, ref_on_want, room);
     net_handle(room->net, TASK_MESSAGE_VALUE, ref_on_value, room);
-    net_handle(room->net, TASK_MESSAGE_FREE, ref_on_free, room);
     net_handle(room->net, TASK_MESSAGE_STEAL, task_on_steal, room);
     net_handle(room->net, TASK_MESSAGE_NO_WORK, task_on_no_work, room);
     net_handle(room->net, TASK_MESSAGE_END, task_on_end, room);
     net_handle(room->net, TASK_MESSAGE_DEADLOCK, task_on_deadlock, room);
-    fetch_open(room);
 }
 
 int task_room_open(struct task_room **out, struct net *net, struct store *store,
@@ -152,8 +151,11 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     base_spin_init(&room->thread_lock);
     base_spin_init(&room->finalize_lock);
     base_spin_init(&room->kept.lock);
+    base_spin_init(&room->admission.lock);
+    room->admission.most = store_capacity(store) / (uint64_t)net_locals(net) / 2;
     room->flights = calloc((size_t)config->size, sizeof *room->flights);
-    if (!room->flights) {
+    if (!room->flights || task_present_open(room) != RAYMPI_OK) {
+        free(room->flights);
         free(room);
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the tasks");
     }
@@ -167,6 +169,8 @@ void value_forget(struct value *value)
 {
     if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
         value_blob_drop(value->u.blob);
+    if (value->kind == VALUE_STORE)
+        free(value->u.store.wires);
     value->kind = VALUE_NONE;
 }
 
@@ -237,7 +241,7 @@ void task_room_close(struct task_room *room)
             object_forget(&atomic_load(&room->slabs[i])[j]);
     for (uint32_t i = 0; i < room->slab_used; i++)
         base_memory_unmap(atomic_load(&room->slabs[i]), OBJECT_SLAB * sizeof(struct object));
-    fetch_close(room);
+    task_present_close(room);
     base_pool_fini(&room->tasks);
     base_pool_fini(&room->args);
     free(room->flights);

@@ -190,6 +190,8 @@ void run_clear(struct raympi_ctx *run, struct task_room *room)
     run->self = NULL;
     run->actor = NULL;
     run->kept = NULL;
+    run->admitted = 0;
+    run->pinned = 0;
     run->failed = RAYMPI_OK;
     run->message[0] = 0;
     run->exit_actor = false;
@@ -486,6 +488,13 @@ static __attribute__((noinline)) void refuse(struct task *task, struct task_outc
     task_fail(task, RAYMPI_ERR_MEMORY, "no memory for its results");
 }
 
+static __attribute__((noinline)) int args_missing(struct raympi_ctx *run, int status)
+{
+    run->failed = status;
+    snprintf(run->message, sizeof run->message, "%s", base_detail());
+    return status;
+}
+
 /* Inlined twice: for tasks, where most of the arguments are known, and for methods. */
 static inline __attribute__((always_inline)) void run(struct task *task, void *self, void *actor,
                                                       struct kept_set *kept, struct task_outcome *outcome)
@@ -506,8 +515,11 @@ static inline __attribute__((always_inline)) void run(struct task *task, void *s
         ctx->actor = actor;
         ctx->kept = kept;
     }
+    int there = base_unlikely(task->arg_count > 0) ? task_args_bring(ctx) : RAYMPI_OK;
     thread->context = &ctx->context;
-    int code = run_body(thread, ctx, task);
+    int code = base_likely(there == RAYMPI_OK) ? run_body(thread, ctx, task) : args_missing(ctx, there);
+    if (base_unlikely(ctx->admitted > 0))
+        task_args_let_go(ctx);
     if (outcome)
         outcome_fill(outcome, ctx, RAYMPI_OK);
     bool clean = run_end_short(thread, ctx, task, code);

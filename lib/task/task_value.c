@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#define ROOM_RETRY  UINT64_C(1000000) /* ns between two tries while the store is full */
-#define FETCH_LEAST 65536 /* a longer value does not go to another host as bytes, but is fetched */
+#define ROOM_RETRY UINT64_C(1000000) /* ns between two tries while the store is full */
+#define FAR_BYTES  65536 /* a longer value does not go to another host as bytes: it is told where they are */
 
 static struct value_blob *blob_init(struct value_blob *blob, uint64_t size)
 {
@@ -45,6 +45,7 @@ static int store_create_waiting(struct task_room *room, uint64_t bytes, struct s
         uint64_t now = net_now(room->net);
         if (status != RAYMPI_ERR_STORE_FULL || now >= deadline)
             return status;
+        task_make_room(room, bytes);
         struct sched_parker parker;
         sched_parker_init(room->sched, &parker,
                           (struct sched_reason){task_self->context->name, "room in the store", 0, false});
@@ -77,18 +78,18 @@ int value_create(struct task_room *room, struct value *value, uint64_t length, u
         return RAYMPI_OK;
     }
     value->kind = VALUE_NONE;
-    int status = store_create_waiting(room, bytes, &value->u.store.place, data);
-    if (status != RAYMPI_OK)
-        return status;
-    value->kind = VALUE_STORE;
-    atomic_init(&value->u.store.pinned, NULL);
-    return RAYMPI_OK;
+    value->u.store.at = (struct stored){.holder = room->config.rank};
+    value->u.store.wires = NULL;
+    int status = store_create_waiting(room, bytes, &value->u.store.at.place, data);
+    if (status == RAYMPI_OK)
+        value->kind = VALUE_STORE;
+    return status;
 }
 
 void value_seal(struct task_room *room, struct value *value)
 {
     if (value->kind == VALUE_STORE)
-        store_seal(room->store, value->u.store.place);
+        store_seal(room->store, value->u.store.at.place);
 }
 
 struct value *value_behind(struct value *value)
@@ -98,73 +99,41 @@ struct value *value_behind(struct value *value)
     return value;
 }
 
-/* Pins once per record: later looks are a load. Two threads that look at once both pin, and one takes its pin
- * back. */
-static int store_look(struct task_room *room, struct value *value, const void **data)
+int value_wires_keep(struct value *value, const void *data)
 {
-    /* Acquire: the pin that another thread took is in force. */
-    const void *pinned = atomic_load_explicit(&value->u.store.pinned, memory_order_acquire);
-    if (!pinned) {
-        uint64_t length;
-        int status = store_pin(room->store, value->u.store.place, &pinned, &length);
-        if (status != RAYMPI_OK)
-            return status;
-        if (length < value_extent(value->length, value->nested)) {
-            store_unpin(room->store, value->u.store.place);
-            return base_fail(RAYMPI_ERR_LOST, "a stored block is shorter than its object");
-        }
-        const void *none = NULL;
-        if (!atomic_compare_exchange_strong_explicit(&value->u.store.pinned, &none, pinned,
-                                                     memory_order_acq_rel, memory_order_acquire))
-            store_unpin(room->store, value->u.store.place);
-    }
-    *data = pinned;
+    if (value->kind != VALUE_STORE || value->nested == 0)
+        return RAYMPI_OK;
+    size_t bytes = value->nested * sizeof *value->u.store.wires;
+    value->u.store.wires = malloc(bytes);
+    if (!value->u.store.wires)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the list of %u nested refs", value->nested);
+    memcpy(value->u.store.wires, (const char *)data + base_align_up(value->length, 8), bytes);
     return RAYMPI_OK;
 }
 
-int value_look(struct task_room *room, struct value *value, const void **data, uint64_t *length)
+const raympi_wire_ref *value_nested(struct value *value, uint32_t *count)
 {
-    value = value_behind(value);
-    *length = value->length;
-    switch (value->kind) {
-    case VALUE_INLINE:
-        *data = value->u.bytes;
-        return RAYMPI_OK;
-    case VALUE_BLOB:
-        *data = value->u.blob->bytes;
-        return RAYMPI_OK;
-    case VALUE_STORE:
-        return store_look(room, value, data);
-    default:
-        *data = NULL;
-        *length = 0;
-        return RAYMPI_OK;
-    }
-}
-
-const raympi_wire_ref *value_nested(struct task_room *room, struct value *value, uint32_t *count)
-{
-    const void *data;
-    uint64_t length;
     value = value_behind(value);
     *count = 0;
-    if (value->kind == VALUE_ERROR || value->nested == 0 ||
-        value_look(room, value, &data, &length) != RAYMPI_OK || !data)
+    const char *data = value->kind == VALUE_INLINE ? value->u.bytes
+                       : value->kind == VALUE_BLOB ? value->u.blob->bytes
+                                                   : NULL;
+    if (value->nested == 0 || value->kind == VALUE_ERROR || value->kind == VALUE_NONE)
+        return NULL;
+    if (value->kind == VALUE_STORE && !value->u.store.wires)
         return NULL;
     *count = value->nested;
-    return (const raympi_wire_ref *)((const char *)data + base_align_up(length, 8));
+    return data ? (const raympi_wire_ref *)(data + base_align_up(value->length, 8)) : value->u.store.wires;
 }
 
-static void store_release(struct task_room *room, struct store_place place)
+static void store_release(struct task_room *room, const struct stored *at)
 {
-    int holder = net_rank_of_local(room->net, (int)place.rank);
-    if (holder == room->config.rank) {
-        store_free(room->store, place);
-        return;
-    }
-    struct net_piece piece = {&place, sizeof place};
-    if (task_tell(room, holder, TASK_MESSAGE_FREE, &piece, 1) != RAYMPI_OK)
-        base_log(BASE_LOG_WARN, "store", "a block of rank %d could not be freed: %s", holder, base_detail());
+    struct net_piece piece = {&at->place, sizeof at->place};
+    if (at->holder == room->config.rank)
+        stored_free(room, at->place);
+    else if (task_tell(room, at->holder, TASK_MESSAGE_FREE, &piece, 1) != RAYMPI_OK)
+        base_log(BASE_LOG_WARN, "store", "a block of rank %d could not be freed: %s", at->holder,
+                 base_detail());
 }
 
 void value_drop(struct task_room *room, struct value *value, bool owner)
@@ -172,10 +141,9 @@ void value_drop(struct task_room *room, struct value *value, bool owner)
     if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
         value_blob_drop(value->u.blob);
     if (value->kind == VALUE_STORE) {
-        if (atomic_load_explicit(&value->u.store.pinned, memory_order_acquire))
-            store_unpin(room->store, value->u.store.place);
+        free(value->u.store.wires);
         if (owner || value->copied)
-            store_release(room, value->u.store.place);
+            store_release(room, &value->u.store.at);
     }
     if (value->kind == VALUE_ALIAS)
         object_drop(room, value->u.alias);
@@ -307,67 +275,54 @@ static bool error_valid(const struct value *value)
            strings[value->length - sizeof *head - 1] == 0 && head->code != 0;
 }
 
-/* ---- on the wire: kind, type, nested, length, then bytes or place */
+/* ---- on the wire: kind, type, nested, length, then bytes or where they are */
 
-/* In place of a value that can not be sent; the detail says why. */
-static void write_unsent(struct task_room *room, struct writer *writer, int code)
-{
-    struct value error;
-    writer->unsent = code;
-    value_error(&error, code, room->config.rank, NULL, base_detail());
-    write_value(room, writer, &error);
-    value_drop(room, &error, false);
-}
+/** Where they are; behind it, for who will own the value, the refs that it nests. */
+struct __attribute__((packed)) value_where {
+    struct stored at;
+    uint8_t copied;
+};
 
-/* To be fetched. */
-static void write_lease(struct task_room *room, struct writer *writer, struct value *value)
+static void write_where(struct writer *writer, const struct value *value)
 {
-    uint64_t lease;
-    int status =
-        lease_new(room, writer, value->u.store.place, value_extent(value->length, value->nested), &lease);
-    if (status != RAYMPI_OK) {
-        write_unsent(room, writer, status);
-        return;
-    }
-    struct value_head head = {VALUE_FAR, value->type, value->nested, value->length};
+    struct value_head head = {VALUE_STORE, value->type, value->nested, value->length};
+    struct value_where where = {value->u.store.at, writer->moved && value->copied};
     write_bytes(writer, &head, sizeof head);
-    write_u64(writer, lease);
+    write_bytes(writer, &where, sizeof where);
+    if (writer->results && value->nested > 0)
+        write_bytes(writer, value->u.store.wires, value->nested * sizeof *value->u.store.wires);
 }
 
-/* As private bytes of the reader's. */
-static void write_stored(struct task_room *room, struct writer *writer, struct value *value)
+/* Another host gets a short one as bytes of its own, if they are at hand. */
+static bool write_stored(struct task_room *room, struct writer *writer, struct value *value)
 {
     const void *data;
     uint64_t length, extent = value_extent(value->length, value->nested);
-    if (extent > FETCH_LEAST) {
-        write_lease(room, writer, value);
-        return;
-    }
-    int status = value_look(room, value, &data, &length);
-    if (status != RAYMPI_OK) {
-        write_unsent(room, writer, status);
-        return;
+    bool moved = writer->moved && value->copied;
+    if (!writer->far || moved || extent > FAR_BYTES ||
+        value_pin_now(room, value, &data, &length) != RAYMPI_OK) {
+        write_where(writer, value);
+        return false;
     }
     struct value_head head = {VALUE_BLOB, value->type, value->nested, value->length};
     write_bytes(writer, &head, sizeof head);
     write_bytes(writer, data, extent);
+    value_unpin(room, value);
+    return true;
 }
 
-void write_value(struct task_room *room, struct writer *writer, struct value *value)
+bool write_value(struct task_room *room, struct writer *writer, struct value *value)
 {
     value = value_behind(value);
-    if (value->kind == VALUE_STORE && (writer->far || (writer->moved && value->copied))) {
-        write_stored(room, writer, value);
-        return;
-    }
+    if (value->kind == VALUE_STORE)
+        return write_stored(room, writer, value);
     struct value_head head = {value->kind, value->type, value->nested, value->length};
     write_bytes(writer, &head, sizeof head);
-    if (value->kind == VALUE_STORE)
-        write_bytes(writer, &value->u.store.place, sizeof value->u.store.place);
-    else if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
+    if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
         write_bytes(writer, value->u.blob->bytes, value->u.blob->size);
     else if (value->kind == VALUE_INLINE)
         write_bytes(writer, value->u.bytes, value_extent(value->length, value->nested));
+    return true;
 }
 
 static bool read_private(struct reader *reader, struct value *value, uint64_t size)
@@ -386,14 +341,42 @@ static bool read_private(struct reader *reader, struct value *value, uint64_t si
 static bool read_copy(struct task_room *room, struct reader *reader, struct value *value, uint64_t size)
 {
     void *data;
+    struct stored at = {.holder = room->config.rank};
     if (size <= room->config.inline_bytes || size > (size_t)(reader->end - reader->at) ||
-        store_create(room->store, size, &value->u.store.place, &data) != RAYMPI_OK)
+        store_create(room->store, size, &at.place, &data) != RAYMPI_OK)
         return read_private(reader, value, size);
     store_copy(data, read_in_place(reader, size), size);
-    store_seal(room->store, value->u.store.place);
-    atomic_init(&value->u.store.pinned, NULL);
+    store_seal(room->store, at.place);
+    value->kind = VALUE_STORE;
     value->copied = 1;
+    value->u.store.at = at;
+    value->u.store.wires = NULL;
+    int tries = 0;
+    while (reader->results && value_wires_keep(value, data) != RAYMPI_OK)
+        base_await_memory(&tries, "task", "the refs in a value that has arrived");
     return true;
+}
+
+/* Where it is. */
+static bool read_where(struct task_room *room, struct reader *reader, struct value *value)
+{
+    struct value_where where = {{{0}, 0, 0}, 0};
+    read_bytes(reader, &where, sizeof where);
+    value->u.store.at = where.at;
+    value->u.store.wires = NULL;
+    value->copied = where.copied != 0;
+    if (reader->failed || where.at.nothing || (unsigned)where.at.holder >= (unsigned)room->config.size)
+        return false;
+    int local = net_local(room->net, where.at.holder);
+    if (local >= 0 && (uint32_t)local != where.at.place.rank)
+        return false;
+    size_t bytes = value->nested * sizeof *value->u.store.wires;
+    const void *wires = reader->results && bytes > 0 ? read_in_place(reader, bytes) : NULL;
+    if (wires) {
+        value->u.store.wires = base_alloc_sure(bytes, "task", "the refs in a value that has arrived");
+        memcpy(value->u.store.wires, wires, bytes);
+    }
+    return !reader->failed;
 }
 
 static bool read_body(struct task_room *room, struct reader *reader, struct value *value, uint8_t kind)
@@ -417,11 +400,7 @@ static bool read_body(struct task_room *room, struct reader *reader, struct valu
         free(value->u.blob);
         return false;
     case VALUE_STORE:
-        read_bytes(reader, &value->u.store.place, sizeof value->u.store.place);
-        atomic_init(&value->u.store.pinned, NULL);
-        return !reader->failed && value->u.store.place.rank < (uint32_t)net_locals(room->net);
-    case VALUE_FAR:
-        return fetch_begin(room, reader, value, size);
+        return read_where(room, reader, value);
     default:
         return false;
     }
@@ -439,7 +418,7 @@ bool read_value(struct task_room *room, struct reader *reader, struct value *val
         reader->failed = true;
         return false;
     }
-    if (kind != VALUE_FAR)
-        value->kind = value->copied ? VALUE_STORE : kind;
+    if (value->kind == VALUE_NONE) /* else it was made into another kind */
+        value->kind = kind;
     return true;
 }

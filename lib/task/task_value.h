@@ -6,15 +6,7 @@
 #include "store/store.h"
 
 struct task_room;
-enum value_kind {
-    VALUE_NONE = 0,
-    VALUE_INLINE,
-    VALUE_BLOB,
-    VALUE_STORE,
-    VALUE_ERROR,
-    VALUE_ALIAS,
-    VALUE_FAR /* in messages only */
-};
+enum value_kind { VALUE_NONE = 0, VALUE_INLINE, VALUE_BLOB, VALUE_STORE, VALUE_ERROR, VALUE_ALIAS };
 #define VALUE_INLINE_MAX 40
 
 struct object;
@@ -27,13 +19,20 @@ struct value_blob {
     char bytes[];
 };
 
+/** Names a stored value in the whole job. Travels, and is hashed as a whole. */
+struct stored {
+    struct store_place place; /* on the holder's host */
+    int32_t holder;           /* rank of the job */
+    uint32_t nothing;         /* 0 */
+};
+
 /** A value: length bytes, then (8-byte aligned) `nested` wire refs. */
 struct value {
     union {
         struct {
             uint8_t kind;
             uint8_t type;   /* enum raympi_value_kind: what raympi_return_int() etc. said */
-            uint8_t copied; /* of another host's: whoever has the value frees the stored block */
+            uint8_t copied; /* the stored block is this value's alone: it goes with it */
             uint8_t nothing;
             uint32_t nested;
         };
@@ -44,8 +43,8 @@ struct value {
         _Alignas(8) char bytes[VALUE_INLINE_MAX];
         struct value_blob *blob;
         struct {
-            struct store_place place;
-            _Atomic(const void *) pinned; /* where this rank sees it, once it has looked */
+            struct stored at;
+            raympi_wire_ref *wires; /* at the owner, if it nests refs: a copy of those, private */
         } store;
         struct object *alias; /* the object whose value this is; one hold */
     } u;
@@ -64,11 +63,29 @@ static inline uint64_t value_extent(uint64_t length, uint32_t nested)
 int value_create(struct task_room *room, struct value *value, uint64_t length, uint32_t nested, void **data);
 /** Makes a stored value readable; no effect on others. */
 void value_seal(struct task_room *room, struct value *value);
-/** Shows a value; follows aliases; pins a stored one until value_drop(). LOST. */
-int value_look(struct task_room *room, struct value *value, const void **data, uint64_t *length);
-/** The declared refs, NULL when none. */
-const raympi_wire_ref *value_nested(struct task_room *room, struct value *value, uint32_t *count);
-/** Lets go of memory and pins; the owner also frees a stored block. Does not touch nested refs. */
+/** Brings a value to where this rank can read it, shows it, and keeps it there until value_unpin(): from
+ * disk, or from another host. Follows aliases. May block the task. LOST; TIMEOUT past `deadline`; STORE_FULL.
+ */
+int value_pin(struct task_room *room, struct value *value, uint64_t deadline, const void **data,
+              uint64_t *length);
+/** The same if it is there; else STORE_ON_DISK at once. */
+int value_pin_now(struct task_room *room, struct value *value, const void **data, uint64_t *length);
+void value_unpin(struct task_room *room, struct value *value);
+/** The same where most are not stored. */
+static inline void value_unpin_stored(struct task_room *room, struct value *value)
+{
+    if (__builtin_expect(value->kind == VALUE_STORE || value->kind == VALUE_ALIAS, 0))
+        value_unpin(room, value);
+}
+/** Shows a value that the caller has pinned. */
+const void *value_at(struct task_room *room, struct value *value, uint64_t *length);
+/** Begins to bring it. */
+void value_fetch(struct task_room *room, struct value *value);
+/** Notes the refs that the bytes at `data` nest, where those may go to disk or to another host. MEMORY. */
+int value_wires_keep(struct value *value, const void *data);
+/** The refs that an owner's value declares, NULL when none. */
+const raympi_wire_ref *value_nested(struct value *value, uint32_t *count);
+/** Lets go of memory; the owner also frees a stored block. Does not touch nested refs. */
 void value_drop(struct task_room *room, struct value *value, bool owner);
 struct value *value_behind(struct value *value);
 

@@ -42,8 +42,13 @@ int task_park(struct sched_parker *parker, uint64_t deadline)
     task_settle(thread);
     thread->follows = false; /* on what runs meanwhile */
     trace_gap(thread, TRACE_TASK_BLOCK);
+    bool reads = context->run && context->run->admitted > 0;
+    if (base_unlikely(reads))
+        task_args_blocked(context->run);
     int status = sched_park(parker, deadline);
     task_resumed(thread, context);
+    if (base_unlikely(reads))
+        task_args_resumed(context->run);
     trace_gap(thread, TRACE_TASK_RESUME);
     return status;
 }

@@ -45,8 +45,7 @@ static void write_arg(struct task_room *room, struct writer *writer, const struc
     write_u32(writer, arg->count);
     for (uint32_t i = 0; i < arg->count; i++)
         write_arg(room, writer, task, &arg->list[i]);
-    bool known = arg->object && !(task->flags & TASK_FOREIGN) && arg->kind != RAYMPI_KIND_ACTOR;
-    write_value(room, writer, known ? &arg->object->value : &arg->value);
+    write_value(room, writer, task_arg_value(task, arg));
 }
 
 static bool read_arg(struct task_room *room, struct reader *reader, struct task *task, struct arg *arg,
@@ -187,12 +186,14 @@ static inline int send_small(struct task_room *room, struct task *task, int rank
     return net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
 }
 
-/* The detail says why. */
-static int argument_unsent(const struct task *task, int rank, int code)
+/* Blocks that are the values' alone are the next runner's now. */
+static void args_moved(struct arg *args, uint32_t count)
 {
-    char why[256];
-    snprintf(why, sizeof why, "%s", base_detail());
-    return base_fail(code, "an argument of %s can not go to rank %d: %s", task_name(task), rank, why);
+    for (uint32_t i = 0; i < count; i++) {
+        if (args[i].value.kind == VALUE_STORE)
+            args[i].value.copied = 0;
+        args_moved(args[i].list, args[i].count);
+    }
 }
 
 static int send_large(struct task_room *room, struct task *task, int rank, _Atomic uint32_t *sent)
@@ -201,18 +202,15 @@ static int send_large(struct task_room *room, struct task *task, int rank, _Atom
     writer_init(&writer);
     writer.far = net_local(room->net, rank) < 0;
     writer.moved = (task->flags & TASK_FOREIGN) != 0;
-    writer.reader = rank;
     write_task(room, &writer, task);
     struct net_piece piece = {writer.bytes, writer.used};
     int status;
     if (writer.failed)
         status = base_fail(RAYMPI_ERR_MEMORY, "no memory for a message of more than %zu bytes", writer.used);
-    else if (writer.unsent != RAYMPI_OK)
-        status = argument_unsent(task, rank, writer.unsent);
     else
         status = net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
-    if (status != RAYMPI_OK)
-        leases_unsend(room, &writer);
+    if (status == RAYMPI_OK && writer.moved)
+        args_moved(task->args, task->arg_count);
     writer_fini(&writer);
     return status;
 }
@@ -255,28 +253,16 @@ void task_send(struct task_room *room, struct task *task, int rank)
         task_free(task);
 }
 
-/* False: it is malformed. */
-static bool task_read(struct task_room *room, const struct net_message *message, struct task *task,
-                      struct fetch_batch **batch)
-{
-    struct reader reader = {
-        .at = message->data, .end = (const char *)message->data + message->length, .source = message->source};
-    bool good = read_task(room, &reader, task);
-    if (!good)
-        fetch_forget(room, &reader);
-    *batch = reader.batch;
-    return good;
-}
-
 /* One of any kind. */
-static __attribute__((noinline)) struct task *
-task_receive(struct task_room *room, const struct net_message *message, struct fetch_batch **batch)
+static __attribute__((noinline)) struct task *task_receive(struct task_room *room,
+                                                           const struct net_message *message)
 {
+    struct reader reader = {.at = message->data, .end = (const char *)message->data + message->length};
     struct task *task;
     int tries = 0;
     while (!(task = task_new(room)))
         base_await_memory(&tries, "task", "a task from another rank");
-    if (base_unlikely(!task_read(room, message, task, batch))) {
+    if (base_unlikely(!read_task(room, &reader, task))) {
         base_log(BASE_LOG_ERROR, "task", "a task from rank %d could not be read: malformed", message->source);
         task_free(task);
         return NULL;
@@ -319,8 +305,7 @@ static __attribute__((noinline)) struct task *task_receive_numbers(struct task_r
     uint8_t flags = TASK_POOLED | TASK_FOREIGN | (head->actor ? TASK_CALL : 0);
     struct task *task = receive_short(room, head, flags);
     struct reader reader = {.at = (const char *)(head + 1),
-                            .end = (const char *)message->data + message->length,
-                            .source = message->source};
+                            .end = (const char *)message->data + message->length};
     if (!task || read_numbers(&reader, task, (head->how & ~HOW_NUMBERS) / HOW_ARG))
         return task;
     task_free(task);
@@ -343,17 +328,11 @@ static inline __attribute__((always_inline)) void arrived(struct task_room *room
         sched_push_fifo(room->sched, &task->item);
 }
 
-void task_arrived(struct task *task)
-{
-    arrived(task->room, task);
-}
-
 void task_on_task(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
     const struct task_head *head = message->data;
     struct task *task = NULL;
-    struct fetch_batch *batch = NULL;
     /* The commonest: one result, no arguments. */
     if (base_likely(message->length == sizeof *head && head->returns == 1 && !(head->how & ~HOW_PINNED))) {
         if (head->actor)
@@ -363,9 +342,6 @@ void task_on_task(void *arg, const struct net_message *message)
     } else {
         task = task_receive_numbers(room, message);
     }
-    if (base_unlikely(!task) && !(task = task_receive(room, message, &batch)))
-        return;
-    if (base_unlikely(batch || room->fetches.calls) && fetch_holds_back(room, task, batch))
-        return;
-    arrived(room, task);
+    if (base_likely(task != NULL) || (task = task_receive(room, message)))
+        arrived(room, task);
 }

@@ -1,6 +1,6 @@
 # Fuzzers of everything that reads bytes from elsewhere: built by --enable-fuzzers and make fuzzers, run by tests/fuzz/run.
 fuzz_programs = %D%/fuzz_task %D%/fuzz_done %D%/fuzz_ends %D%/fuzz_value %D%/fuzz_control %D%/fuzz_refcount %D%/fuzz_ring \
-	%D%/fuzz_parts %D%/fuzz_names %D%/fuzz_config %D%/fuzz_trace %D%/fuzz_place %D%/fuzz_packets %D%/fuzz_fetch \
+	%D%/fuzz_parts %D%/fuzz_names %D%/fuzz_config %D%/fuzz_trace %D%/fuzz_place %D%/fuzz_packets %D%/fuzz_stored \
 	%D%/fuzz_planted
 %C%_fuzz_planted_SOURCES = %D%/fuzz_refcount.c
 %C%_fuzz_planted_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_PLANTED
@@ -16,7 +16,7 @@ fuzz_programs = %D%/fuzz_task %D%/fuzz_done %D%/fuzz_ends %D%/fuzz_value %D%/fuz
 %C%_fuzz_config_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_trace_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_packets_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
-%C%_fuzz_fetch_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+%C%_fuzz_stored_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_place_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 %C%_fuzz_planted_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 if FUZZERS

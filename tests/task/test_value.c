@@ -34,9 +34,10 @@ static void size_decides_where_it_lies(void)
         CU_ASSERT_EQUAL(value.kind, kind);
         fill(data, sizes[i], (unsigned)i);
         value_seal(node.room, &value);
-        CU_ASSERT_EQUAL(value_look(node.room, &value, &seen, &length), RAYMPI_OK);
+        CU_ASSERT_EQUAL(value_pin_now(node.room, &value, &seen, &length), RAYMPI_OK);
         CU_ASSERT_EQUAL(length, sizes[i]);
         CU_ASSERT(filled(seen, length, (unsigned)i));
+        value_unpin(node.room, &value);
         value_drop(node.room, &value, true);
         CU_ASSERT_EQUAL(value.kind, VALUE_NONE);
     }
@@ -61,17 +62,18 @@ static void a_value_travels(void)
         value_seal(node.room, &value);
         writer_init(&writer);
         write_value(node.room, &writer, &value);
-        struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used, .near = true};
+        struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used};
         CU_ASSERT(read_value(node.room, &reader, &read));
         CU_ASSERT(reader.at == reader.end);
         CU_ASSERT_EQUAL(read.kind, value.kind);
         CU_ASSERT_EQUAL(read.type, value.type);
-        CU_ASSERT_EQUAL(value_look(node.room, &read, &seen, &length), RAYMPI_OK);
+        CU_ASSERT_EQUAL(value_pin_now(node.room, &read, &seen, &length), RAYMPI_OK);
         CU_ASSERT_EQUAL(length, sizes[i]);
         CU_ASSERT(filled(seen, length, (unsigned)i));
+        value_unpin(node.room, &read);
         for (size_t shorter = 0; shorter < writer.used && shorter < 200; shorter++) {
             struct value cut;
-            struct reader less = {.at = writer.bytes, .end = writer.bytes + shorter, .near = true};
+            struct reader less = {.at = writer.bytes, .end = writer.bytes + shorter};
             CU_ASSERT_FALSE(read_value(node.room, &less, &cut));
             CU_ASSERT(less.failed);
         }
@@ -93,8 +95,9 @@ static void declared_refs_lie_behind_the_bytes(void)
         fill(data, bytes, 5);
         raympi_wire_ref wires[2] = {{.handle = 11}, {.handle = 22}};
         memcpy((char *)data + base_align_up(bytes, 8), wires, sizeof wires);
+        CU_ASSERT_EQUAL(value_wires_keep(&value, data), RAYMPI_OK);
         value_seal(node.room, &value);
-        const raympi_wire_ref *found = value_nested(node.room, &value, &count);
+        const raympi_wire_ref *found = value_nested(&value, &count);
         CU_ASSERT_EQUAL_FATAL(count, 2);
         CU_ASSERT(found[0].handle == 11 && found[1].handle == 22);
         value_drop(node.room, &value, true);
@@ -153,7 +156,7 @@ static void broken_errors_are_refused_or_printable(void)
     for (size_t i = 0; i < writer.used; i++)
         for (int bit = 0; bit < 8; bit++) {
             writer.bytes[i] ^= (char)(1 << bit);
-            struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used, .near = true};
+            struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used};
             if (!read_value(node.room, &reader, &read)) {
                 refused++;
             } else {

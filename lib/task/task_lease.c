@@ -1,0 +1,282 @@
+/* Blocks of this rank's that other hosts read. The first range that a reader asks for pins the block for it,
+ * which is its lease: the block stays as it is until the reader says that it has all. See task_present.h. */
+#include "task/task_present.h"
+
+#include <stdlib.h>
+
+struct lease_name {
+    struct store_place place;
+    int32_t reader;
+    uint32_t nothing;
+};
+
+/** A range that waits for the block to come back from disk. */
+struct wish {
+    struct wish *next;
+    struct pull pull;
+};
+
+struct lease {
+    UT_hash_handle hh;
+    struct lease_name name;
+    const char *data; /* NULL: it is on disk */
+    uint64_t length;
+    struct wish *wishes;
+};
+
+/** Ranks that have read a block: they may have copies. */
+struct told {
+    UT_hash_handle hh;
+    struct store_place place;
+    struct present_want *ranks;
+};
+
+/* ---- who has copies */
+
+/* Under the lock. */
+static void told_add(struct task_present *present, struct store_place place, int rank)
+{
+    struct told *told;
+    struct present_want *reader;
+    int tries = 0;
+    HASH_FIND(hh, present->told, &place, sizeof place, told);
+    if (!told) {
+        told = base_alloc_sure(sizeof *told, "task", "the readers of a block");
+        *told = (struct told){.place = place};
+        for (;;) {
+            HASH_ADD(hh, present->told, place, sizeof told->place, told);
+            if (told->hh.tbl)
+                break;
+            base_await_memory(&tries, "task", "the readers of a block");
+        }
+    }
+    LL_FOREACH (told->ranks, reader)
+        if (reader->rank == rank)
+            return;
+    present_want(&told->ranks, rank);
+}
+
+void stored_free(struct task_room *room, struct store_place place)
+{
+    struct told *told = NULL;
+    base_spin_lock(&room->present->lock);
+    HASH_FIND(hh, room->present->told, &place, sizeof place, told);
+    if (told)
+        HASH_DEL(room->present->told, told);
+    base_spin_unlock(&room->present->lock);
+    while (told && told->ranks) {
+        struct present_want *reader = told->ranks;
+        told->ranks = reader->next;
+        present_tell(room, reader->rank, TASK_MESSAGE_STALE, &place, sizeof place, NULL, 0);
+        free(reader);
+    }
+    free(told);
+    store_free(room->store, place);
+}
+
+void task_on_free(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct store_place place;
+    if (message->length != sizeof place)
+        return;
+    memcpy(&place, message->data, sizeof place);
+    if ((int)place.rank == net_local(room->net, room->config.rank))
+        stored_free(room, place);
+}
+
+/* ---- leases; under the lock */
+
+static struct lease *lease_find(const struct task_present *present, const struct lease_name *name)
+{
+    struct lease *lease;
+    HASH_FIND(hh, present->leases, name, sizeof *name, lease);
+    return lease;
+}
+
+static struct lease *lease_new(struct task_present *present, const struct lease_name *name)
+{
+    struct lease *lease = base_alloc_sure(sizeof *lease, "task", "a reader on another host");
+    int tries = 0;
+    *lease = (struct lease){.name = *name};
+    for (;;) {
+        HASH_ADD(hh, present->leases, name, sizeof lease->name, lease);
+        if (lease->hh.tbl)
+            return lease;
+        base_await_memory(&tries, "task", "a reader on another host");
+    }
+}
+
+static void lease_end(struct task_room *room, struct lease *lease)
+{
+    if (lease->data)
+        store_unpin(room->store, lease->name.place);
+    while (lease->wishes) {
+        struct wish *wish = lease->wishes;
+        lease->wishes = wish->next;
+        free(wish);
+    }
+    HASH_DEL(room->present->leases, lease);
+    free(lease);
+}
+
+/* OK, STORE_ON_DISK, LOST. */
+static int lease_pin(struct task_room *room, struct lease *lease)
+{
+    const void *data;
+    if (lease->data)
+        return RAYMPI_OK;
+    int status = store_pin(room->store, lease->name.place, &data, &lease->length);
+    if (status == RAYMPI_OK) {
+        lease->data = data;
+        told_add(room->present, lease->name.place, lease->name.reader);
+    }
+    return status;
+}
+
+/* ---- serving */
+
+/* The block stays: the reader's word that ends the lease comes after all that it has asked for. */
+static void serve(struct task_room *room, int reader, const struct pull *pull, const char *data,
+                  uint64_t length)
+{
+    struct chunk chunk = {pull->at, pull->offset};
+    bool good = data && pull->length <= RANGE_BYTES && pull->offset <= length &&
+                pull->length <= length - pull->offset;
+    if (!good)
+        present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, NULL, 0);
+    for (uint64_t end = pull->offset + pull->length; good && chunk.offset < end;) {
+        uint64_t left = end - chunk.offset, bytes = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+        present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, data + chunk.offset, bytes);
+        chunk.offset += bytes;
+    }
+}
+
+static void wish_add(struct lease *lease, const struct pull *pull)
+{
+    struct wish *wish = base_alloc_sure(sizeof *wish, "task", "a reader on another host");
+    *wish = (struct wish){.pull = *pull};
+    LL_APPEND(lease->wishes, wish);
+}
+
+static void pulled(struct task_room *room, int reader, const struct pull *pull)
+{
+    struct task_present *present = room->present;
+    struct lease_name name = {pull->at.place, reader, 0};
+    base_spin_lock(&present->lock);
+    struct lease *lease = lease_find(present, &name);
+    if (!lease)
+        lease = lease_new(present, &name);
+    int status = lease_pin(room, lease);
+    const char *data = lease->data;
+    uint64_t length = lease->length;
+    if (status == STORE_ON_DISK) {
+        wish_add(lease, pull);
+        present_restore(room, name.place, pull->offset + pull->length, -1);
+    } else if (status != RAYMPI_OK) {
+        lease_end(room, lease);
+    }
+    base_spin_unlock(&present->lock);
+    if (status != STORE_ON_DISK) {
+        serve(room, reader, pull, data, length);
+        return;
+    }
+    task_present_look(room);
+    present_mind(room);
+}
+
+void lease_on_pull(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct pull pull;
+    if (message->length == sizeof pull)
+        memcpy(&pull, message->data, sizeof pull);
+    if (message->length != sizeof pull || pull.at.holder != room->config.rank || pull.at.nothing ||
+        (int)pull.at.place.rank != net_local(room->net, room->config.rank)) {
+        base_log(BASE_LOG_WARN, "task", "malformed wish for a value from rank %d dropped", message->source);
+        return;
+    }
+    pulled(room, message->source, &pull);
+}
+
+void lease_on_read(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct stored at;
+    if (message->length != sizeof at)
+        return;
+    memcpy(&at, message->data, sizeof at);
+    struct lease_name name = {at.place, message->source, 0};
+    base_spin_lock(&room->present->lock);
+    struct lease *lease = lease_find(room->present, &name);
+    if (lease)
+        lease_end(room, lease);
+    base_spin_unlock(&room->present->lock);
+}
+
+/* One of those that wait for the block, with what it wants; NULL: none. */
+static struct lease *lease_waiting(struct task_room *room, struct store_place place)
+{
+    struct lease *lease, *next;
+    HASH_ITER (hh, room->present->leases, lease, next)
+        if (lease->wishes && memcmp(&lease->name.place, &place, sizeof place) == 0)
+            return lease;
+    return NULL;
+}
+
+/* Takes over the wishes of one that waits. `status` is what its pin gave, or why the block does not come. */
+static struct wish *wishes_take(struct task_room *room, struct store_place place, int *status, int *reader,
+                                const char **data, uint64_t *length)
+{
+    struct wish *wishes = NULL;
+    base_spin_lock(&room->present->lock);
+    struct lease *lease = lease_waiting(room, place);
+    if (lease) {
+        int pinned = *status == RAYMPI_OK ? lease_pin(room, lease) : *status;
+        *reader = lease->name.reader;
+        *data = lease->data;
+        *length = lease->length;
+        if (pinned == STORE_ON_DISK) { /* it has been given up again already */
+            present_restore(room, place, lease->wishes->pull.offset + lease->wishes->pull.length, -1);
+        } else {
+            wishes = lease->wishes;
+            lease->wishes = NULL;
+            if (pinned != RAYMPI_OK)
+                lease_end(room, lease);
+        }
+    }
+    base_spin_unlock(&room->present->lock);
+    return wishes;
+}
+
+void leases_restored(struct task_room *room, struct store_place place, int status)
+{
+    struct wish *wishes;
+    const char *data;
+    uint64_t length;
+    int reader;
+    while ((wishes = wishes_take(room, place, &status, &reader, &data, &length)))
+        while (wishes) {
+            struct wish *wish = wishes;
+            wishes = wish->next;
+            serve(room, reader, &wish->pull, data, length);
+            free(wish);
+        }
+}
+
+void leases_close(struct task_room *room)
+{
+    struct lease *lease, *next;
+    struct told *told, *next_told;
+    HASH_ITER (hh, room->present->leases, lease, next)
+        lease_end(room, lease);
+    HASH_ITER (hh, room->present->told, told, next_told) {
+        HASH_DEL(room->present->told, told);
+        while (told->ranks) {
+            struct present_want *reader = told->ranks;
+            told->ranks = reader->next;
+            free(reader);
+        }
+        free(told);
+    }
+}

@@ -1,0 +1,509 @@
+/* Reading stored values: pins, and how what is not here is brought. See task_present.h. */
+#include "task/task_present.h"
+
+#include <stdlib.h>
+
+#define MIND_REST UINT64_C(1000000) /* ns between two looks at what waits for memory or disk */
+
+/** A thread that waits for a value. */
+struct present_wait {
+    struct present_wait *prev, *next;
+    struct stored at;
+    struct sched_parker parker;
+    bool answered;
+    int status;
+    char text[PRESENT_TEXT];
+    _Atomic int fired;
+};
+
+/** A block of this rank's that is on disk. */
+struct restore {
+    struct restore *next;
+    struct store_place place;
+    uint64_t extent; /* bytes, as far as is known */
+    uint64_t since;
+    bool ended; /* the disk has said */
+    int status;
+    struct present_want *wants;
+};
+
+void present_tell(struct task_room *room, int rank, enum task_message_type type, const void *head,
+                  size_t size, const void *data, size_t length)
+{
+    struct net_piece pieces[] = {{head, size}, {data, length}};
+    if (task_tell(room, rank, type, pieces, length ? 2 : 1) != RAYMPI_OK)
+        base_log(BASE_LOG_WARN, "task", "a stored value can not be asked for or told of: %s", base_detail());
+}
+
+void present_want(struct present_want **wants, int rank)
+{
+    struct present_want *want = base_alloc_sure(sizeof *want, "task", "a wish for a stored value");
+    *want = (struct present_want){*wants, rank};
+    *wants = want;
+}
+
+struct present_news *present_news_new(const struct stored *at, struct store_place local, int status,
+                                      const char *text, struct present_want *wants)
+{
+    struct present_news *news = base_alloc_sure(sizeof *news, "task", "the answer to such a wish");
+    *news = (struct present_news){.at = *at, .local = local, .status = status, .wants = wants};
+    snprintf(news->text, sizeof news->text, "%s", status == RAYMPI_OK ? "" : text);
+    return news;
+}
+
+/* ---- waiting */
+
+static bool same(const struct stored *a, const struct stored *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* Wakes who waits for it here. */
+static void brought(struct task_room *room, const struct stored *at, struct store_place local, int status,
+                    const char *text)
+{
+    struct task_present *present = room->present;
+    struct present_wait *wait, *next, *woken = NULL;
+    base_spin_lock(&present->lock);
+    DL_FOREACH_SAFE (present->waits, wait, next) {
+        if (!same(&wait->at, at))
+            continue;
+        DL_DELETE(present->waits, wait);
+        DL_APPEND(woken, wait);
+        wait->answered = true;
+        wait->status = status;
+        snprintf(wait->text, sizeof wait->text, "%s", text);
+    }
+    if (woken && status == RAYMPI_OK && !stored_near(room, at))
+        copy_learn(room, at, local);
+    base_spin_unlock(&present->lock);
+    DL_FOREACH_SAFE (woken, wait, next) {
+        sched_unpark(&wait->parker);
+        /* Release: the last touch of the waiter's stack comes before it. */
+        atomic_store_explicit(&wait->fired, 1, memory_order_release);
+    }
+}
+
+void present_announce(struct task_room *room, struct present_news *news)
+{
+    while (news) {
+        struct present_news *told = news;
+        struct brought head = {told->at, told->local, told->status, 0};
+        size_t length = strlen(told->text);
+        while (told->wants) {
+            struct present_want *want = told->wants;
+            told->wants = want->next;
+            if (want->rank == room->config.rank)
+                brought(room, &told->at, told->local, told->status, told->text);
+            else
+                present_tell(room, want->rank, TASK_MESSAGE_BROUGHT, &head, sizeof head, told->text, length);
+            free(want);
+        }
+        news = told->next;
+        free(told);
+    }
+}
+
+static void on_brought(void *arg, const struct net_message *message)
+{
+    struct brought head;
+    char text[PRESENT_TEXT];
+    if (message->length < sizeof head)
+        return;
+    memcpy(&head, message->data, sizeof head);
+    snprintf(text, sizeof text, "%.*s", (int)(message->length - sizeof head),
+             (const char *)message->data + sizeof head);
+    brought(arg, &head.at, head.local, head.status, text);
+}
+
+/* The rank of this host that keeps the host's copies of such a block, or the holder. */
+static int who_brings(const struct task_room *room, const struct stored *at)
+{
+    if (stored_near(room, at))
+        return at->holder;
+    uint64_t hash = base_mix((uint64_t)at->holder << 32 ^ at->place.index ^ at->place.generation << 20);
+    return net_rank_of_local(room->net, (int)(hash % (uint64_t)net_locals(room->net)));
+}
+
+static void bring(struct task_room *room, int rank, const struct stored *at, uint64_t extent)
+{
+    struct task_present *present = room->present;
+    struct present_news *news = NULL;
+    base_spin_lock(&present->lock);
+    if (stored_near(room, at))
+        present_restore(room, at->place, extent, rank);
+    else
+        news = copy_bring(room, at, extent, rank);
+    base_spin_unlock(&present->lock);
+    present_announce(room, news);
+    task_present_look(room);
+    present_mind(room);
+}
+
+static void on_bring(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct bring wish;
+    if (message->length == sizeof wish)
+        memcpy(&wish, message->data, sizeof wish);
+    if (message->length != sizeof wish || wish.at.nothing ||
+        (unsigned)wish.at.holder >= (unsigned)room->config.size ||
+        who_brings(room, &wish.at) != room->config.rank) {
+        base_log(BASE_LOG_WARN, "task", "malformed wish for a value from rank %d dropped", message->source);
+        return;
+    }
+    bring(room, message->source, &wish.at, wish.extent);
+}
+
+static void ask(struct task_room *room, const struct stored *at, uint64_t extent)
+{
+    struct bring wish = {*at, extent};
+    int rank = who_brings(room, at);
+    if (rank == room->config.rank)
+        bring(room, rank, at, extent);
+    else
+        present_tell(room, rank, TASK_MESSAGE_BRING, &wish, sizeof wish, NULL, 0);
+}
+
+static bool is_awaited(const struct task_present *present, const struct stored *at)
+{
+    const struct present_wait *wait;
+    DL_FOREACH (present->waits, wait)
+        if (same(&wait->at, at))
+            return true;
+    return false;
+}
+
+static int wait_failed(const struct stored *at, int status, const char *text)
+{
+    if (status == RAYMPI_ERR_TIMEOUT)
+        return base_fail(status, "a value of rank %d was not here in time", at->holder);
+    return base_fail(status, "a value of rank %d can not be read: %s", at->holder, text);
+}
+
+static int await(struct task_room *room, const struct stored *at, uint64_t extent, uint64_t deadline)
+{
+    struct task_present *present = room->present;
+    struct present_wait wait = {.at = *at};
+    atomic_init(&wait.fired, 0);
+    sched_parker_init(room->sched, &wait.parker,
+                      (struct sched_reason){task_self->context->name, "a stored value", 0, false});
+    base_spin_lock(&present->lock);
+    bool first = !is_awaited(present, at);
+    DL_APPEND(present->waits, &wait);
+    base_spin_unlock(&present->lock);
+    if (first)
+        ask(room, at, extent);
+    int status = task_park(&wait.parker, deadline);
+    base_spin_lock(&present->lock);
+    if (!wait.answered)
+        DL_DELETE(present->waits, &wait);
+    base_spin_unlock(&present->lock);
+    if (!wait.answered)
+        return wait_failed(at, status, "everything in the job waits");
+    base_spin_until(&wait.fired);
+    return wait.status == RAYMPI_OK ? RAYMPI_OK : wait_failed(at, wait.status, wait.text);
+}
+
+/* ---- pins */
+
+static int stored_pin(struct task_room *room, const struct stored *at, const void **data, uint64_t *length)
+{
+    if (stored_near(room, at))
+        return store_pin(room->store, at->place, data, length);
+    base_spin_lock(&room->present->lock);
+    int status = copy_pin(room, at, data, length);
+    base_spin_unlock(&room->present->lock);
+    return status;
+}
+
+static void stored_unpin(struct task_room *room, const struct stored *at)
+{
+    if (stored_near(room, at)) {
+        store_unpin(room->store, at->place);
+        return;
+    }
+    base_spin_lock(&room->present->lock);
+    copy_unpin(room, at);
+    base_spin_unlock(&room->present->lock);
+}
+
+int value_pin_now(struct task_room *room, struct value *value, const void **data, uint64_t *length)
+{
+    uint64_t bytes;
+    value = value_behind(value);
+    *length = value->length;
+    if (value->kind != VALUE_STORE) {
+        *data = value_at(room, value, length);
+        return RAYMPI_OK;
+    }
+    int status = stored_pin(room, &value->u.store.at, data, &bytes);
+    if (status != RAYMPI_OK || bytes >= value_extent(value->length, value->nested))
+        return status;
+    stored_unpin(room, &value->u.store.at);
+    return base_fail(RAYMPI_ERR_LOST, "a stored block is shorter than its object");
+}
+
+int value_pin(struct task_room *room, struct value *value, uint64_t deadline, const void **data,
+              uint64_t *length)
+{
+    int status;
+    value = value_behind(value);
+    while ((status = value_pin_now(room, value, data, length)) == STORE_ON_DISK) {
+        status = await(room, &value->u.store.at, value_extent(value->length, value->nested), deadline);
+        if (status != RAYMPI_OK)
+            return status;
+    }
+    return status;
+}
+
+void value_unpin(struct task_room *room, struct value *value)
+{
+    value = value_behind(value);
+    if (value->kind == VALUE_STORE)
+        stored_unpin(room, &value->u.store.at);
+}
+
+const void *value_at(struct task_room *room, struct value *value, uint64_t *length)
+{
+    value = value_behind(value);
+    *length = value->length;
+    switch (value->kind) {
+    case VALUE_INLINE:
+        return value->u.bytes;
+    case VALUE_BLOB:
+        return value->u.blob->bytes;
+    case VALUE_STORE:
+        return stored_near(room, &value->u.store.at) ? store_at(room->store, value->u.store.at.place)
+                                                     : copy_at(room, &value->u.store.at);
+    default:
+        *length = 0;
+        return NULL;
+    }
+}
+
+void value_fetch(struct task_room *room, struct value *value)
+{
+    const void *data;
+    uint64_t length;
+    value = value_behind(value);
+    if (value->kind != VALUE_STORE)
+        return;
+    int status = value_pin_now(room, value, &data, &length);
+    if (status == RAYMPI_OK)
+        value_unpin(room, value);
+    else if (status == STORE_ON_DISK)
+        ask(room, &value->u.store.at, value_extent(value->length, value->nested));
+}
+
+/* ---- blocks of this rank's on disk */
+
+void present_restore(struct task_room *room, struct store_place place, uint64_t extent, int rank)
+{
+    struct task_present *present = room->present;
+    struct restore *restore;
+    LL_FOREACH (present->restores, restore)
+        if (!restore->ended && memcmp(&restore->place, &place, sizeof place) == 0)
+            break;
+    if (!restore) {
+        restore = base_alloc_sure(sizeof *restore, "task", "a value that is on disk");
+        *restore = (struct restore){
+            .place = place, .extent = extent, .since = net_now(room->net), .status = STORE_ON_DISK};
+        LL_APPEND(present->restores, restore);
+        atomic_fetch_add(&present->pending, 1);
+    }
+    if (rank >= 0)
+        present_want(&restore->wants, rank);
+}
+
+/* The disk says how a block came back. */
+static void on_restored(void *arg, struct store_place place, int status)
+{
+    struct task_room *room = arg;
+    struct restore *restore;
+    base_spin_lock(&room->present->lock);
+    LL_FOREACH (room->present->restores, restore)
+        if (memcmp(&restore->place, &place, sizeof place) == 0) {
+            restore->ended = true;
+            restore->status = status;
+        }
+    base_spin_unlock(&room->present->lock);
+}
+
+/* Under the lock. Those that have ended are taken out: their news and, in *ended, they themselves. */
+static struct present_news *restores_advance(struct task_room *room, struct restore **ended,
+                                             uint64_t *lacking)
+{
+    struct task_present *present = room->present;
+    struct present_news *news = NULL;
+    struct restore *restore, *next;
+    uint64_t now = net_now(room->net);
+    LL_FOREACH_SAFE(present->restores, restore, next)
+    {
+        int status = restore->ended ? restore->status : store_restore(room->store, restore->place);
+        if (status == STORE_ON_DISK)
+            continue;
+        if (status == RAYMPI_ERR_STORE_FULL &&
+            (double)(now - restore->since) < 1e9 * room->config.create_timeout) {
+            *lacking += restore->extent;
+            continue;
+        }
+        LL_DELETE(present->restores, restore);
+        atomic_fetch_sub(&present->pending, 1);
+        struct stored at = {restore->place, room->config.rank, 0};
+        struct present_news *more =
+            present_news_new(&at, restore->place, status, base_detail(), restore->wants);
+        LL_PREPEND(news, more);
+        restore->status = status;
+        LL_PREPEND(*ended, restore);
+    }
+    return news;
+}
+
+static void restores_end(struct task_room *room, struct restore *ended)
+{
+    while (ended) {
+        struct restore *next = ended->next;
+        leases_restored(room, ended->place, ended->status);
+        free(ended);
+        ended = next;
+    }
+}
+
+/* ---- memory */
+
+/* In turn those ranks of the host that have something to give, at most one in a millisecond. */
+static void ask_for_room(struct task_room *room, uint64_t bytes)
+{
+    struct task_present *present = room->present;
+    uint64_t now = net_now(room->net);
+    int locals = net_locals(room->net), self = net_local(room->net, room->config.rank);
+    base_spin_lock(&present->lock);
+    bool due = now - present->room_asked >= MIND_REST;
+    if (due)
+        present->room_asked = now;
+    base_spin_unlock(&present->lock);
+    for (int i = 0; due && i < locals; i++) {
+        int local = (present->room_turn + i) % locals;
+        if (local == self || store_cold_bytes(room->store, local) == 0)
+            continue;
+        present->room_turn = local + 1;
+        present_tell(room, net_rank_of_local(room->net, local), TASK_MESSAGE_ROOM, &bytes, sizeof bytes, NULL,
+                     0);
+        return;
+    }
+}
+
+static uint64_t give_up(struct task_room *room, uint64_t bytes)
+{
+    uint64_t coming = 0;
+    int status;
+    base_spin_lock(&room->present->lock);
+    uint64_t freed = copies_evict(room, bytes);
+    base_spin_unlock(&room->present->lock);
+    if (freed < bytes)
+        freed += store_make_room(room->store, bytes - freed, &coming, &status);
+    return freed + coming;
+}
+
+void task_make_room(struct task_room *room, uint64_t bytes)
+{
+    if (give_up(room, bytes) < bytes)
+        ask_for_room(room, bytes);
+}
+
+static void on_room(void *arg, const struct net_message *message)
+{
+    uint64_t bytes;
+    if (message->length != sizeof bytes)
+        return;
+    memcpy(&bytes, message->data, sizeof bytes);
+    give_up(arg, bytes);
+}
+
+/* ---- looking again */
+
+void task_present_look(struct task_room *room)
+{
+    struct task_present *present = room->present;
+    struct restore *ended = NULL;
+    uint64_t lacking = 0;
+    store_spill_poll(room->store, on_restored, room);
+    if (base_likely(!atomic_load_explicit(&present->pending, memory_order_relaxed)) ||
+        atomic_exchange(&present->looking, 1))
+        return;
+    base_spin_lock(&present->lock);
+    struct present_news *news = restores_advance(room, &ended, &lacking), *more;
+    more = copies_advance(room, &lacking);
+    LL_CONCAT(news, more);
+    base_spin_unlock(&present->lock);
+    present_announce(room, news);
+    restores_end(room, ended);
+    if (lacking > 0)
+        task_make_room(room, lacking);
+    atomic_store(&present->looking, 0);
+}
+
+static void mind(struct sched_item *item)
+{
+    struct task_present *present = base_container(item, struct task_present, minder);
+    struct task_room *room = present->room;
+    struct task_thread *thread = task_self;
+    struct context *outer = thread->context;
+    thread->context = &thread->root;
+    while (atomic_load(&present->pending) > 0) {
+        struct sched_parker parker;
+        sched_parker_init(room->sched, &parker, (struct sched_reason){"raympi", "memory or disk", 0, true});
+        task_park(&parker, net_now(room->net) + MIND_REST);
+        task_present_look(room);
+    }
+    thread->context = outer;
+    atomic_store(&present->minded, 0);
+    present_mind(room); /* something may have come since the last look */
+}
+
+void present_mind(struct task_room *room)
+{
+    struct task_present *present = room->present;
+    if (atomic_load(&present->pending) > 0 && !atomic_exchange(&present->minded, 1))
+        sched_push_pinned(room->sched, &present->minder);
+}
+
+/* ---- open and close */
+
+int task_present_open(struct task_room *room)
+{
+    struct task_present *present = calloc(1, sizeof *present);
+    if (!present)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the tasks");
+    base_spin_init(&present->lock);
+    present->room = room;
+    present->minder.run = mind;
+    room->present = present;
+    net_handle(room->net, TASK_MESSAGE_BRING, on_bring, room);
+    net_handle(room->net, TASK_MESSAGE_BROUGHT, on_brought, room);
+    net_handle(room->net, TASK_MESSAGE_ROOM, on_room, room);
+    net_handle(room->net, TASK_MESSAGE_PULL, lease_on_pull, room);
+    net_handle(room->net, TASK_MESSAGE_READ, lease_on_read, room);
+    net_handle(room->net, TASK_MESSAGE_CHUNK, copy_on_chunk, room);
+    net_handle(room->net, TASK_MESSAGE_STALE, copy_on_stale, room);
+    net_handle(room->net, TASK_MESSAGE_FREE, task_on_free, room);
+    return RAYMPI_OK;
+}
+
+void task_present_close(struct task_room *room)
+{
+    struct restore *restore, *next;
+    LL_FOREACH_SAFE(room->present->restores, restore, next)
+    {
+        while (restore->wants) {
+            struct present_want *want = restore->wants;
+            restore->wants = want->next;
+            free(want);
+        }
+        free(restore);
+    }
+    copies_close(room);
+    leases_close(room);
+    free(room->present);
+}

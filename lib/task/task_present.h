@@ -1,0 +1,123 @@
+/* Stored values that are not where they are wanted: on disk, or on another host.
+ *
+ * Who wants to read a stored value pins it (task_present.c). Where that can not be done at once he asks the
+ * one rank of his host that can bring it: the holder, if that is on this host (then the block is on disk),
+ * else the rank that keeps the host's copy of this block (task_copy.c), which fetches it from the holder
+ * (task_lease.c serves there). Then he tries again, since what was brought may have been given up meanwhile.
+ *
+ * Nobody who handles a message waits. What lacks memory, or waits for a disk, is looked at again by who polls
+ * and, as long as there is something, by an item of this rank that sleeps a millisecond in between: so the
+ * job does not look at rest.
+ */
+#ifndef RAYMPI_TASK_PRESENT_H
+#define RAYMPI_TASK_PRESENT_H
+
+#include "task/task_internal.h"
+
+#include <utlist.h>
+
+#define PRESENT_TEXT 200
+
+/** A rank that is to be told when something is here. */
+struct present_want {
+    struct present_want *next;
+    int rank;
+};
+/** Those who are to be told something; made under the lock, told after it. */
+struct present_news {
+    struct present_news *next;
+    struct stored at;
+    struct store_place local; /* where it is on this host */
+    int status;
+    struct present_want *wants;
+    char text[PRESENT_TEXT];
+};
+
+struct task_present {
+    struct base_spin lock;      /* all of the rest but the atomic words */
+    struct present_wait *waits; /* threads of this rank that wait */
+    struct restore *restores;   /* blocks of this rank that are to come back from disk */
+    struct copy *copies;        /* of blocks of other hosts, by name */
+    struct copy *idle;          /* those that this rank keeps for its host, least recently used first */
+    struct copy *planned;       /* those that wait for memory */
+    struct copy *asking;        /* those with something left to ask for */
+    int ranges;                 /* that were asked for and have not come */
+    struct lease *leases;       /* blocks of this rank's that others read, by block and reader */
+    struct told *told;          /* ranks that may have copies, by block */
+    _Atomic int pending;        /* restores and planned copies */
+    _Atomic int looking;        /* somebody is in task_present_look() */
+    _Atomic int minded;         /* the minder runs or will */
+    struct sched_item minder;
+    struct task_room *room;
+    uint64_t room_asked; /* when another rank was asked for memory */
+    int room_turn;
+};
+
+/* task_present.c */
+static inline bool stored_near(const struct task_room *room, const struct stored *at)
+{
+    return net_local(room->net, at->holder) >= 0;
+}
+void present_tell(struct task_room *room, int rank, enum task_message_type type, const void *head,
+                  size_t size, const void *data, size_t length);
+/** Notes who is to be told; under the lock. Memory is waited for. */
+void present_want(struct present_want **wants, int rank);
+struct present_news *present_news_new(const struct stored *at, struct store_place local, int status,
+                                      const char *text, struct present_want *wants);
+/** Tells them all, without the lock. */
+void present_announce(struct task_room *room, struct present_news *news);
+/** There is something to look at again. */
+void present_mind(struct task_room *room);
+/** A block of this rank's is to come back from disk, for `rank` (-1: for a lease). Under the lock. */
+void present_restore(struct task_room *room, struct store_place place, uint64_t extent, int rank);
+
+/* task_copy.c: all but copy_at() and the handlers under the lock */
+int copy_pin(struct task_room *room, const struct stored *at, const void **data, uint64_t *length);
+void copy_unpin(struct task_room *room, const struct stored *at);
+const void *copy_at(struct task_room *room, const struct stored *at);
+/** Another rank of the host has it there. */
+void copy_learn(struct task_room *room, const struct stored *at, struct store_place local);
+/** Brings one for `rank`; the answer may be at hand. */
+struct present_news *copy_bring(struct task_room *room, const struct stored *at, uint64_t extent, int rank);
+/** Goes on with those that wait for memory; *lacking: bytes that were not there. */
+struct present_news *copies_advance(struct task_room *room, uint64_t *lacking);
+/** Gives up copies that nobody of this rank reads. Returns how many bytes. */
+uint64_t copies_evict(struct task_room *room, uint64_t bytes);
+void copy_on_chunk(void *arg, const struct net_message *message);
+void copy_on_stale(void *arg, const struct net_message *message);
+void copies_close(struct task_room *room);
+
+/* task_lease.c */
+void lease_on_pull(void *arg, const struct net_message *message);
+void lease_on_read(void *arg, const struct net_message *message);
+/** A block has come back from disk, or can not. Without the lock. */
+void leases_restored(struct task_room *room, struct store_place place, int status);
+void leases_close(struct task_room *room);
+
+/* ---- messages */
+
+struct bring {
+    struct stored at;
+    uint64_t extent;
+};
+/** The text of an error follows. */
+struct brought {
+    struct stored at;
+    struct store_place local;
+    int32_t status;
+    uint32_t nothing;
+};
+struct pull {
+    struct stored at;
+    uint64_t offset, length;
+};
+/** Its bytes follow; none: the block can not be read. */
+struct chunk {
+    struct stored at;
+    uint64_t offset;
+};
+
+#define CHUNK_BYTES (NET_MESSAGE_ONE - sizeof(struct chunk))
+#define RANGE_BYTES (8 * CHUNK_BYTES) /* asked for at once */
+
+#endif

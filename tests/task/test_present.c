@@ -1,0 +1,399 @@
+/* Stored values of other hosts: who keeps the host's copy fetches it, and who holds the block serves it. Rank
+ * 1 is the other side, on a host of its own. */
+#include "base/base_fiber_tools.h"
+#include "net/net_internal.h"
+#include "task/task_present.h"
+#include "task_node.h"
+
+#define BORROWED (((uint64_t)1 << REFCOUNT_SEQUENCE_BITS) + 77)
+#define PULLS    64
+#define LONG     (3 * RANGE_BYTES + 40) /* bytes: some ranges and a rest */
+
+/* What rank 1 was asked for, and has got. */
+struct other {
+    struct pull pulls[PULLS];
+    int pulled, served, reads;
+    char *bytes;
+    uint64_t got;
+    int chunks, refusals, stale;
+};
+
+static struct task_node node;
+static struct other other;
+static char *content;
+static struct stored far_block = {{0, 5, 3}, 1, 0};
+
+static void on_pull(void *arg, const struct net_message *message)
+{
+    (void)arg;
+    CU_ASSERT_FATAL(message->length == sizeof other.pulls[0] && other.pulled < PULLS);
+    memcpy(&other.pulls[other.pulled++], message->data, message->length);
+}
+
+static void on_read(void *arg, const struct net_message *message)
+{
+    (void)arg;
+    CU_ASSERT_FATAL(message->length == sizeof far_block);
+    CU_ASSERT_EQUAL(memcmp(message->data, &far_block, sizeof far_block), 0);
+    other.reads++;
+}
+
+static void on_stale(void *arg, const struct net_message *message)
+{
+    (void)arg;
+    (void)message;
+    other.stale++;
+}
+
+static void on_chunk(void *arg, const struct net_message *message)
+{
+    struct chunk chunk;
+    (void)arg;
+    CU_ASSERT_FATAL(message->length >= sizeof chunk && message->length <= NET_MESSAGE_ONE);
+    memcpy(&chunk, message->data, sizeof chunk);
+    other.chunks++;
+    other.refusals += message->length == sizeof chunk;
+    if (message->length > sizeof chunk) {
+        CU_ASSERT_EQUAL(chunk.offset, other.got);
+        memcpy(other.bytes + chunk.offset, (const char *)message->data + sizeof chunk,
+               message->length - sizeof chunk);
+        other.got += message->length - sizeof chunk;
+    }
+}
+
+/* The sim's ranks are on one host; here they are on two. */
+static void apart(void)
+{
+    static const int host_of[] = {0, 1}, ranks[] = {0}, local_of[] = {0, -1};
+    static const struct net_map map = {
+        .size = 2, .hosts = 2, .host_of = host_of, .locals = 1, .ranks = ranks};
+    node.net[0]->map = &map;
+    node.net[0]->local_of = local_of;
+}
+
+static void begin(void)
+{
+    CU_ASSERT_FATAL(task_functions_build() == RAYMPI_OK);
+    node_open(&node);
+    apart();
+    memset(&other, 0, sizeof other);
+    net_handle(node.net[1], TASK_MESSAGE_PULL, on_pull, NULL);
+    net_handle(node.net[1], TASK_MESSAGE_READ, on_read, NULL);
+    net_handle(node.net[1], TASK_MESSAGE_CHUNK, on_chunk, NULL);
+    net_handle(node.net[1], TASK_MESSAGE_STALE, on_stale, NULL);
+    content = malloc(LONG);
+    other.bytes = malloc(LONG);
+    for (uint64_t i = 0; i < LONG; i++)
+        content[i] = (char)(i * 7 + i / 1000);
+}
+
+static void end(void)
+{
+    free(content);
+    free(other.bytes);
+    node_close(&node);
+    task_functions_clear();
+}
+
+static uint64_t blocks(void)
+{
+    struct store_counters counters;
+    store_collect(node.room->store);
+    store_counters(node.room->store, &counters);
+    return counters.blocks + counters.waiting;
+}
+
+/* ---- the reader */
+
+static struct value far_value(uint64_t length)
+{
+    struct value value = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = length};
+    value.u.store.at = far_block;
+    return value;
+}
+
+static void send_chunk(const struct stored *at, uint64_t offset, uint64_t length)
+{
+    struct chunk chunk = {*at, offset};
+    struct net_piece pieces[] = {{&chunk, sizeof chunk}, {content + offset, length}};
+    CU_ASSERT_EQUAL(net_send(node.net[1], 0, TASK_MESSAGE_CHUNK, pieces, 2), RAYMPI_OK);
+}
+
+/* All that was asked for. */
+static void serve(void)
+{
+    while (other.served < other.pulled) {
+        const struct pull *pull = &other.pulls[other.served++];
+        CU_ASSERT_EQUAL(memcmp(&pull->at, &far_block, sizeof far_block), 0);
+        for (uint64_t at = 0; at < pull->length; at += 10000)
+            send_chunk(&far_block, pull->offset + at, pull->length - at < 10000 ? pull->length - at : 10000);
+        node_settle(&node);
+    }
+}
+
+static bool is_here(struct value *value)
+{
+    const void *data;
+    uint64_t length;
+    if (value_pin_now(node.room, value, &data, &length) != RAYMPI_OK)
+        return false;
+    bool right = length == value->length && memcmp(data, content, length) == 0 &&
+                 value_at(node.room, value, &length) == data;
+    value_unpin(node.room, value);
+    return right;
+}
+
+static void a_value_is_fetched(void)
+{
+    static const uint64_t lengths[] = {1, 70000, RANGE_BYTES, RANGE_BYTES + 1, LONG};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        begin();
+        struct value value = far_value(lengths[i]);
+        CU_ASSERT_FALSE(is_here(&value));
+        value_fetch(node.room, &value);
+        value_fetch(node.room, &value); /* once is enough */
+        node_settle(&node);
+        serve();
+        CU_ASSERT(is_here(&value));
+        CU_ASSERT_EQUAL(other.reads, 1);
+        CU_ASSERT_EQUAL(blocks(), 1);
+        value_drop(node.room, &value, false); /* the copy is the host's */
+        CU_ASSERT_EQUAL(blocks(), 1);
+        end();
+    }
+}
+
+static void a_copy_goes_when_memory_is_wanted(void)
+{
+    const void *data;
+    uint64_t length;
+    begin();
+    struct value value = far_value(LONG);
+    value_fetch(node.room, &value);
+    node_settle(&node);
+    serve();
+    CU_ASSERT_EQUAL_FATAL(value_pin_now(node.room, &value, &data, &length), RAYMPI_OK);
+    task_make_room(node.room, LONG);
+    CU_ASSERT_EQUAL(blocks(), 1); /* it is read */
+    value_unpin(node.room, &value);
+    task_make_room(node.room, 1);
+    CU_ASSERT_EQUAL(blocks(), 0);
+    CU_ASSERT_FALSE(is_here(&value));
+    value_fetch(node.room, &value);
+    node_settle(&node);
+    serve();
+    CU_ASSERT(is_here(&value));
+    CU_ASSERT_EQUAL(other.reads, 2);
+    end();
+}
+
+static void a_copy_goes_with_its_block(void)
+{
+    const void *data;
+    uint64_t length;
+    begin();
+    struct value value = far_value(LONG);
+    value_fetch(node.room, &value);
+    node_settle(&node);
+    serve();
+    CU_ASSERT_EQUAL_FATAL(value_pin_now(node.room, &value, &data, &length), RAYMPI_OK);
+    node_receive(&node, copy_on_stale, &far_block.place, sizeof far_block.place);
+    CU_ASSERT_EQUAL(memcmp(data, content, LONG), 0);
+    value_unpin(node.room, &value);
+    CU_ASSERT_EQUAL(blocks(), 0);
+    value_fetch(node.room, &value);
+    node_settle(&node);
+    serve();
+    node_receive(&node, copy_on_stale, &far_block.place, sizeof far_block.place);
+    CU_ASSERT_EQUAL(blocks(), 0);
+    node_receive(&node, copy_on_stale, &far_block.place, sizeof far_block.place); /* of none */
+    node_receive(&node, copy_on_stale, &far_block.place, 3);
+    end();
+}
+
+static void wrong_chunks_are_dropped(void)
+{
+    struct stored unknown = {{0, 6, 3}, 1, 0}, others = {{0, 5, 3}, 0, 0};
+    begin();
+    struct value value = far_value(LONG);
+    value_fetch(node.room, &value);
+    node_settle(&node);
+    int kept = quiet_begin();
+    content = realloc(content, 2 * LONG);
+    send_chunk(&unknown, 0, 100);                      /* nobody fetches that */
+    send_chunk(&others, 0, 100);                       /* not its own */
+    send_chunk(&far_block, 8, 100);                    /* not the next bytes */
+    send_chunk(&far_block, 0, LONG + 1);               /* more than was asked for */
+    node_receive(&node, copy_on_chunk, &far_block, 8); /* no head */
+    node_receive(&node, copy_on_chunk, content, 0);
+    node_settle(&node);
+    quiet_end(kept);
+    serve();
+    CU_ASSERT(is_here(&value));
+    end();
+}
+
+static struct object *got_object;
+static int got_status = 1;
+RAYMPI_TASK(gets, .num_returns = RAYMPI_NONE)
+{
+    const void *data;
+    uint64_t length;
+    (void)ctx;
+    got_status = value_pin(node.room, &got_object->value, UINT64_MAX, &data, &length);
+    return RAYMPI_OK;
+}
+
+static void a_block_that_is_gone_loses_the_value(void)
+{
+    begin();
+    got_object = object_accept(node.room, BORROWED, (struct task_id){{1, 2}}, 1, BORROWED);
+    got_object->value = far_value(LONG);
+    object_complete(node.room, got_object);
+    got_status = 1;
+    raympi_ref ref = raympi_call(gets);
+    node_settle(&node);
+    CU_ASSERT_EQUAL(got_status, 1); /* waits */
+    for (; other.served < other.pulled; other.served++) {
+        send_chunk(&far_block, other.pulls[other.served].offset, 0);
+        node_settle(&node);
+    }
+    CU_ASSERT_EQUAL(got_status, RAYMPI_ERR_LOST);
+    CU_ASSERT_EQUAL(blocks(), 0);
+    CU_ASSERT_EQUAL(raympi_release(ref), RAYMPI_OK);
+    object_drop(node.room, got_object);
+    end();
+}
+
+static void a_value_that_can_never_fit_says_so(void)
+{
+    begin();
+    got_object = object_accept(node.room, BORROWED, (struct task_id){{1, 2}}, 1, BORROWED);
+    got_object->value = far_value(UINT64_C(1) << 47);
+    object_complete(node.room, got_object);
+    raympi_ref ref = raympi_call(gets);
+    node_settle(&node);
+    CU_ASSERT_EQUAL(got_status, RAYMPI_ERR_TOO_LARGE);
+    CU_ASSERT_EQUAL(other.pulled, 0);
+    CU_ASSERT_EQUAL(raympi_release(ref), RAYMPI_OK);
+    object_drop(node.room, got_object);
+    end();
+}
+
+static void a_room_closes_while_it_fetches(void)
+{
+    begin();
+    struct value value = far_value(LONG);
+    value_fetch(node.room, &value);
+    node_settle(&node);
+    CU_ASSERT_FALSE(is_here(&value));
+    end();
+}
+
+/* ---- who has the value */
+
+static struct value own_value(void)
+{
+    struct value value;
+    void *data;
+    CU_ASSERT_FATAL(value_create(node.room, &value, LONG, 0, &data) == RAYMPI_OK);
+    memcpy(data, content, LONG);
+    value_seal(node.room, &value);
+    return value;
+}
+
+static void pull(const struct stored *at, uint64_t offset, uint64_t length)
+{
+    struct pull wish = {*at, offset, length};
+    node_receive(&node, lease_on_pull, &wish, sizeof wish);
+    node_settle(&node);
+}
+
+static void a_reader_keeps_the_block(void)
+{
+    begin();
+    uint64_t before = blocks();
+    struct value value = own_value();
+    const struct stored at = value.u.store.at;
+    pull(&at, 0, 200000);
+    value_drop(node.room, &value, true); /* as its owner */
+    CU_ASSERT_EQUAL(other.stale, 0);
+    for (uint64_t from = 200000; from < LONG; from += 200000)
+        pull(&at, from, LONG - from < 200000 ? LONG - from : 200000);
+    CU_ASSERT_EQUAL(other.got, LONG);
+    CU_ASSERT_EQUAL(memcmp(other.bytes, content, LONG), 0);
+    CU_ASSERT_EQUAL(other.refusals, 0);
+    CU_ASSERT_EQUAL(other.stale, 1); /* it may have a copy */
+    CU_ASSERT(blocks() > before);
+    node_receive(&node, lease_on_read, &at, sizeof at);
+    CU_ASSERT_EQUAL(blocks(), before);
+    end();
+}
+
+static void what_is_not_there_is_refused(void)
+{
+    begin();
+    struct value value = own_value();
+    struct stored at = value.u.store.at, later = at, wrong = at;
+    later.place.generation++;
+    wrong.place.index++;
+    pull(&later, 0, 8);
+    pull(&wrong, 0, 8);
+    CU_ASSERT_EQUAL(other.refusals, 2);
+    pull(&at, LONG, 4096);
+    pull(&at, UINT64_MAX - 4, 8);
+    pull(&at, 0, UINT64_MAX);
+    CU_ASSERT_EQUAL(other.refusals, 5);
+    CU_ASSERT_EQUAL(other.chunks, 5);
+    int kept = quiet_begin();
+    node_receive(&node, lease_on_pull, &at, sizeof at);
+    later.holder = 1;
+    pull(&later, 0, 8);
+    quiet_end(kept);
+    node_receive(&node, lease_on_read, &at, 4);
+    pull(&at, 0, 8);
+    CU_ASSERT_EQUAL(other.got, 8);
+    node_receive(&node, lease_on_read, &at, sizeof at);
+    node_receive(&node, lease_on_read, &at, sizeof at); /* is over already */
+    value_drop(node.room, &value, true);
+    CU_ASSERT_EQUAL(blocks(), 0);
+    pull(&at, 0, 8);
+    CU_ASSERT_EQUAL(other.refusals, 6);
+    end();
+}
+
+static void a_long_value_stays_where_it_was_made(void)
+{
+    struct writer writer;
+    begin();
+    struct value value = own_value(), read;
+    writer_init(&writer);
+    writer.far = true;
+    CU_ASSERT_FALSE(write_value(node.room, &writer, &value));
+    struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used};
+    CU_ASSERT(read_value(node.room, &reader, &read));
+    CU_ASSERT_EQUAL(read.kind, VALUE_STORE);
+    CU_ASSERT_EQUAL(memcmp(&read.u.store.at, &value.u.store.at, sizeof read.u.store.at), 0);
+    value_drop(node.room, &read, false);
+    CU_ASSERT(is_here(&value));
+    value_drop(node.room, &value, true);
+    writer_fini(&writer);
+    end();
+}
+
+int main(void)
+{
+    static const struct unit_test tests[] = {
+        {"a value is fetched", a_value_is_fetched},
+        {"a copy goes when memory is wanted", a_copy_goes_when_memory_is_wanted},
+        {"a copy goes with its block", a_copy_goes_with_its_block},
+        {"wrong chunks are dropped", wrong_chunks_are_dropped},
+        {"a block that is gone loses the value", a_block_that_is_gone_loses_the_value},
+        {"a value that can never fit says so", a_value_that_can_never_fit_says_so},
+        {"a room closes while it fetches", a_room_closes_while_it_fetches},
+        {"a reader keeps the block", a_reader_keeps_the_block},
+        {"what is not there is refused", what_is_not_there_is_refused},
+        {"a long value stays where it was made", a_long_value_stays_where_it_was_made},
+    };
+    return UNIT_MAIN("task: present", tests);
+}
