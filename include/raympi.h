@@ -371,6 +371,55 @@ int raympi_scope_end(void);
  * its error. */
 int raympi_ref_status(raympi_ref ref);
 
+/** Where the bytes of an object are. */
+typedef enum raympi_tier {
+    RAYMPI_TIER_NONE,     /**< there are none: it is pending, failed, or empty */
+    RAYMPI_TIER_PRIVATE,  /**< in private memory of this rank: it is small */
+    RAYMPI_TIER_MEMORY,   /**< in this host's store: a get is a pointer */
+    RAYMPI_TIER_DISK,     /**< in this host's spill folder (RAYMPI_SPILL_DIR) */
+    RAYMPI_TIER_ELSEWHERE /**< in another host's store or spill folder */
+} raympi_tier;
+
+/** What raympi_object_info() tells. Set `size` before the call. */
+struct raympi_object_info {
+    size_t size;     /**< sizeof(struct raympi_object_info) */
+    uint64_t bytes;  /**< of its value; 0 while it is pending */
+    uint32_t nested; /**< refs that its bytes declare */
+    uint32_t holds;  /**< of this rank: refs, arguments of tasks, views, other objects */
+    int status;      /**< as raympi_ref_status() */
+    int owner;       /**< the rank that counts its refs */
+    int holder;      /**< the rank whose part of the store its bytes are in; -1: they are in none */
+    raympi_tier tier;
+    const char *made_by; /**< the task that made it, "put", ...; until raympi_finalize() */
+};
+/** Tells about an object, without waiting or fetching. Another rank's object is known as far as this rank was
+ * told. Errors: ARGUMENT (size), RELEASED. Any thread. */
+int raympi_object_info(raympi_ref ref, struct raympi_object_info *info);
+
+/** What raympi_store_stats() tells: bytes, unless said otherwise. Set `size` before the call. */
+struct raympi_store_stats {
+    size_t size;          /**< sizeof(struct raympi_store_stats) */
+    uint64_t capacity;    /**< of the host's store (RAYMPI_STORE_BYTES) */
+    uint64_t extents;     /**< leased by this rank */
+    uint64_t objects;     /**< number of this rank's blocks, in memory or on disk */
+    uint64_t memory;      /**< of those that are in memory */
+    uint64_t memory_peak; /**< the most of it so far */
+    uint64_t disk;        /**< of those that are on disk only */
+    uint64_t spilled;     /**< written to disk since the start */
+    uint64_t restored;    /**< read back */
+    uint64_t copies;      /**< of objects of other hosts, in memory here */
+    uint64_t fetched;     /**< read from other hosts */
+    uint64_t evicted;     /**< given up of such copies */
+    uint64_t served;      /**< read by other hosts from here */
+};
+/** Tells about this rank's part of the store. Errors: ARGUMENT (size). Any thread. */
+int raympi_store_stats(struct raympi_store_stats *stats);
+
+/** The stored objects that this rank owns, largest first, one line each: handle, bytes, tier, holder, who
+ * pins it, who made it; then a line of sums. *report is to be freed by free(). May slow later releases down a
+ * little. Errors: ARGUMENT, MEMORY. Any thread. */
+int raympi_memory_report(char **report);
+
 /* -------------------------------------------------------------------------------- inside a body */
 
 /** Number of arguments; members of list argument i (1 for any other kind); -1 for a wrong index. Task only.

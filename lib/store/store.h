@@ -63,6 +63,13 @@ int store_collect(struct store *store);
 int store_pin(struct store *store, struct store_place place, const void **data, uint64_t *length);
 /** Where a block is that the caller's rank has pinned. */
 const void *store_at(const struct store *store, struct store_place place);
+/** What can be seen of a block from anywhere on its host, as of a moment. */
+struct store_look {
+    bool in_memory, on_disk; /* neither: it is not sealed, being freed, or gone */
+    uint64_t length;
+    char pinned[64]; /* the ranks of the host that do, "0 3 5", or "" */
+};
+void store_look(struct store *store, struct store_place place, struct store_look *look);
 /** Drops one pin. */
 void store_unpin(struct store *store, struct store_place place);
 /** Clears the pins of a dead rank on every block of the host; one survivor's call is enough, more do no harm.

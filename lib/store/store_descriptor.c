@@ -11,6 +11,7 @@
  * holder, whom it asks next, answers that the block is in memory. */
 #include "store/store_internal.h"
 
+#include <stdio.h>
 #include <sched.h>
 
 #define SPINS_BEFORE_YIELD 64
@@ -219,6 +220,34 @@ int store_pin(struct store *store, struct store_place place, const void **data, 
     *data = store->segment->read + entry->offset;
     *length = entry->length;
     return RAYMPI_OK;
+}
+
+/* Ranks that have their bit set, as many as fit. */
+static void pinners_print(const struct store *store, const struct store_entry *entry, char *text, size_t size)
+{
+    size_t used = 0;
+    *text = 0;
+    for (int rank = 0; rank < store->layout.size && used < size; rank++) {
+        uint64_t pins = atomic_load_explicit(&entry->pins[rank / 64], memory_order_relaxed);
+        int wrote =
+            pins >> rank % 64 & 1 ? snprintf(text + used, size - used, "%s%d", used ? " " : "", rank) : 0;
+        used += wrote > 0 ? (size_t)wrote : 0;
+    }
+}
+
+void store_look(struct store *store, struct store_place place, struct store_look *look)
+{
+    struct store_entry *entry = entry_find(store, place);
+    *look = (struct store_look){.length = 0};
+    if (!entry)
+        return;
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
+    look->in_memory = word == store_word(place.generation, STORE_SEALED);
+    look->on_disk = word == store_word(place.generation, STORE_DISK);
+    if (!look->in_memory && !look->on_disk)
+        return;
+    look->length = entry->length;
+    pinners_print(store, entry, look->pinned, sizeof look->pinned);
 }
 
 const void *store_at(const struct store *store, struct store_place place)

@@ -591,6 +591,16 @@ void task_plan_init(struct task_plan *plan, const raympi_options *definition);
 /** The plan of a call. UNSUPPORTED, ARGUMENT, INFEASIBLE. */
 int task_plan_make(struct task_plan *plan, const struct task_room *room, const struct task_request *request);
 
+/** Copies of values of other hosts that this rank keeps, and what it reads for others: bytes. */
+struct task_copies {
+    uint64_t bytes;                    /* kept now */
+    uint64_t fetched, evicted, served; /* since the start */
+};
+void task_copies_count(struct task_room *room, struct task_copies *copies);
+/** Calls visit for every object that this rank owns and some context has a name for, with a hold. */
+void task_objects_each(struct task_thread *thread,
+                       void (*visit)(void *arg, struct task_room *room, struct object *object), void *arg);
+
 /** Sends a task to its runner. */
 void task_send(struct task_room *room, struct task *task, int rank);
 /** How a task ended, for whoever ran it. */

@@ -68,6 +68,8 @@ static void copy_give_up(struct task_room *room, struct copy *copy)
 {
     if (is_idle(copy))
         DL_DELETE(room->present->idle, copy);
+    room->present->count.bytes -= copy->extent;
+    room->present->count.evicted += copy->extent;
     store_free(room->store, copy->local); /* what other ranks read of it stays until they have */
     copy_end(room->present, copy);
 }
@@ -248,6 +250,8 @@ static struct present_news *copy_came(struct task_room *room, struct copy *copy,
     present_tell(room, copy->at.holder, TASK_MESSAGE_READ, &copy->at, sizeof copy->at, NULL, 0);
     store_seal(room->store, copy->local);
     copy->state = COPY_HERE;
+    present->count.bytes += copy->extent;
+    present->count.fetched += copy->got;
     struct present_news *news = copy_news(copy, status);
     DL_APPEND(present->idle, copy);
     if (status != RAYMPI_OK || copy->stale)
@@ -317,6 +321,15 @@ void copy_on_stale(void *arg, const struct net_message *message)
     else if (copy)
         copy->stale = true;
     base_spin_unlock(&room->present->lock);
+}
+
+void task_copies_count(struct task_room *room, struct task_copies *copies)
+{
+    struct task_present *present = room->present;
+    base_spin_lock(&present->lock);
+    *copies = present->count;
+    base_spin_unlock(&present->lock);
+    copies->served = atomic_load_explicit(&present->served, memory_order_relaxed);
 }
 
 void copies_close(struct task_room *room)

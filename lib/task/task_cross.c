@@ -79,6 +79,24 @@ static struct object *hold_known(struct task_thread *thread, uint64_t handle)
     return object ? object : kept_hold(room, &room->kept, handle);
 }
 
+void task_objects_each(struct task_thread *thread,
+                       void (*visit)(void *arg, struct task_room *room, struct object *object), void *arg)
+{
+    struct task_room *room = thread->room;
+    base_spin_lock(&room->slab_lock);
+    uint32_t slabs = room->slab_used, last = room->slot_used;
+    base_spin_unlock(&room->slab_lock);
+    for (uint32_t slab = 0; slab < slabs; slab++)
+        for (uint32_t slot = 0; slot < (slab + 1 == slabs ? last : OBJECT_SLAB); slot++) {
+            struct object *objects = atomic_load_explicit(&room->slabs[slab], memory_order_acquire);
+            struct object *object = hold_named(room, object_handle_now(&objects[slot]));
+            if (!object)
+                continue;
+            visit(arg, room, object);
+            object_drop(room, object);
+        }
+}
+
 int object_hold_across(struct task_thread *thread, uint64_t handle, struct object **object)
 {
     struct task_room *room = thread->room;

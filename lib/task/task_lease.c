@@ -149,6 +149,7 @@ static void serve(struct task_room *room, int reader, const struct pull *pull, c
         uint64_t left = end - chunk.offset, bytes = left < CHUNK_BYTES ? left : CHUNK_BYTES;
         present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, data + chunk.offset, bytes);
         chunk.offset += bytes;
+        atomic_fetch_add_explicit(&room->present->served, bytes, memory_order_relaxed);
     }
 }
 

@@ -43,10 +43,12 @@ struct task_present {
     struct copy *asking;        /* those with something left to ask for */
     int ranges;                 /* that were asked for and have not come */
     struct lease *leases;       /* blocks of this rank's that others read, by block and reader */
-    struct told *told;          /* ranks that may have copies, by block */
-    _Atomic int pending;        /* restores and planned copies */
-    _Atomic int looking;        /* somebody is in task_present_look() */
-    _Atomic int minded;         /* the minder runs or will */
+    struct task_copies count;   /* of copies; all but `served` under the lock */
+    _Atomic uint64_t served;
+    struct told *told;   /* ranks that may have copies, by block */
+    _Atomic int pending; /* restores and planned copies */
+    _Atomic int looking; /* somebody is in task_present_look() */
+    _Atomic int minded;  /* the minder runs or will */
     struct sched_item minder;
     struct task_room *room;
     uint64_t room_asked; /* when another rank was asked for memory */

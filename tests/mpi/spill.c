@@ -112,6 +112,30 @@ static void have_tasks_look(raympi_ref *refs, uint64_t count)
     }
 }
 
+/* All that has been spilled and restored; of one rank it is known how much that is at least. */
+static void look_at_tiers(const raympi_ref *refs, uint64_t count)
+{
+    struct raympi_store_stats stats = {.size = sizeof stats};
+    uint64_t on_disk = 0, bytes = count * object_bytes;
+    for (uint64_t i = 0; i < count; i++) {
+        struct raympi_object_info info = {.size = sizeof info};
+        CHECK_OK(raympi_object_info(refs[i], &info));
+        CHECK(info.bytes == object_bytes && info.tier >= RAYMPI_TIER_MEMORY);
+        on_disk += info.tier == RAYMPI_TIER_DISK;
+    }
+    CHECK_OK(raympi_store_stats(&stats));
+    printf("spilled %llu MiB, restored %llu MiB, store %llu MiB, objects %llu MiB, on disk %llu MiB\n",
+           (unsigned long long)stats.spilled >> 20, (unsigned long long)stats.restored >> 20,
+           (unsigned long long)stats.capacity >> 20, (unsigned long long)bytes >> 20,
+           (unsigned long long)stats.disk >> 20);
+    CHECK(stats.disk >= on_disk * object_bytes);
+    if (raympi_size() > 1)
+        return;
+    CHECK(on_disk * object_bytes >= bytes - stats.capacity);
+    CHECK(stats.spilled >= bytes - stats.capacity);
+    CHECK(stats.restored >= bytes - stats.capacity);
+}
+
 static void drive(uint64_t bytes)
 {
     uint64_t count = bytes / object_bytes;
@@ -128,6 +152,7 @@ static void drive(uint64_t bytes)
     read_all(refs, count, 1);
     read_all(refs, count, 2);
     have_tasks_look(refs, count);
+    look_at_tiers(refs, count);
     for (uint64_t i = 0; i < count; i++)
         CHECK_OK(raympi_release(refs[i]));
     free(words);

@@ -102,8 +102,8 @@ static void test_pins_nest(void)
 {
     struct host host;
     CU_ASSERT_FATAL(host_make(&host, layout_of(3, 4 * MIB)));
-    struct store *holder = host_open(&host, 0), *reader = host_open(&host, 2);
-    CU_ASSERT_FATAL(holder && reader);
+    struct store *holder = host_open(&host, 0), *reader = host_open(&host, 2), *late = host_open(&host, 1);
+    CU_ASSERT_FATAL(holder && reader && late);
     struct store_place place = block_put(holder, 4096);
     struct store_counters counters;
     const void *view, *own;
@@ -112,7 +112,11 @@ static void test_pins_nest(void)
     CU_ASSERT_EQUAL(store_pin(reader, place, &view, &length), RAYMPI_OK);
     CU_ASSERT_EQUAL(store_pin(holder, place, &own, &length), RAYMPI_OK);
     store_free(holder, place);
-    CU_ASSERT_EQUAL(store_pin(reader, place, &view, &length), RAYMPI_ERR_LOST); /* being freed */
+    CU_ASSERT_EQUAL(store_pin(late, place, &own, &length), RAYMPI_ERR_LOST); /* being freed */
+    CU_ASSERT_EQUAL(store_pin(reader, place, &own, &length), RAYMPI_OK);     /* which has it anyway */
+    CU_ASSERT_PTR_EQUAL(own, view);
+    CU_ASSERT_PTR_EQUAL(store_at(reader, place), view);
+    store_unpin(reader, place);
     CU_ASSERT_EQUAL(store_collect(holder), 0);
     store_unpin(reader, place);
     CU_ASSERT_EQUAL(store_collect(holder), 0);
@@ -125,6 +129,7 @@ static void test_pins_nest(void)
     store_unpin(reader, place);
     CU_ASSERT_EQUAL(store_collect(holder), 1);
     CU_ASSERT(store_empty(holder));
+    store_close(late);
     store_close(reader);
     store_close(holder);
     host_end(&host);
