@@ -19,14 +19,15 @@ unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
 	-Wl,--wrap=mprotect
+wrap_disk = -Wl,--wrap=pwritev -Wl,--wrap=pread -Wl,--wrap=sync_file_range
 # Their reads and writes are held and fail on demand.
 unit_tests += %D%/store/test_spill %D%/store/test_spill_faults %D%/store/test_spill_stress
 %C%_store_test_spill_SOURCES = %D%/store/test_spill.c %D%/store/spill_disk.c %D%/store/spill_disk.h
-%C%_store_test_spill_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pwritev -Wl,--wrap=pread
+%C%_store_test_spill_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_faults_SOURCES = %D%/store/test_spill_faults.c %D%/store/spill_disk.c %D%/store/spill_disk.h
-%C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pwritev -Wl,--wrap=pread
+%C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_stress_SOURCES = %D%/store/test_spill_stress.c %D%/store/spill_disk.c %D%/store/spill_disk.h
-%C%_store_test_spill_stress_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=pwritev -Wl,--wrap=pread
+%C%_store_test_spill_stress_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 if HAVE_LIBFABRIC
 unit_tests += %D%/net/test_ofi
 endif

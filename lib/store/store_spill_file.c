@@ -1,8 +1,12 @@
 /* Files of spilled blocks. Blocks are appended, many to a file; the slot of one that is freed becomes a hole,
  * and a file without slots is closed, which is its end: it has no name.
  *
- * A write is done when the system has accepted it; disks fail later. Who reads a block back therefore asks
- * first whether the system had to give up what it accepted, and then trusts nothing in that file. */
+ * A write is done when the system has accepted it; disks fail later. Who has read a block back therefore asks
+ * whether the system had to give up what it accepted, and then trusts nothing in that file.
+ *
+ * What the system keeps of the files in its cache, and when it writes, is left to it: it takes clean pages
+ * back before anything else, and limits dirty ones. To begin writing after each MiB (sync_file_range) made 1
+ * MiB blocks a third slower, and restores read from the disk what was still in the cache. */
 #include "store/store_spill.h"
 #include "store/store_checksum.h"
 
@@ -16,6 +20,7 @@
 #define SLOT_PAGE     4096
 #define SLOT_SMALL    (16u << 10) /* shorter blocks lie close to each other: no holes for them */
 #define RETRY_SECONDS 5
+#define BEYOND_FILES  ((off_t)1 << 62)
 #define NANOSECONDS   UINT64_C(1000000000)
 
 static uint64_t slot_align(uint64_t offset, uint64_t length)
@@ -71,11 +76,24 @@ static struct spill_file *file_for(struct spill_files *files, struct spill_folde
 
 /* ---- writing */
 
+/* One system call's part of it. */
+static ssize_t vector_write_some(int fd, const struct iovec *vector, int count, uint64_t offset)
+{
+    uint64_t bytes = 0;
+    int some = 0;
+    while (some < count && bytes + vector[some].iov_len <= SPILL_WRITE_BYTES)
+        bytes += vector[some++].iov_len;
+    if (some)
+        return pwritev(fd, vector, some, (off_t)offset);
+    struct iovec part = {vector->iov_base, SPILL_WRITE_BYTES};
+    return pwritev(fd, &part, 1, (off_t)offset);
+}
+
 /* Writes all of it; 0 or errno. */
 static int vector_write(int fd, struct iovec *vector, int count, uint64_t offset)
 {
     while (count) {
-        ssize_t wrote = pwritev(fd, vector, count, (off_t)offset);
+        ssize_t wrote = vector_write_some(fd, vector, count, offset);
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote <= 0)
@@ -119,12 +137,6 @@ static int slots_write(struct spill_file *file, struct spill_copy **copies, int 
     return vector_write(file->fd, vector, used, file->end);
 }
 
-/* Begins to write to the disk what the system has accepted, so that it never has much of it at once. */
-static void file_push(struct spill_file *file, uint64_t offset, uint64_t length)
-{
-    sync_file_range(file->fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
-}
-
 static int folder_write(struct spill_files *files, struct spill_folder *folder, struct spill_copy **copies,
                         int count)
 {
@@ -143,7 +155,6 @@ static int folder_write(struct spill_files *files, struct spill_folder *folder, 
                      (unsigned long long)bytes, strerror(errno));
         return error;
     }
-    file_push(file, file->end, end - file->end);
     file->end = end;
     file->slots += (uint64_t)count;
     return 0;
@@ -200,15 +211,14 @@ void spill_files_close(struct spill_files *files)
 
 /* ---- reading */
 
-/* Whether the system had to give up something of the file. Waits for what is being written of this slot. */
-static bool file_broken(const struct spill_copy *copy)
+/* Whether the system had to give up something of the file. It tells once: of a range without data, where
+ * there is nothing to wait for. After the read: what was given up before it is told now. */
+static bool file_broken(struct spill_file *file)
 {
-    struct spill_file *file = copy->file;
-    /* Relaxed: a flag for good, about what the system told this or the other thread. */
+    /* Relaxed: a flag for good, of the reading thread; the writing one only looks where to append. */
     if (atomic_load_explicit(&file->broken, memory_order_relaxed))
         return true;
-    if (sync_file_range(file->fd, (off_t)copy->offset, (off_t)copy->length, SYNC_FILE_RANGE_WAIT_BEFORE) ==
-            0 ||
+    if (sync_file_range(file->fd, BEYOND_FILES, 1, SYNC_FILE_RANGE_WAIT_BEFORE) == 0 ||
         (errno != EIO && errno != ENOSPC && errno != EDQUOT))
         return false;
     atomic_store_explicit(&file->broken, true, memory_order_relaxed);
@@ -231,9 +241,9 @@ static int slot_read(const struct spill_copy *copy)
 
 int spill_file_read(const struct spill_files *files, struct spill_copy *copy)
 {
-    if (file_broken(copy))
-        return EIO;
     int error = slot_read(copy);
+    if (!error && file_broken(copy->file))
+        error = EIO;
     if (error || !files->checksum)
         return error;
     return store_checksum(copy->memory, copy->length) == copy->checksum ? 0 : SPILL_CORRUPT;

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define FILE_BYTES  (UINT64_C(256) << 20)
-#define BATCH_BYTES (UINT64_C(4) << 20)
+#define BATCH_BYTES SPILL_WRITE_BYTES
 #define FILES_PART  8 /* of the descriptors that the process may have */
 #define FILES_LEAST 4
 #define FILES_MOST  1024

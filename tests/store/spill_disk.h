@@ -1,5 +1,5 @@
 /* A store that spills, and a disk that can be held and made to fail: the program is linked with --wrap for
- * pwritev and pread, so that the threads of the store meet this. */
+ * pwritev, pread and sync_file_range, so that the threads of the store meet this. */
 #ifndef TESTS_STORE_SPILL_DISK_H
 #define TESTS_STORE_SPILL_DISK_H
 
@@ -16,6 +16,8 @@ void disk_await_read(void);
 /** From now on writes (reads) fail with this errno; 0: they work. */
 void disk_fail_writes(int error);
 void disk_fail_reads(int error);
+/** As if the system could not write back what it had accepted. */
+void disk_fail_later(int error);
 /** Only the next write fails. */
 void disk_fail_next_write(int error);
 /** Calls that reached the disk. */

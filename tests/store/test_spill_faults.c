@@ -224,6 +224,23 @@ static void test_unreadable(void)
     end(store);
 }
 
+/* What the disk could not take after all makes its whole file worthless, and only that. */
+static void test_given_up(void)
+{
+    struct store *store = begin();
+    struct store_place first = spill_block(store, 100000), second = spill_block(store, 100000);
+    spill_everything(store);
+    disk_fail_later(EIO);
+    CU_ASSERT_EQUAL(spill_fetch(store, first), RAYMPI_ERR_LOST);
+    CU_ASSERT_PTR_NOT_NULL(strstr(base_detail(), "can not be read back"));
+    CU_ASSERT_EQUAL(spill_fetch(store, second), RAYMPI_ERR_LOST);
+    struct store_place third = spill_block(store, 100000);
+    spill_everything(store);
+    CU_ASSERT_EQUAL(spill_fetch(store, third), RAYMPI_OK);
+    CU_ASSERT(spill_block_right(store, third));
+    end(store);
+}
+
 /* A real disk that fills up, where this user may mount one. */
 #define DISK_IMAGE  "./spill-image"
 #define DISK_FOLDER "./spill-disk"
@@ -356,6 +373,7 @@ static const struct unit_test tests[] = {
     {"spill: a full disk", test_full},
     {"spill: free while a write fails", test_full_freed},
     {"spill: a block that can not be read", test_unreadable},
+    {"spill: what the disk could not take after all", test_given_up},
     {"spill: a real disk fills up", test_real_disk_full},
     {"spill: no descriptors", test_descriptors},
     {"spill: short files", test_short_files},
