@@ -22,6 +22,8 @@ unit_tests += %D%/store/test_arena %D%/store/test_store %D%/store/test_pins %D%/
 wrap_disk = -Wl,--wrap=pwritev -Wl,--wrap=pread -Wl,--wrap=sync_file_range
 # Their reads and writes are held and fail on demand.
 unit_tests += %D%/store/test_spill %D%/store/test_spill_faults %D%/store/test_spill_stress
+%C%_store_test_steps_SOURCES = %D%/store/test_steps.c %D%/store/spill_disk.c %D%/store/spill_disk.h
+%C%_store_test_steps_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_SOURCES = %D%/store/test_spill.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_faults_SOURCES = %D%/store/test_spill_faults.c %D%/store/spill_disk.c %D%/store/spill_disk.h
@@ -224,7 +226,7 @@ EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/accepta
 	%D%/run-mpi %D%/run-lib.sh %D%/launcher.sh %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
 	%D%/configure-wishes %D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
-	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/ring_full.pml %D%/models/deque.pml %D%/models/ends.pml
+	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/pin_drop.pml %D%/models/ring_full.pml %D%/models/deque.pml %D%/models/ends.pml
 
 # A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
 # its deadline.

@@ -233,7 +233,7 @@ uint64_t store_make_room(struct store *store, uint64_t bytes, uint64_t *coming, 
     char text[STORE_TEXT_BYTES / 2];
     uint64_t size = store_data_bytes(store), window = least(WINDOW_MOST, size / WINDOW_PART);
     struct room_call call = {.bytes = bytes,
-                             .window = window > 2 * bytes ? window : 2 * bytes,
+                             .window = window > bytes ? window : bytes,
                              .ahead = least(AHEAD_MOST, size / AHEAD_PART)};
     *coming = 0;
     *status = RAYMPI_OK;
@@ -273,7 +273,6 @@ static int restore_begin(struct store *store, struct store_place place)
     block_chunk_count(store, chunk);
     copy->memory = store->write + chunk->offset;
     copy->phase = SPILL_READING;
-    spill_file_want(copy);
     status = spill_queue_put(store, &store->spill->reads, copy);
     if (status != RAYMPI_OK) {
         copy->phase = SPILL_WRITTEN;

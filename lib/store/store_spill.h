@@ -13,7 +13,7 @@
 
 #include "store/store_internal.h"
 
-#define SPILL_BATCH 64 /* blocks that one write may take */
+#define SPILL_BATCH 64 /* blocks that one write, or one round of reads, may take */
 /* Of one system call: ext4 takes 1 MiB at a time four times as fast as 4 MiB (Linux 6.18). */
 #define SPILL_WRITE_BYTES (UINT64_C(1) << 20)
 #define SPILL_CORRUPT     (-1) /* beside errno values: not what was written */
@@ -86,7 +86,7 @@ bool spill_folders_failed(const struct spill_files *files, char *text, size_t si
 int spill_files_write(struct spill_files *files, struct spill_copy **copies, int count);
 /** Reads a block back: 0, errno, SPILL_CORRUPT. The reading thread's. */
 int spill_file_read(const struct spill_files *files, struct spill_copy *copy);
-/** Asks the system to read ahead. Anybody's. */
+/** Asks the system to read ahead. The reading thread's. */
 void spill_file_want(const struct spill_copy *copy);
 /** Gives the slot of a copy back. */
 void spill_file_forget(struct spill_files *files, const struct spill_copy *copy);

@@ -193,7 +193,6 @@ int spill_files_write(struct spill_files *files, struct spill_copy **copies, int
         error = folder_write(files, folder, copies, count);
         if (!error) {
             atomic_store_explicit(&folder->error, 0, memory_order_relaxed);
-            folder->told = 0;
             return 0;
         }
         folder_failed(folder, error);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define READ_BYTES (UINT64_C(16) << 20) /* that the system is asked for at once */
+
 int spill_queue_open(struct spill_queue *queue)
 {
     *queue = (struct spill_queue){.end = &queue->first};
@@ -42,7 +44,7 @@ static bool queue_wait(struct spill_queue *queue)
     return !queue->stopping;
 }
 
-/* The next request, and those behind it that one write can take. Lock held. */
+/* The next request, and those behind it of its kind, as long as it is not many bytes. Lock held. */
 static int batch_pop(struct spill_queue *queue, struct spill_copy **batch, uint64_t most)
 {
     int count = 0;
@@ -50,8 +52,8 @@ static int batch_pop(struct spill_queue *queue, struct spill_copy **batch, uint6
     do {
         batch[count] = queue_pop(queue);
         bytes += batch[count++]->length;
-    } while (count < SPILL_BATCH && batch[0]->phase == SPILL_WRITING && queue->first &&
-             queue->first->phase == SPILL_WRITING && bytes + queue->first->length <= most);
+    } while (count < SPILL_BATCH && batch[0]->phase != SPILL_FORGOTTEN && queue->first &&
+             queue->first->phase == batch[0]->phase && bytes + queue->first->length <= most);
     return count;
 }
 
@@ -83,16 +85,25 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
+/* The disk looks for the others while one is copied. */
+static void batch_read(struct store *store, struct spill_copy **batch, int count)
+{
+    for (int i = 1; i < count; i++)
+        spill_file_want(batch[i]);
+    for (int i = 0; i < count; i++)
+        spill_read(store, batch[i], spill_file_read(&store->spill->files, batch[i]));
+}
+
 static void *reader_main(void *arg)
 {
     struct store *store = arg;
     struct spill_queue *queue = &store->spill->reads;
+    struct spill_copy *batch[SPILL_BATCH];
     pthread_mutex_lock(&queue->lock);
     while (queue_wait(queue)) {
-        struct spill_copy *copy = queue_pop(queue);
+        int count = batch_pop(queue, batch, READ_BYTES);
         pthread_mutex_unlock(&queue->lock);
-        int error = spill_file_read(&store->spill->files, copy);
-        spill_read(store, copy, error);
+        batch_read(store, batch, count);
         pthread_mutex_lock(&queue->lock);
     }
     pthread_mutex_unlock(&queue->lock);

@@ -3,8 +3,8 @@
  *
  * From the code:
  *   reader  lib/store/store_descriptor.c store_pin(), entry_pin(), bit_set(), store_unpin(), bit_clear(), pin_lock()
- *   holder  lib/store/store.c block_make(), store_seal(), free_locked(), store_collect(), waiting_release(),
- *           block_release(); lib/store/store_descriptor.c descriptor_free(), descriptor_pinned()
+ *   holder  lib/store/store_block.c block_make(), store_seal(), free_locked(), store_collect(),
+ *           block_waiting_release(), block_release(); lib/store/store_descriptor.c descriptor_free(), descriptor_pinned()
  * One descriptor, used for GENERATIONS blocks one after the other, each with its generation as its content. Three
  * reading threads of two ranks; each tries any one of the places there are or were. Ranks set bits of one word by
  * read-modify-write; here each has a word of its own, so that a bit may also be set by a store (NO_FENCE_PIN), which

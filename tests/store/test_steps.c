@@ -1,6 +1,6 @@
 /* Every place where one rank can meet another: a child goes through one store call instruction by
  * instruction, and after the n-th, for each n, this process does something that must not go wrong there. */
-#include "store_test.h"
+#include "spill_disk.h"
 
 #include <sched.h>
 #include <sys/ptrace.h>
@@ -291,10 +291,101 @@ static void test_claim(void)
     scene_everywhere(&from_own);
 }
 
+/* ---- the holder drops a block that is on disk too, while another pins; another pins while the holder drops
+ */
+
+/* A block in memory with a copy on disk. */
+static struct store_place block_clean(struct store *store)
+{
+    struct store_place place = {0, 0, 0};
+    if (!spill_open(store, false))
+        return place;
+    place = block_put(store);
+    spill_everything(store);
+    return spill_fetch(store, place) == RAYMPI_OK ? place : (struct store_place){0, 0, 0};
+}
+
+/* Drops the block, and if that is possible gives its memory to another. */
+static uint64_t block_evict(struct store *store)
+{
+    uint64_t coming, freed;
+    int status;
+    freed = store_make_room(store, 1, &coming, &status);
+    if (freed)
+        store_free(store, block_put(store));
+    return freed;
+}
+
+static void drop_prepare(struct store *store, struct meeting *meeting)
+{
+    meeting->place = block_clean(store);
+    CU_ASSERT(meeting->place.generation > 0);
+}
+
+static void drop_meet(struct store *store, struct meeting *meeting)
+{
+    (void)meeting;
+    block_evict(store);
+}
+
+static int pin_dropped_after(struct store *store, struct meeting *meeting, int status)
+{
+    if (status == STORE_ON_DISK || status == RAYMPI_OK)
+        return pin_after(store, meeting, status);
+    return CHILD_WRONG;
+}
+
+/* Whatever happened: it comes back, and is freed. */
+static void drop_check(struct store *store, struct meeting *meeting, int code)
+{
+    CU_ASSERT(code == CHILD_FINE || code == CHILD_LOST);
+    CU_ASSERT_EQUAL(spill_fetch(store, meeting->place), RAYMPI_OK);
+    CU_ASSERT(spill_block_right(store, meeting->place));
+    store_free(store, meeting->place);
+    store_check_empty(store);
+}
+
+static void test_drop(void)
+{
+    static const struct scene scene = {NULL, pin_call,  pin_dropped_after, drop_prepare,
+                                       NULL, drop_meet, drop_check};
+    if (spill_possible())
+        scene_everywhere(&scene);
+}
+
+static void evict_before(struct store *store, struct meeting *meeting)
+{
+    meeting->place = block_clean(store);
+}
+
+static int evict_call(struct store *store, struct meeting *meeting)
+{
+    (void)meeting;
+    return block_evict(store) ? RAYMPI_OK : RAYMPI_ERR_STORE_FULL;
+}
+
+static int evict_after(struct store *store, struct meeting *meeting, int status)
+{
+    (void)status;
+    if (spill_fetch(store, meeting->place) != RAYMPI_OK || !spill_block_right(store, meeting->place))
+        return CHILD_WRONG;
+    return CHILD_FINE;
+}
+
+static void test_pin_dropped(void)
+{
+    static const struct scene scene = {evict_before, evict_call, evict_after, NULL,
+                                       NULL,         pin_meet,   pin_check};
+    if (spill_possible())
+        scene_everywhere(&scene);
+}
+
 static const struct unit_test tests[] = {
     {"steps: a free at every instruction of a pin", test_pin},
     {"steps: a free at every instruction of an unpin", test_unpin},
     {"steps: a pin at every instruction of a free", test_free},
+    {"steps: a drop at every instruction of a pin", test_drop},
+    {"steps: a pin at every instruction of a drop", test_pin_dropped},
     {"steps: a create at every instruction of a create", test_claim},
 };
 
