@@ -1,6 +1,7 @@
 /* More data than memory, and everybody at once: ranks that make, spill, restore and free blocks while threads
  * of all ranks pin them, by places that are good or long stale. */
 #include "spill_disk.h"
+#include "store/store_checksum.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -354,7 +355,8 @@ static void test_everybody(void)
     for (int rank = 0; rank < RANKS; rank++) {
         nodes[rank] = (struct node){board, host_open(&board->host, rank), rank, (uint64_t)rank + 1000,
                                     calloc(board->host.layout.descriptors, sizeof(uint64_t))};
-        CU_ASSERT_FATAL(nodes[rank].store && nodes[rank].generations && spill_open(nodes[rank].store, rank));
+        CU_ASSERT_FATAL(nodes[rank].store && nodes[rank].generations &&
+                        spill_open(nodes[rank].store, rank && store_checksum_there()));
     }
     interrupts_start();
     for (int rank = 0; rank < RANKS; rank++)
