@@ -7,6 +7,7 @@
  *   --patience S    seconds until a seed is said to hang
  *   --stacks        a seed that hangs shows the stacks of all ranks
  *   --defects       lists the defects that can be planted
+ *   --large         one in ten values is of up to a megabyte
  *   --print         prints the plan of the first seed for --ranks N; needs no mpirun
  *   --sim           on the sim, with --ranks N; needs no mpirun. With it:
  *   --delay US      microseconds that messages take, at most; now and then ten times that
@@ -495,6 +496,8 @@ int main(int argc, char **argv)
             options.stacks = true;
         else if (!strcmp(argv[i], "--defects"))
             return list_defects();
+        else if (!strcmp(argv[i], "--large"))
+            plan_large = true;
         else if (!strcmp(argv[i], "--print"))
             options.print = true;
         else if (!strcmp(argv[i], "--sim"))

@@ -167,6 +167,9 @@ struct plan {
     uint64_t runs, runs_sum; /* scripts that ran for certain, sum of plan_stamp() over them */
 };
 
+/** Of all programs of this process: one in ten values is of up to a megabyte, containers too. */
+extern bool plan_large;
+
 static inline uint64_t plan_mix(uint64_t x)
 {
     x ^= x >> 30;

@@ -187,9 +187,13 @@ bool pick_one(struct plan *plan, struct op *op, unsigned want)
     return pick_some(plan, op, 1, want) == 1;
 }
 
+bool plan_large;
+
 uint32_t some_length(struct plan *plan)
 {
     int what = below(plan, 1000);
+    if (plan_large && what >= 900)
+        return 100000 + (uint32_t)below(plan, 900000);
     if (what < 30)
         return 0;
     if (what < 450)
@@ -204,7 +208,7 @@ uint32_t some_length(struct plan *plan)
 uint32_t container_length(struct plan *plan, int members)
 {
     uint32_t least = 8 + 24 * (uint32_t)members, length = some_length(plan);
-    return length > least && length < 10000 ? length : least;
+    return length > least && (length < 10000 || plan_large) ? length : least;
 }
 
 uint32_t argument_length(struct plan *plan)
