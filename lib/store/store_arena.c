@@ -1,11 +1,15 @@
 /* Two-level segregated fit (Masmano et al. 2004) with its records out of band: the chunks of neighbouring
  * extents form a list by address, the free ones also hang in lists by size. Whole free extents never stay
- * here. */
+ * here. Blocks of three kinds (small, of less than an extent, longer) have extents of their own: small
+ * blocks, of which there are most, would otherwise lie everywhere and keep extents from becoming whole again.
+ */
 #include "store/store_arena.h"
 
 #include <stdlib.h>
 
-#define ARENA_SLAB 128 /* records per allocation */
+#define ARENA_SMALL 16  /* a small block is shorter than this part of an extent */
+#define ARENA_LOOKS 16  /* at chunks of one list, for the lowest */
+#define ARENA_SLAB  128 /* records per allocation */
 
 struct arena_slab {
     struct arena_slab *next;
@@ -84,40 +88,47 @@ static unsigned class_of(uint64_t length)
     return (log - 3) * 16 + ((unsigned)(granules >> (log - 4)) & 15);
 }
 
+static uint8_t kind_of(const struct arena *arena, uint64_t length)
+{
+    return (uint8_t)((length >= arena->extent_bytes / ARENA_SMALL) + (length >= arena->extent_bytes));
+}
+
 static void list_insert(struct arena *arena, struct arena_chunk *chunk)
 {
+    struct arena_lists *lists = &arena->kinds[chunk->kind];
     unsigned class = class_of(chunk->length);
     chunk->used = false;
     chunk->newer = NULL;
-    chunk->older = arena->lists[class];
+    chunk->older = lists->first[class];
     if (chunk->older)
         chunk->older->newer = chunk;
-    arena->lists[class] = chunk;
-    arena->filled[class / 64] |= UINT64_C(1) << class % 64;
+    lists->first[class] = chunk;
+    lists->filled[class / 64] |= UINT64_C(1) << class % 64;
 }
 
 static void list_remove(struct arena *arena, struct arena_chunk *chunk)
 {
+    struct arena_lists *lists = &arena->kinds[chunk->kind];
     unsigned class = class_of(chunk->length);
     if (chunk->older)
         chunk->older->newer = chunk->newer;
     if (chunk->newer)
         chunk->newer->older = chunk->older;
     else
-        arena->lists[class] = chunk->older;
-    if (!arena->lists[class])
-        arena->filled[class / 64] &= ~(UINT64_C(1) << class % 64);
+        lists->first[class] = chunk->older;
+    if (!lists->first[class])
+        lists->filled[class / 64] &= ~(UINT64_C(1) << class % 64);
 }
 
 /* A chunk of any list from `class` on. */
-static struct arena_chunk *list_above(struct arena *arena, unsigned class)
+static struct arena_chunk *list_above(const struct arena_lists *lists, unsigned class)
 {
-    for (unsigned word = class / 64; word < sizeof arena->filled / sizeof arena->filled[0]; word++) {
-        uint64_t bits = arena->filled[word];
+    for (unsigned word = class / 64; word < sizeof lists->filled / sizeof lists->filled[0]; word++) {
+        uint64_t bits = lists->filled[word];
         if (word == class / 64)
             bits &= ~UINT64_C(0) << class % 64;
         if (bits)
-            return arena->lists[word * 64 + (unsigned)__builtin_ctzll(bits)];
+            return lists->first[word * 64 + (unsigned)__builtin_ctzll(bits)];
     }
     return NULL;
 }
@@ -180,6 +191,7 @@ static struct arena_run chunk_carve(struct arena *arena, struct arena_chunk *chu
         struct arena_chunk *piece = record_get(arena);
         piece->offset = chunk->offset;
         piece->length = left;
+        piece->kind = chunk->kind;
         neighbours_link(before, piece);
         piece->before = before;
         before = piece;
@@ -220,6 +232,7 @@ static struct arena_chunk *chunk_divide(struct arena *arena, struct arena_chunk 
     struct arena_chunk *rest = record_get(arena);
     rest->offset = chunk->offset + length;
     rest->length = chunk->length - length;
+    rest->kind = chunk->kind;
     neighbours_link(rest, chunk->after);
     neighbours_link(chunk, rest);
     chunk->length = length;
@@ -229,17 +242,28 @@ static struct arena_chunk *chunk_divide(struct arena *arena, struct arena_chunk 
 
 /* ---- the interface */
 
-struct arena_chunk *arena_take(struct arena *arena, uint64_t length, uint32_t tries)
+/* Of a chunk and those behind it in its list: what is in use gathers at the low end. */
+static struct arena_chunk *list_lowest(struct arena_chunk *chunk, uint64_t length)
 {
-    length = base_align_up(length ? length : 1, ARENA_GRANULE);
+    struct arena_chunk *lowest = chunk;
+    for (int looks = ARENA_LOOKS; chunk && looks > 0; chunk = chunk->older, looks--)
+        if (chunk->length >= length && chunk->offset < lowest->offset)
+            lowest = chunk;
+    return lowest;
+}
+
+static struct arena_chunk *take_of_kind(struct arena *arena, uint8_t kind, uint64_t length, uint32_t tries)
+{
+    const struct arena_lists *lists = &arena->kinds[kind];
     unsigned class = class_of(length);
-    struct arena_chunk *chunk = arena->lists[class];
+    struct arena_chunk *chunk = lists->first[class];
     while (chunk && chunk->length < length)
         chunk = tries-- ? chunk->older : NULL;
     if (!chunk)
-        chunk = list_above(arena, class + 1);
+        chunk = list_above(lists, class + 1);
     if (!chunk)
         return NULL;
+    chunk = list_lowest(chunk, length);
     list_remove(arena, chunk);
     struct arena_chunk *rest = chunk_divide(arena, chunk, length);
     if (rest)
@@ -247,21 +271,60 @@ struct arena_chunk *arena_take(struct arena *arena, uint64_t length, uint32_t tr
     return chunk;
 }
 
+struct arena_chunk *arena_take(struct arena *arena, uint64_t length, uint32_t tries)
+{
+    length = base_align_up(length ? length : 1, ARENA_GRANULE);
+    uint8_t kind = kind_of(arena, length);
+    struct arena_chunk *chunk = take_of_kind(arena, kind, length, tries);
+    for (uint8_t other = 0; !chunk && tries == ARENA_SEARCH_ALL && other < ARENA_KINDS; other++)
+        chunk = take_of_kind(arena, other, length, tries);
+    return chunk;
+}
+
+/* ---- more extents */
+
+/* The chunk that ends before (starts at) an extent, if extents of `kind` would be joined to it. */
+static struct arena_chunk *edge_before(const struct arena *arena, uint64_t extent, uint8_t kind)
+{
+    struct arena_chunk *chunk = extent > 0 ? arena->last[extent - 1] : NULL;
+    return chunk && chunk->kind == kind ? chunk : NULL;
+}
+
+static struct arena_chunk *edge_after(const struct arena *arena, uint64_t extent, uint8_t kind)
+{
+    struct arena_chunk *chunk = extent < arena->extents ? arena->first[extent] : NULL;
+    return chunk && chunk->kind == kind ? chunk : NULL;
+}
+
+uint64_t arena_free_before(const struct arena *arena, uint64_t extent, uint64_t length)
+{
+    const struct arena_chunk *chunk = edge_before(arena, extent, kind_of(arena, length));
+    return chunk && !chunk->used ? chunk->length : 0;
+}
+
+uint64_t arena_free_after(const struct arena *arena, uint64_t extent, uint64_t length)
+{
+    const struct arena_chunk *chunk = edge_after(arena, extent, kind_of(arena, length));
+    return chunk && !chunk->used ? chunk->length : 0;
+}
+
 /* Puts new extents beside the chunks they touch, as one free chunk in no list. */
-static struct arena_chunk *run_link(struct arena *arena, struct arena_run run)
+static struct arena_chunk *run_link(struct arena *arena, struct arena_run run, uint8_t kind)
 {
     struct arena_chunk *chunk = record_get(arena);
+    chunk->kind = kind;
     uint64_t end = run.first + run.count;
     chunk->offset = run.first * arena->extent_bytes;
     chunk->length = run.count * arena->extent_bytes;
-    if (run.first > 0) {
-        chunk->before = arena->last[run.first - 1];
-        neighbours_link(chunk->before, chunk);
+    struct arena_chunk *before = edge_before(arena, run.first, kind), *after = edge_after(arena, end, kind);
+    if (before) {
+        chunk->before = before;
+        neighbours_link(before, chunk);
         arena->last[run.first - 1] = NULL;
     }
-    if (end < arena->extents) {
-        chunk->after = arena->first[end];
-        neighbours_link(chunk, chunk->after);
+    if (after) {
+        chunk->after = after;
+        neighbours_link(chunk, after);
         arena->first[end] = NULL;
     }
     return chunk_join(arena, chunk);
@@ -271,7 +334,7 @@ struct arena_chunk *arena_add_take(struct arena *arena, struct arena_run run, ui
                                    struct arena_run *surplus)
 {
     length = base_align_up(length ? length : 1, ARENA_GRANULE);
-    struct arena_chunk *chunk = run_link(arena, run);
+    struct arena_chunk *chunk = run_link(arena, run, kind_of(arena, length));
     struct arena_chunk *rest = chunk_divide(arena, chunk, length);
     *surplus = rest ? chunk_carve(arena, rest) : (struct arena_run){0, 0};
     return chunk;

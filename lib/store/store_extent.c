@@ -46,30 +46,79 @@ static int extent_price(const struct store *store, uint64_t extent)
     return price;
 }
 
-/* The cheapest `count` neighbours, the lowest of equals: what is in use gathers at the low end, and room for
- * large blocks stays together. One look at each extent. */
-static bool run_find(const struct store *store, uint64_t count, struct arena_run *run)
+/* Neighbouring extents that could be had, and what touches them: free memory of ours at either end. */
+struct stretch {
+    uint64_t first, end;
+    uint64_t before, after; /* bytes */
+};
+
+struct choice {
+    struct arena_run run; /* count 0: none */
+    int64_t price;
+    uint64_t room; /* bytes of its stretch, with what touches that */
+};
+
+static uint64_t extents_for(const struct store *store, uint64_t length, uint64_t there)
 {
-    int64_t best = INT64_MAX, sum = 0;
-    uint64_t length = 0;
-    for (uint64_t extent = 0; extent < store->layout.extents && best > 0; extent++) {
-        int price = extent_price(store, extent);
-        if (price == EXTENT_TAKEN) {
-            length = 0;
-            sum = 0;
+    return length > there ? (length - there - 1) / store->layout.extent_bytes + 1 : 1;
+}
+
+/* The cheapest `count` neighbours from `first` to `end`, the lowest of equals. One look at each extent. */
+static void window_offer(const struct store *store, struct arena_run window, uint64_t count, uint64_t room,
+                         struct choice *best)
+{
+    int64_t price = 0;
+    for (uint64_t done = 0; done < window.count; done++) {
+        price += extent_price(store, window.first + done);
+        if (done >= count)
+            price -= extent_price(store, window.first + done - count);
+        if (done + 1 < count)
             continue;
-        }
-        sum += price;
-        if (++length > count) {
-            int leaves = extent_price(store, extent - count);
-            sum -= leaves == EXTENT_TAKEN ? 0 : leaves;
-        }
-        if (length >= count && sum < best) {
-            best = sum;
-            *run = (struct arena_run){extent + 1 - count, count};
-        }
+        if (!best->run.count || price < best->price || (price == best->price && room < best->room))
+            *best = (struct choice){{window.first + done + 1 - count, count}, price, room};
     }
-    return best < INT64_MAX;
+}
+
+/* At either end where free memory that touches it spares an extent, between two such where there is no other
+ * way, and anywhere. */
+static void stretch_offer(const struct store *store, const struct stretch *stretch, uint64_t length,
+                          struct choice *best)
+{
+    uint64_t extents = stretch->end - stretch->first, all = extents_for(store, length, 0);
+    uint64_t room = extents * store->layout.extent_bytes + stretch->before + stretch->after;
+    uint64_t low = extents_for(store, length, stretch->before),
+             high = extents_for(store, length, stretch->after);
+    if (low < all && low <= extents)
+        window_offer(store, (struct arena_run){stretch->first, low}, low, room, best);
+    if (high < all && high <= extents)
+        window_offer(store, (struct arena_run){stretch->end - high, high}, high, room, best);
+    if (all <= extents)
+        window_offer(store, (struct arena_run){stretch->first, extents}, all, room, best);
+    else if (low > extents && high > extents && length <= room)
+        window_offer(store, (struct arena_run){stretch->first, extents}, extents, room, best);
+}
+
+/* The cheapest place; of these in the stretch that it fits best, so that room for large blocks stays
+ * together. What needs one extent takes the lowest: what is in use gathers there. */
+static bool run_find(const struct store *store, uint64_t length, struct arena_run *run)
+{
+    struct choice best = {{0, 0}, 0, 0};
+    uint64_t extents = store->layout.extents;
+    bool one = length <= store->layout.extent_bytes;
+    for (uint64_t first = 0; first < extents; first++) {
+        if (extent_price(store, first) == EXTENT_TAKEN)
+            continue;
+        struct stretch stretch = {first, first + 1, arena_free_before(&store->arena, first, length), 0};
+        while (stretch.end < extents && extent_price(store, stretch.end) != EXTENT_TAKEN)
+            stretch.end++;
+        stretch.after = arena_free_after(&store->arena, stretch.end, length);
+        stretch_offer(store, &stretch, length, &best);
+        if (one && best.run.count && best.price == 0)
+            break;
+        first = stretch.end;
+    }
+    *run = best.run;
+    return best.run.count > 0;
 }
 
 /* ---- claiming */
@@ -188,11 +237,6 @@ static int run_prepare(struct store *store, struct arena_run run)
 
 /* ---- the interface */
 
-static uint64_t extents_for(const struct store *store, uint64_t length)
-{
-    return length ? (length - 1) / store->layout.extent_bytes + 1 : 1;
-}
-
 static void extents_count(struct store *store, int64_t change)
 {
     store->counters.extents += (uint64_t)change;
@@ -203,19 +247,19 @@ static int lease_failed(struct store *store, uint64_t length)
 {
     char text[STORE_TEXT_BYTES / 2];
     store_holders(store, false, text, sizeof text);
-    return base_fail(
-        RAYMPI_ERR_STORE_FULL,
-        "no room for %llu bytes in the host's store of %llu bytes (RAYMPI_STORE_BYTES): no %llu "
-        "neighbouring extents of %llu bytes are free; %s",
-        (unsigned long long)length, (unsigned long long)(store->layout.extents * store->layout.extent_bytes),
-        (unsigned long long)extents_for(store, length), (unsigned long long)store->layout.extent_bytes, text);
+    return base_fail(RAYMPI_ERR_STORE_FULL,
+                     "no room for %llu bytes in the host's store of %llu bytes (RAYMPI_STORE_BYTES): no %llu "
+                     "neighbouring extents of %llu bytes are free; %s",
+                     (unsigned long long)length,
+                     (unsigned long long)(store->layout.extents * store->layout.extent_bytes),
+                     (unsigned long long)extents_for(store, length, 0),
+                     (unsigned long long)store->layout.extent_bytes, text);
 }
 
 int extent_lease(struct store *store, uint64_t length, struct arena_run *run)
 {
-    uint64_t count = extents_for(store, length);
     struct arena_run found;
-    for (int attempt = 0; attempt < EXTENT_ATTEMPTS && run_find(store, count, &found); attempt++) {
+    for (int attempt = 0; attempt < EXTENT_ATTEMPTS && run_find(store, length, &found); attempt++) {
         if (!run_claim(store, found))
             continue;
         int status = run_prepare(store, found);
@@ -223,7 +267,7 @@ int extent_lease(struct store *store, uint64_t length, struct arena_run *run)
             run_release(store, found);
             return status;
         }
-        extents_count(store, (int64_t)count);
+        extents_count(store, (int64_t)found.count);
         *run = found;
         return RAYMPI_OK;
     }

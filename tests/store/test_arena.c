@@ -134,8 +134,9 @@ static void churn(uint64_t seed, unsigned pressure)
     CU_ASSERT_EQUAL(model.unreserved, 0);
     CU_ASSERT(taken > 1000);
     CU_ASSERT_EQUAL(model.arena.large, 0);
-    for (unsigned word = 0; word < sizeof model.arena.filled / 8; word++)
-        CU_ASSERT_EQUAL(model.arena.filled[word], 0);
+    for (unsigned kind = 0; kind < ARENA_KINDS; kind++)
+        for (unsigned word = 0; word < sizeof model.arena.kinds[kind].filled / 8; word++)
+            CU_ASSERT_EQUAL(model.arena.kinds[kind].filled[word], 0);
     arena_fini(&model.arena);
 }
 
@@ -151,28 +152,32 @@ static void test_pieces(void)
 {
     static struct model model;
     model_make(&model, 1);
-    model.leased[0] = model.leased[5] = true; /* neighbours of others */
-    struct arena_run run = {1, 4}, surplus;
+    model.leased[0] = model.leased[6] = true; /* neighbours of others */
+    struct arena_run run = {1, 5}, surplus;
     CU_ASSERT_EQUAL_FATAL(arena_reserve(&model.arena), RAYMPI_OK);
-    memset(&model.leased[1], true, 4);
-    struct arena_chunk *low = arena_add_take(&model.arena, run, EXTENT / 2, &surplus);
-    CU_ASSERT_EQUAL(surplus.first, 2);
+    memset(&model.leased[1], true, 5);
+    struct arena_chunk *low = arena_add_take(&model.arena, run, EXTENT + EXTENT / 2, &surplus);
+    CU_ASSERT_EQUAL(surplus.first, 3);
     CU_ASSERT_EQUAL(surplus.count, 3);
     run_give(&model, surplus);
-    /* Half of extent 1 is left; three more extents touch it. */
-    memset(&model.leased[2], true, 3);
+    CU_ASSERT_EQUAL(arena_free_before(&model.arena, 3, 3 * EXTENT), EXTENT / 2);
+    CU_ASSERT_EQUAL(arena_free_before(&model.arena, 3, EXTENT / 2), 0);
+    /* Half of extent 2 is left; three more extents touch it. */
+    memset(&model.leased[3], true, 3);
     CU_ASSERT_EQUAL_FATAL(arena_reserve(&model.arena), RAYMPI_OK);
-    struct arena_chunk *middle = arena_add_take(&model.arena, (struct arena_run){2, 3}, 3 * EXTENT, &surplus);
+    struct arena_chunk *middle = arena_add_take(&model.arena, (struct arena_run){3, 3}, 3 * EXTENT, &surplus);
     CU_ASSERT_EQUAL(surplus.count, 0);
-    CU_ASSERT_EQUAL(middle->offset, EXTENT + EXTENT / 2);
-    struct arena_chunk *high = arena_take(&model.arena, EXTENT / 2, 0);
+    CU_ASSERT_EQUAL(middle->offset, 2 * EXTENT + EXTENT / 2);
+    /* Shorter blocks have extents of their own, as long as there are some. */
+    CU_ASSERT_PTR_NULL(arena_take(&model.arena, EXTENT / 2, 0));
+    struct arena_chunk *high = arena_take(&model.arena, EXTENT / 2, ARENA_SEARCH_ALL);
     CU_ASSERT_PTR_NOT_NULL_FATAL(high);
-    CU_ASSERT_EQUAL(high->offset, 4 * EXTENT + EXTENT / 2);
+    CU_ASSERT_EQUAL(high->offset, 5 * EXTENT + EXTENT / 2);
     struct arena_run emptied = arena_give(&model.arena, middle);
-    CU_ASSERT_EQUAL(emptied.first, 2);
+    CU_ASSERT_EQUAL(emptied.first, 3);
     CU_ASSERT_EQUAL(emptied.count, 2);
-    struct arena_chunk *again = arena_take(&model.arena, EXTENT / 2, 0);
-    struct arena_chunk *other = arena_take(&model.arena, EXTENT / 2, 0);
+    struct arena_chunk *again = arena_take(&model.arena, EXTENT / 2, ARENA_SEARCH_ALL);
+    struct arena_chunk *other = arena_take(&model.arena, EXTENT / 2, ARENA_SEARCH_ALL);
     CU_ASSERT(again && other && again != other);
     CU_ASSERT_PTR_NULL(arena_take(&model.arena, 1, ARENA_SEARCH_ALL));
     arena_give(&model.arena, low);
@@ -189,13 +194,13 @@ static void test_search_all(void)
     static struct model model;
     struct arena_run surplus;
     model_make(&model, 1);
-    /* In each extent one free chunk of 60 granules, in extent 0 one of 61: all of one size class. */
+    /* In each extent one free chunk of 58 granules, in extent 0 one of 59: all of one size class. */
     for (unsigned e = 0; e < 16; e++) {
         CU_ASSERT_EQUAL_FATAL(arena_reserve(&model.arena), RAYMPI_OK);
-        arena_add_take(&model.arena, (struct arena_run){2 * e, 1}, (e ? 4 : 3) * ARENA_GRANULE, &surplus);
+        arena_add_take(&model.arena, (struct arena_run){2 * e, 1}, (e ? 6 : 5) * ARENA_GRANULE, &surplus);
     }
-    CU_ASSERT_PTR_NULL(arena_take(&model.arena, 61 * ARENA_GRANULE, 4));
-    CU_ASSERT_PTR_NOT_NULL(arena_take(&model.arena, 61 * ARENA_GRANULE, ARENA_SEARCH_ALL));
+    CU_ASSERT_PTR_NULL(arena_take(&model.arena, 59 * ARENA_GRANULE, 4));
+    CU_ASSERT_PTR_NOT_NULL(arena_take(&model.arena, 59 * ARENA_GRANULE, ARENA_SEARCH_ALL));
     arena_fini(&model.arena);
 }
 
