@@ -17,7 +17,7 @@ unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test
 	%D%/net/test_joint
 unit_tests += %D%/store/test_arena %D%/store/test_churn %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
 # No memory stands behind its store.
-%C%_store_test_churn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=base_segment_commit
+%C%_store_test_churn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=base_segment_commit -Wl,--wrap=madvise
 %C%_store_test_churn_LDADD = $(LDADD) -lm
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \

@@ -26,6 +26,12 @@ int __wrap_base_segment_commit(struct base_segment *segment, uint64_t offset, ui
     return RAYMPI_OK;
 }
 
+int __wrap_madvise(void *address, size_t length, int advice)
+{
+    (void)address, (void)length, (void)advice;
+    return 0;
+}
+
 /* ---- blocks by age */
 
 struct population {
