@@ -169,9 +169,29 @@ row B1.2 'the same, where MPI carries the messages' ns/task
 contender ours 'hosts mpi 2 1' ours/remote task "$(n 20000 20)"
 contender MPI 'hosts mpi 2 1' rivals/mpi_pingpong "$(n 20000 20)"
 target MPI 1.2 '<= 1.2x the ping-pong of 64 B'
-unbuilt B2 'fetch of 1 MiB; 8-256 MiB from another host' 'streaming MPI_Send' '>= 0.85x; >= 0.95x' 'several hosts'
-unbuilt SPILL 'spill and restore of 1 MiB objects, 3x the store' dd '>= 0.9x' 'spilling'
-unbuilt B3 'broadcast of 256 MiB to all hosts' MPI_Bcast '<= 1.2x' 'several hosts'
+
+# fetch NUMBER SIZE BYTES COUNT LIMIT TEXT
+fetch() {
+    row "B2.$1" "fetch of $2 from another host, by libfabric, $4 asked for at once" us/MiB
+    contender ours 'hosts ofi 2 1' ours/hosts fetch "$(n "$3" 1048576)" "$(n "$4" 2)"
+    contender MPI 'hosts mpi 2 1' rivals/mpi_bytes fetch "$(n "$3" 1048576)" "$(n "$4" 2)"
+    target MPI "$5" "$6 streaming MPI_Send"
+}
+fetch 1 '1 MiB' 1048576 32 1.176 '>= 0.85x'
+fetch 2 '8 MiB' 8388608 8 1.053 '>= 0.95x'
+fetch 3 '64 MiB' 67108864 2 1.053 '>= 0.95x'
+fetch 4 '256 MiB' 268435456 1 1.053 '>= 0.95x'
+
+row B3 'broadcast of 256 MiB to three hosts, by libfabric' us/MiB
+contender ours 'hosts ofi 3 1' ours/hosts broadcast "$(n 268435456 1048576)"
+contender MPI_Bcast 'hosts mpi 3 1' rivals/mpi_bytes broadcast "$(n 268435456 1048576)"
+target MPI_Bcast 1.2 '<= 1.2x'
+
+row SPILL 'put and get of 1 MiB objects, 3x the store' us/MiB
+contender ours 'job one' ours/spill "$(n 256 16)"
+contender 'dd' one rivals/disk "$(n 256 16)"
+target dd 1.111 '>= 0.9x'
+
 unbuilt B4 'locality: 1000 tasks with one random input each, 100 KB-100 MB' 'placement without locality' \
     'latency flat in size; >= 10x better at 10-100 MB' 'placement by locality'
 unbuilt B5 'cost per task as ranks grow 2-64, and 64-10 000 nodes in a model' - \
