@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 
-#define ARENA_SMALL 16  /* a small block is shorter than this part of an extent */
+#define KIND_ANY    ARENA_KINDS
+#define ARENA_SMALL 12  /* a small block is shorter than this part of an extent */
 #define ARENA_LOOKS 16  /* at chunks of one list, for the lowest */
 #define ARENA_SLAB  128 /* records per allocation */
 
@@ -283,37 +284,44 @@ struct arena_chunk *arena_take(struct arena *arena, uint64_t length, uint32_t tr
 
 /* ---- more extents */
 
-/* The chunk that ends before (starts at) an extent, if extents of `kind` would be joined to it. */
+/* The chunk that ends before (starts at) an extent, if extents of `kind`, which may be KIND_ANY, would be
+ * joined to it. */
 static struct arena_chunk *edge_before(const struct arena *arena, uint64_t extent, uint8_t kind)
 {
     struct arena_chunk *chunk = extent > 0 ? arena->last[extent - 1] : NULL;
-    return chunk && chunk->kind == kind ? chunk : NULL;
+    return chunk && (chunk->kind == kind || kind == KIND_ANY) ? chunk : NULL;
 }
 
 static struct arena_chunk *edge_after(const struct arena *arena, uint64_t extent, uint8_t kind)
 {
     struct arena_chunk *chunk = extent < arena->extents ? arena->first[extent] : NULL;
-    return chunk && chunk->kind == kind ? chunk : NULL;
+    return chunk && (chunk->kind == kind || kind == KIND_ANY) ? chunk : NULL;
 }
 
-uint64_t arena_free_before(const struct arena *arena, uint64_t extent, uint64_t length)
+static uint64_t free_bytes(const struct arena_chunk *chunk)
 {
-    const struct arena_chunk *chunk = edge_before(arena, extent, kind_of(arena, length));
     return chunk && !chunk->used ? chunk->length : 0;
 }
 
-uint64_t arena_free_after(const struct arena *arena, uint64_t extent, uint64_t length)
+uint64_t arena_free_before(const struct arena *arena, uint64_t extent, uint64_t length, bool any)
 {
-    const struct arena_chunk *chunk = edge_after(arena, extent, kind_of(arena, length));
-    return chunk && !chunk->used ? chunk->length : 0;
+    return free_bytes(edge_before(arena, extent, any ? KIND_ANY : kind_of(arena, length)));
+}
+
+uint64_t arena_free_after(const struct arena *arena, uint64_t extent, uint64_t length, bool any)
+{
+    return free_bytes(edge_after(arena, extent, any ? KIND_ANY : kind_of(arena, length)));
 }
 
 /* Puts new extents beside the chunks they touch, as one free chunk in no list. */
-static struct arena_chunk *run_link(struct arena *arena, struct arena_run run, uint8_t kind)
+static struct arena_chunk *run_link(struct arena *arena, struct arena_run run, uint64_t length)
 {
+    uint64_t there = run.count * arena->extent_bytes + arena_free_before(arena, run.first, length, false) +
+                     arena_free_after(arena, run.first + run.count, length, false);
+    uint8_t kind = there < length ? KIND_ANY : kind_of(arena, length);
     struct arena_chunk *chunk = record_get(arena);
-    chunk->kind = kind;
     uint64_t end = run.first + run.count;
+    chunk->kind = kind_of(arena, length);
     chunk->offset = run.first * arena->extent_bytes;
     chunk->length = run.count * arena->extent_bytes;
     struct arena_chunk *before = edge_before(arena, run.first, kind), *after = edge_after(arena, end, kind);
@@ -334,7 +342,7 @@ struct arena_chunk *arena_add_take(struct arena *arena, struct arena_run run, ui
                                    struct arena_run *surplus)
 {
     length = base_align_up(length ? length : 1, ARENA_GRANULE);
-    struct arena_chunk *chunk = run_link(arena, run, kind_of(arena, length));
+    struct arena_chunk *chunk = run_link(arena, run, length);
     struct arena_chunk *rest = chunk_divide(arena, chunk, length);
     *surplus = rest ? chunk_carve(arena, rest) : (struct arena_run){0, 0};
     return chunk;

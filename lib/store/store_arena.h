@@ -49,9 +49,10 @@ int arena_reserve(struct arena *arena);
  * taking a larger one; ARENA_SEARCH_ALL: at all, also in extents of other kinds. */
 struct arena_chunk *arena_take(struct arena *arena, uint64_t length, uint32_t tries);
 /** Free bytes that touch extents before (after) them and would become one with them, were they added for a
- * block of `length`. */
-uint64_t arena_free_before(const struct arena *arena, uint64_t extent, uint64_t length);
-uint64_t arena_free_after(const struct arena *arena, uint64_t extent, uint64_t length);
+ * block of `length`; any: also those in extents for other blocks, which arena_add_take uses where the rest is
+ * not enough. */
+uint64_t arena_free_before(const struct arena *arena, uint64_t extent, uint64_t length, bool any);
+uint64_t arena_free_after(const struct arena *arena, uint64_t extent, uint64_t length, bool any);
 /** Adds extents and takes a chunk out of them and the free memory beside them; *surplus: extents it did not
  * need, no longer the arena's. `run` must be enough for `length`. */
 struct arena_chunk *arena_add_take(struct arena *arena, struct arena_run run, uint64_t length,

@@ -102,7 +102,7 @@ static void stretch_offer(const struct store *store, const struct stretch *stret
 
 /* The cheapest place; of these in the stretch that it fits best, so that room for large blocks stays
  * together. What needs one extent takes the lowest: what is in use gathers there. */
-static bool run_find(const struct store *store, uint64_t length, struct arena_run *run)
+static bool run_find(const struct store *store, uint64_t length, bool any, struct arena_run *run)
 {
     struct choice best = {{0, 0}, 0, 0};
     uint64_t extents = store->layout.extents;
@@ -110,10 +110,10 @@ static bool run_find(const struct store *store, uint64_t length, struct arena_ru
     for (uint64_t first = 0; first < extents; first++) {
         if (extent_price(store, first) == EXTENT_TAKEN)
             continue;
-        struct stretch stretch = {first, first + 1, arena_free_before(&store->arena, first, length), 0};
+        struct stretch stretch = {first, first + 1, arena_free_before(&store->arena, first, length, any), 0};
         while (stretch.end < extents && extent_price(store, stretch.end) != EXTENT_TAKEN)
             stretch.end++;
-        stretch.after = arena_free_after(&store->arena, stretch.end, length);
+        stretch.after = arena_free_after(&store->arena, stretch.end, length, any);
         stretch_offer(store, &stretch, length, &best);
         if (one && best.run.count && best.price == 0)
             break;
@@ -272,7 +272,9 @@ static int lease_failed(struct store *store, uint64_t length)
 int extent_lease(struct store *store, uint64_t length, struct arena_run *run)
 {
     struct arena_run found;
-    for (int attempt = 0; attempt < EXTENT_ATTEMPTS && run_find(store, length, &found); attempt++) {
+    for (int attempt = 0; attempt < EXTENT_ATTEMPTS &&
+                          (run_find(store, length, false, &found) || run_find(store, length, true, &found));
+         attempt++) {
         if (!run_claim(store, found))
             continue;
         int status = run_prepare(store, found, length >= EXTENT_TOUCHED);

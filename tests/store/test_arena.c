@@ -160,8 +160,8 @@ static void test_pieces(void)
     CU_ASSERT_EQUAL(surplus.first, 3);
     CU_ASSERT_EQUAL(surplus.count, 3);
     run_give(&model, surplus);
-    CU_ASSERT_EQUAL(arena_free_before(&model.arena, 3, 3 * EXTENT), EXTENT / 2);
-    CU_ASSERT_EQUAL(arena_free_before(&model.arena, 3, EXTENT / 2), 0);
+    CU_ASSERT_EQUAL(arena_free_before(&model.arena, 3, 3 * EXTENT, false), EXTENT / 2);
+    CU_ASSERT_EQUAL(arena_free_before(&model.arena, 3, EXTENT / 2, false), 0);
     /* Half of extent 2 is left; three more extents touch it. */
     memset(&model.leased[3], true, 3);
     CU_ASSERT_EQUAL_FATAL(arena_reserve(&model.arena), RAYMPI_OK);
@@ -188,6 +188,33 @@ static void test_pieces(void)
     arena_fini(&model.arena);
 }
 
+/* The extents that a long block gets are not enough: it also takes what a block of another kind left beside
+ * them. */
+static void test_other_kind(void)
+{
+    static struct model model;
+    struct arena_run surplus;
+    model_make(&model, 1);
+    CU_ASSERT_EQUAL_FATAL(arena_reserve(&model.arena), RAYMPI_OK);
+    struct arena_chunk *middling =
+        arena_add_take(&model.arena, (struct arena_run){1, 1}, EXTENT / 2, &surplus);
+    CU_ASSERT_EQUAL(arena_free_before(&model.arena, 2, 2 * EXTENT, false), 0);
+    CU_ASSERT_EQUAL(arena_free_before(&model.arena, 2, 2 * EXTENT, true), EXTENT / 2);
+    CU_ASSERT_EQUAL_FATAL(arena_reserve(&model.arena), RAYMPI_OK);
+    struct arena_chunk *longer =
+        arena_add_take(&model.arena, (struct arena_run){2, 1}, EXTENT + EXTENT / 4, &surplus);
+    CU_ASSERT_EQUAL(surplus.count, 0);
+    CU_ASSERT_EQUAL(longer->offset, EXTENT + EXTENT / 2);
+    struct arena_run emptied = arena_give(&model.arena, longer);
+    CU_ASSERT_EQUAL(emptied.first, 2);
+    CU_ASSERT_EQUAL(emptied.count, 1);
+    emptied = arena_give(&model.arena, middling);
+    CU_ASSERT_EQUAL(emptied.first, 1);
+    CU_ASSERT_EQUAL(emptied.count, 1);
+    CU_ASSERT_PTR_NULL(arena_take(&model.arena, 1, ARENA_SEARCH_ALL));
+    arena_fini(&model.arena);
+}
+
 /* The only chunk that fits lies behind many of its size class that do not. */
 static void test_search_all(void)
 {
@@ -207,6 +234,7 @@ static void test_search_all(void)
 static const struct unit_test tests[] = {
     {"arena: random sizes against a model: no overlap, all joined and given back", test_churn},
     {"arena: pieces on both sides of emptied extents", test_pieces},
+    {"arena: a long block takes free memory of another kind where it has to", test_other_kind},
     {"arena: a fit deep in its list is found", test_search_all},
 };
 

@@ -186,7 +186,7 @@ static bool stretch_whole(const struct arena_chunk *chunk, struct total *total)
     for (; chunk; chunk = chunk->after) {
         const struct arena_chunk *after = chunk->after;
         if (after && (after->offset != chunk->offset + chunk->length || after->before != chunk ||
-                      after->kind != chunk->kind || (!chunk->used && !after->used)))
+                      (!chunk->used && !after->used)))
             return false;
         total->used += chunk->used;
         total->used_bytes += chunk->used ? chunk->length : 0;
