@@ -531,6 +531,10 @@ static inline void task_free(struct task *task)
         task_free_more(task);
 }
 
+/** Another task runs on the stack of one that waits for it, and has ended. */
+void task_covered(struct task_thread *thread, struct raympi_ctx *run);
+void task_uncovered(struct task_thread *thread, struct raympi_ctx *run);
+
 /** Runs the task that makes the object here and now, on the caller's stack, if it is the one that this worker
  * would take next. True when the object is ready after that. */
 static inline bool task_run_wanted_now(struct task_thread *thread, struct object *object)
@@ -548,10 +552,10 @@ static inline bool task_run_wanted_now(struct task_thread *thread, struct object
     }
     struct raympi_ctx *outer = thread->context->run;
     if (outer)
-        run_show_begin(thread, outer);
+        task_covered(thread, outer);
     task_item_run(&task->item);
-    if (outer) /* a task that waits is the one to be shown again */
-        task_resumed(thread, thread->context);
+    if (outer)
+        task_uncovered(thread, outer);
     sched_newest_ran(front, before);
     return object_ready(object);
 }

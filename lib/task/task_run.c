@@ -394,6 +394,20 @@ void task_resumed(struct task_thread *thread, struct context *context)
     show_running(thread, context->run ? context->run->task->function->full_hash : 0);
 }
 
+void task_covered(struct task_thread *thread, struct raympi_ctx *run)
+{
+    run_show_begin(thread, run);
+    if (base_unlikely(run->admitted > 0))
+        task_args_blocked(run); /* that one may have to be admitted too */
+}
+
+void task_uncovered(struct task_thread *thread, struct raympi_ctx *run)
+{
+    if (base_unlikely(run->admitted > 0))
+        task_args_resumed(run);
+    task_resumed(thread, thread->context); /* it is the one to be shown again */
+}
+
 /* A look at the clock takes as long as a hundred instructions, and tasks may take less. So after a task that
  * was brief the next few of the same function go without, and share its stamp: unless the scheduler has
  * ticked, a task has waited, or others were looked at meanwhile. What a timeline shows is off by some such
