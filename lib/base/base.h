@@ -59,6 +59,9 @@ void *base_alloc_sure(size_t bytes, const char *room, const char *what);
 
 /** Who carries messages between hosts. */
 enum base_net { BASE_NET_AUTO = 0, BASE_NET_OFI, BASE_NET_MPI };
+/** How values come from other hosts: read one-sidedly through MPI's windows or libfabric, or asked for by
+ * messages. */
+enum base_fetch { BASE_FETCH_AUTO = 0, BASE_FETCH_RMA, BASE_FETCH_OFI, BASE_FETCH_PULL };
 
 struct base_config {
     int workers;           /* RAYMPI_WORKERS, 0 = from topology */
@@ -76,6 +79,7 @@ struct base_config {
     uint64_t trace_events;  /* RAYMPI_TRACE_EVENTS, events kept per thread */
     const char *trace_file; /* RAYMPI_TRACE, NULL = off */
     int net;                /* RAYMPI_NET: enum base_net */
+    int fetch;              /* RAYMPI_FETCH: enum base_fetch */
     double
         host_timeout; /* RAYMPI_HOST_TIMEOUT, seconds without a sign of life until a host is lost; 0: never */
     double connect_timeout;    /* RAYMPI_CONNECT_TIMEOUT, seconds without any progress towards another host's
@@ -143,6 +147,10 @@ int base_segment_commit(struct base_segment *segment, uint64_t offset, uint64_t 
 void base_segment_decommit(struct base_segment *segment, uint64_t offset, uint64_t length);
 /** Maps [offset, offset+length) readable and writable a second time; NULL on failure. */
 void *base_segment_map_write(struct base_segment *segment, uint64_t offset, uint64_t length);
+/** Maps all of it readable a second time, for those who keep an address of their own; NULL on failure. Memory
+ * must be committed before it is looked at: a page that is not there would be made. */
+const void *base_segment_map_read(const struct base_segment *segment);
+void base_segment_unmap_read(const void *memory, uint64_t size);
 void base_segment_close(struct base_segment *segment);
 /** Bytes that one may really use: the least of MemAvailable, the cgroup's room, and the room left in
  * /dev/shm. */

@@ -21,6 +21,7 @@ enum config_kind {
     CONFIG_BOOL,
     CONFIG_LEVEL,
     CONFIG_NET,
+    CONFIG_FETCH,
     CONFIG_REAL,
     CONFIG_COUNT,
     CONFIG_BYTES,
@@ -69,6 +70,10 @@ static const struct config_variable config_table[] = {
     {"RAYMPI_NET", CONFIG_NET, MEMBER(net), "auto", 0, 0, true,
      "who carries messages between hosts: ofi (libfabric), mpi, or auto: libfabric where all ranks can, else "
      "MPI"},
+    {"RAYMPI_FETCH", CONFIG_FETCH, MEMBER(fetch), "auto", 0, 0, true,
+     "how long values come from other hosts: rma (MPI's windows) or ofi (libfabric) read them one-sidedly, "
+     "pull asks for "
+     "them by messages; auto: ofi where that is known to be safe and was seen to be prompt, else pull"},
     {"RAYMPI_OFI_PROVIDER", CONFIG_TEXT, MEMBER(ofi_provider), NULL, 0, 0, true,
      "libfabric provider between hosts, as in tcp;ofi_rxm; empty: the best that all ranks have"},
     {"RAYMPI_OFI_INTERFACE", CONFIG_TEXT, MEMBER(ofi_interface), NULL, 0, 0, false,
@@ -87,7 +92,8 @@ static const struct config_variable config_table[] = {
 #define CONFIG_COUNT_ROWS (sizeof config_table / sizeof config_table[0])
 
 static const char *const config_levels[] = {"error", "warn", "info", "debug"};
-static const char *const config_nets[] = {"auto", "ofi", "mpi"}; /* by enum base_net */
+static const char *const config_nets[] = {"auto", "ofi", "mpi"};            /* by enum base_net */
+static const char *const config_fetches[] = {"auto", "rma", "ofi", "pull"}; /* by enum base_fetch */
 
 /** Digits with an optional fraction and sign. Not strtod, which follows the program's locale and takes "inf".
  */
@@ -160,11 +166,12 @@ static bool config_parse_level(const char *text, int *value)
     return false;
 }
 
-static bool config_parse_net(const char *text, int *value)
+/** One of the words: its number. */
+static bool config_parse_word(const char *text, const char *const *words, int count, int *value)
 {
-    for (int net = BASE_NET_AUTO; net <= BASE_NET_MPI; net++) {
-        if (strcasecmp(text, config_nets[net]) == 0) {
-            *value = net;
+    for (int word = 0; word < count; word++) {
+        if (strcasecmp(text, words[word]) == 0) {
+            *value = word;
             return true;
         }
     }
@@ -183,7 +190,9 @@ static bool config_parse(const struct config_variable *variable, const char *tex
     case CONFIG_LEVEL:
         return config_parse_level(text, (int *)member);
     case CONFIG_NET:
-        return config_parse_net(text, (int *)member);
+        return config_parse_word(text, config_nets, BASE_NET_MPI + 1, (int *)member);
+    case CONFIG_FETCH:
+        return config_parse_word(text, config_fetches, BASE_FETCH_PULL + 1, (int *)member);
     case CONFIG_TEXT:
         *(const char **)member = text != NULL && *text != '\0' ? text : NULL;
         return true;
@@ -236,6 +245,9 @@ static void config_print(const struct config_variable *variable, const struct ba
     case CONFIG_NET:
         snprintf(text, size, "%s", config_nets[*(const int *)member]);
         return;
+    case CONFIG_FETCH:
+        snprintf(text, size, "%s", config_fetches[*(const int *)member]);
+        return;
     case CONFIG_REAL:
         snprintf(text, size, "%.10g", *(const double *)member);
         return;
@@ -264,6 +276,9 @@ static void config_print_allowed(const struct config_variable *variable, char *t
         return;
     case CONFIG_NET:
         snprintf(text, size, "auto, ofi, mpi");
+        return;
+    case CONFIG_FETCH:
+        snprintf(text, size, "auto, rma, ofi, pull");
         return;
     case CONFIG_BYTES:
         config_print_bytes((uint64_t)variable->min, min, sizeof min);

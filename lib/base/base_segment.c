@@ -273,6 +273,17 @@ void *base_segment_map_write(struct base_segment *segment, uint64_t offset, uint
     return memory == MAP_FAILED ? NULL : memory;
 }
 
+const void *base_segment_map_read(const struct base_segment *segment)
+{
+    void *memory = mmap(NULL, segment->size, PROT_READ, MAP_SHARED | MAP_NORESERVE, segment->fd, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+void base_segment_unmap_read(const void *memory, uint64_t size)
+{
+    munmap((void *)memory, size);
+}
+
 void base_segment_close(struct base_segment *segment)
 {
     if (segment->fd < 0)

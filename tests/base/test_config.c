@@ -6,13 +6,17 @@
 #include <unistd.h>
 
 static const char *const names[] = {
-    "RAYMPI_WORKERS",         "RAYMPI_LOG",           "RAYMPI_STATS",
-    "RAYMPI_TRACE",           "RAYMPI_TRACE_EVENTS",  "RAYMPI_STACK_BYTES",
-    "RAYMPI_STORE_BYTES",     "RAYMPI_INLINE_BYTES",  "RAYMPI_BACKLOG",
-    "RAYMPI_CREATE_TIMEOUT",  "RAYMPI_WATCHDOG",      "RAYMPI_SPIN_US",
-    "RAYMPI_LEAKS",           "RAYMPI_CRASH_HANDLER", "RAYMPI_NET",
-    "RAYMPI_OFI_PROVIDER",    "RAYMPI_OFI_INTERFACE", "RAYMPI_HOST_TIMEOUT",
-    "RAYMPI_CONNECT_TIMEOUT", "RAYMPI_SPILL_DIR",     "RAYMPI_CHECKSUM",
+    "RAYMPI_WORKERS",      "RAYMPI_LOG",
+    "RAYMPI_STATS",        "RAYMPI_TRACE",
+    "RAYMPI_TRACE_EVENTS", "RAYMPI_STACK_BYTES",
+    "RAYMPI_STORE_BYTES",  "RAYMPI_INLINE_BYTES",
+    "RAYMPI_BACKLOG",      "RAYMPI_CREATE_TIMEOUT",
+    "RAYMPI_WATCHDOG",     "RAYMPI_SPIN_US",
+    "RAYMPI_LEAKS",        "RAYMPI_CRASH_HANDLER",
+    "RAYMPI_NET",          "RAYMPI_FETCH",
+    "RAYMPI_OFI_PROVIDER", "RAYMPI_OFI_INTERFACE",
+    "RAYMPI_HOST_TIMEOUT", "RAYMPI_CONNECT_TIMEOUT",
+    "RAYMPI_SPILL_DIR",    "RAYMPI_CHECKSUM",
 };
 #define NAMES (sizeof names / sizeof names[0])
 
@@ -106,6 +110,7 @@ static void test_words(void)
     static const char *const yes[] = {"1", "on", "YES", "true"}, *const no[] = {"0", "off", "no", "False"};
     static const char *const levels[] = {"error", "WARN", "info", "3"};
     static const char *const nets[] = {"auto", "ofi", "MPI"}; /* by enum base_net */
+    static const char *const fetches[] = {"auto", "RMA", "ofi", "pull"};
     for (int i = 0; i < 4; i++) {
         CU_ASSERT_EQUAL(read_with("RAYMPI_STATS", yes[i], &config), RAYMPI_OK);
         CU_ASSERT_EQUAL(config.stats, 1);
@@ -114,6 +119,8 @@ static void test_words(void)
         CU_ASSERT_EQUAL(read_with("RAYMPI_LOG", levels[i], &config), RAYMPI_OK);
         CU_ASSERT_EQUAL(config.log_level, i);
         CU_ASSERT_EQUAL(atomic_load(&base_log_threshold), i);
+        CU_ASSERT_EQUAL(read_with("RAYMPI_FETCH", fetches[i], &config), RAYMPI_OK);
+        CU_ASSERT_EQUAL(config.fetch, i);
     }
     for (int i = 0; i < 3; i++) {
         CU_ASSERT_EQUAL(read_with("RAYMPI_NET", nets[i], &config), RAYMPI_OK);
@@ -149,6 +156,7 @@ static void test_malformed(void)
         {"RAYMPI_LOG", "loud", "error, warn, info, debug"},
         {"RAYMPI_LOG", "4", "error, warn, info, debug"},
         {"RAYMPI_NET", "tcp", "auto, ofi, mpi"},
+        {"RAYMPI_FETCH", "push", "auto, rma, ofi, pull"},
         {"RAYMPI_CONNECT_TIMEOUT", "0", "0.1 to 1000000"},
         {"RAYMPI_HOST_TIMEOUT", "-1", "0 to 1000000"},
     };
