@@ -533,6 +533,11 @@ int bootstrap_mpi_lock(struct bootstrap *b)
 {
     if (b->thread_level == MPI_THREAD_MULTIPLE)
         return RAYMPI_OK;
+    if (b->reads_are_mpi && !b->wire_is_mpi)
+        return base_fail(
+            RAYMPI_ERR_UNSUPPORTED,
+            "raympi reads other hosts by MPI, as RAYMPI_FETCH=rma asks for: the program's own calls beside "
+            "that would need MPI_THREAD_MULTIPLE (or use RAYMPI_FETCH=ofi or pull)");
     if (b->wire_is_mpi)
         return base_fail(
             RAYMPI_ERR_UNSUPPORTED,

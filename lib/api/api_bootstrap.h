@@ -28,7 +28,8 @@ struct bootstrap {
     struct store_layout layout;
     uint64_t net_offset, store_offset, data_offset;
     pthread_mutex_t mpi_lock;
-    bool wire_is_mpi; /* between hosts MPI carries our own messages */
+    bool wire_is_mpi;   /* between hosts MPI carries our own messages */
+    bool reads_are_mpi; /* and reads other hosts' segments */
 };
 
 /** MPI, configuration, versions, names of tasks, host segment. On error nothing is open, on any rank. */
@@ -43,6 +44,10 @@ void bootstrap_gather(void *arg, const void *mine, void *all, size_t bytes);
 void bootstrap_barrier(struct bootstrap *b);
 /** Collective: timeline (RAYMPI_TRACE) and table (RAYMPI_STATS) of all ranks, written by rank 0. */
 void bootstrap_collect(struct bootstrap *b, struct api_node *node);
+/** Collective, on several hosts: the way to read other hosts' segments that RAYMPI_FETCH asks for, or that is
+ * good here.
+ */
+int bootstrap_reads(struct bootstrap *b, struct net *net);
 int bootstrap_mpi_lock(struct bootstrap *b);
 int bootstrap_mpi_unlock(struct bootstrap *b);
 

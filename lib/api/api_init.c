@@ -169,8 +169,9 @@ static int open_wire(struct net *net)
 {
     struct bootstrap *b = &job.bootstrap;
     const struct net_gather gather = {bootstrap_gather, b};
-    const struct net_ofi_options options = {b->config.ofi_provider, b->config.ofi_interface,
-                                            b->config.connect_timeout};
+    const struct net_ofi_options options = {
+        b->config.ofi_provider, b->config.ofi_interface, b->config.connect_timeout,
+        b->config.fetch == BASE_FETCH_AUTO || b->config.fetch == BASE_FETCH_OFI};
     if (b->config.net != BASE_NET_MPI) {
         int status = net_ofi_open(net, &gather, &options);
         if (status == RAYMPI_OK || status == RAYMPI_ERR_MEMORY || b->config.net == BASE_NET_OFI)
@@ -197,7 +198,9 @@ static int open_net(struct net **net)
     if (b->map.hosts == 1 || (status = bootstrap_agree(b, status)) != RAYMPI_OK)
         return status;
     status = bootstrap_agree(b, net_joint_open(net, inner, &b->map, patience));
-    return status == RAYMPI_OK ? open_wire(*net) : status;
+    if (status == RAYMPI_OK)
+        status = bootstrap_agree(b, open_wire(*net));
+    return status == RAYMPI_OK ? bootstrap_reads(b, *net) : status;
 }
 
 static void wake(void *net)

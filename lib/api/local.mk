@@ -10,6 +10,7 @@ libraympi_sources += \
 	%D%/api_mpi_threads.h \
 	%D%/api_node.c \
 	%D%/api_object.c \
+	%D%/api_reads.c \
 	%D%/api_store.c \
 	%D%/api_wait.c \
 	%D%/api_waitset.c

@@ -18,6 +18,12 @@ libraympi_sources += \
 	%D%/net_link_internal.h \
 	%D%/net_link_out.c \
 	%D%/net_mpi.c \
+	%D%/net_read.c \
+	%D%/net_read.h \
+	%D%/net_read_known.c \
+	%D%/net_read_open.c \
+	%D%/net_read_rma.c \
+	%D%/net_read_try.c \
 	%D%/net_ring.c \
 	%D%/net_inline.h \
 	%D%/net_ring.h \
@@ -41,6 +47,7 @@ libraympi_sources += \
 	%D%/net_ofi.h \
 	%D%/net_ofi_networks.c \
 	%D%/net_ofi_open.c \
+	%D%/net_read_ofi.c \
 	%D%/net_seal.c \
 	%D%/net_seal.h
 else

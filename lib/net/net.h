@@ -100,6 +100,7 @@ struct net_gather {
 struct net_ofi_options {
     const char *provider, *interface;
     double timeout;
+    bool reads; /* with endpoints that can read, where the provider can */
 };
 /**
  * Between hosts libfabric carries the messages. Collective, and all return the same: where one rank has no
@@ -116,6 +117,53 @@ int net_ofi_open(struct net *net, const struct net_gather *gather, const struct 
 /** Waits until all that was sent to other hosts has gone; then, where MPI carries that, MPI is not touched
  * until the hold ends: so the caller may. Nothing without several hosts. */
 void net_hold(struct net *net, bool hold);
+
+/* ---- one-sided reads between hosts (net_read*.c) */
+
+enum net_read_way { NET_READ_NONE, NET_READ_RMA, NET_READ_OFI };
+/** A one-sided read of bytes of another host's segment. Its memory is the caller's, the net's own until
+ * done(). */
+struct net_read {
+    struct net_read *next;
+    int rank;        /* of another host: whose host's segment */
+    uint64_t offset; /* in that segment */
+    void *to;        /* this rank's memory: where the bytes go */
+    uint64_t length;
+    /* by the poller; OK, NODE_DIED, MPI: the text is in base_detail(). After NODE_DIED bytes may still come:
+     * what is at `to` is not used for anything else as long as this process lives. */
+    void (*done)(struct net_read *read, int status);
+    void *arg;
+};
+/** The way there is; NONE: none. */
+enum net_read_way net_reads(const struct net *net);
+/** Starts a read; any thread. Nobody looks there whether the bytes are what they were: the caller knows that
+ * they stay, and that they are there (a page that is not would be made). Only where there is a way. */
+void net_read(struct net *net, struct net_read *read);
+/** This rank has one lease more (+1) or less (-1) open that others read: as long as there are some, it does
+ * not sleep where the way needs the target's own progress. Any thread. */
+void net_read_serve(struct net *net, int change);
+
+/**
+ * Opens a way to read the segments of the other hosts; before the first net_read(). Collective, after
+ * net_ofi_open() or net_mpi_open(), and all return the same: where one rank can not, no rank has the way, and
+ * all texts name that rank and why. The segment has to stay until the net is closed.
+ *
+ * By MPI: a window over the whole segment, on a duplicate of `comm` (an MPI_Comm). MPI, MEMORY.
+ * By libfabric: on the endpoint that carries messages. UNSUPPORTED (MPI carries them; the provider can not,
+ * or would pin all of the segment), MEMORY.
+ */
+int net_rma_open(struct net *net, const struct base_segment *segment, const struct net_gather *gather,
+                 const void *comm);
+int net_ofi_reads_open(struct net *net, const struct base_segment *segment, const struct net_gather *gather);
+/** Takes the way away again, before the first net_read(). Collective. */
+void net_reads_close(struct net *net);
+/** What would carry reads, with its version, as in "libfabric's net 1.17". */
+void net_reads_name(const struct net *net, enum net_read_way way, char *text, size_t size);
+/** Is it known (measured: the table is in net_read_known.c) that a read of a rank that dies ends? */
+bool net_reads_end(const struct net *net, enum net_read_way way);
+/** Collective, a tenth of a second: are ranks that sleep, as idle ones do, read promptly? `text`: what was
+ * seen. All return the same. On hold. */
+bool net_reads_try(struct net *net, const struct net_gather *gather, char *text, size_t size);
 
 /** Is `rank` on this host? Its number there, -1: it is not. The rank of a number. How many ranks this host
  * has. */
@@ -214,6 +262,7 @@ void net_leave(struct net *net);
 struct net_counters {
     uint64_t sent, received, bytes_sent, bytes_received, queued, malformed, sleeps, wakes, rings;
     uint64_t far_sent, far_bytes, packets; /* of those: to other hosts, and in how many packets */
+    uint64_t reads, read_bytes;            /* one-sided ones that have ended well */
 };
 void net_counters(const struct net *net, struct net_counters *counters);
 

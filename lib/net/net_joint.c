@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A wire that has no descriptor to sleep on, or no room for what has to go, is looked at from time to time.
@@ -11,6 +12,10 @@
 #define LOOK_AWAKE UINT64_C(200000)   /* ns after the last packet in which there is no pause between looks */
 #define LOOK_FIRST UINT64_C(20000)    /* ns */
 #define LOOK_LAST  UINT64_C(10000000) /* ns: less than one percent of a core */
+
+/* While others read here by MPI. */
+#define SERVE_TICK  UINT64_C(8000000) /* ns of a tick, */
+#define SERVE_PAUSE 50000             /* and ns between two looks: what the kernel takes meanwhile is ready */
 
 #define HEART_POLLS 64 /* polls between two looks at the clock */
 
@@ -79,12 +84,13 @@ static int joint_poll(struct net *net, int budget)
     bool far_first = joint->turn++ & 1;
     if (base_unlikely(joint->turn % HEART_POLLS == 0))
         joint_heart_look(joint);
+    int ends = net_reads_deliver(&joint->reads);
     int delivered = far_first ? net_links_deliver(&joint->links, budget) : net_poll(joint->inner, budget);
     delivered += far_first ? net_poll(joint->inner, budget - delivered)
                            : net_links_deliver(&joint->links, budget - delivered);
     if (atomic_load_explicit(&joint->links.to_post, memory_order_relaxed))
         net_links_pump(&joint->links);
-    return delivered;
+    return delivered + ends;
 }
 
 static void joint_look(struct net *net)
@@ -92,9 +98,17 @@ static void joint_look(struct net *net)
     net_look(joint_of(net)->inner);
 }
 
+/* The poller may be busy for long: who reads here by MPI would get a piece at each tick. */
 static void joint_tick(struct net *net)
 {
-    net_links_pump(&joint_of(net)->links);
+    struct joint_net *joint = joint_of(net);
+    const struct timespec pause = {.tv_nsec = SERVE_PAUSE};
+    uint64_t end = base_now() + SERVE_TICK;
+    net_links_pump(&joint->links);
+    while (net_reads_use_mpi(&joint->reads) && reads_word(&joint->reads.serving) > 0 && base_now() < end) {
+        nanosleep(&pause, NULL);
+        net_links_pump(&joint->links);
+    }
 }
 
 struct joint_sleep {
@@ -110,12 +124,13 @@ static bool joint_busy(void *data)
            joint_death_known(sleep->joint) || (sleep->busy && sleep->busy(sleep->arg));
 }
 
-static bool sleep_once(struct joint_net *joint, uint64_t deadline, struct joint_sleep *sleep)
+/* `watched`: the wire's descriptor may end it. */
+static bool sleep_once(struct joint_net *joint, uint64_t deadline, struct joint_sleep *sleep, bool watched)
 {
-    if (joint->watch.runs)
+    if (watched)
         net_watch_begin(&joint->watch);
     bool something = joint->inner->operations->sleep(joint->inner, deadline, joint_busy, sleep);
-    if (joint->watch.runs)
+    if (watched)
         net_watch_end(&joint->watch);
     return something;
 }
@@ -154,11 +169,11 @@ static bool joint_sleep(struct net *net, uint64_t deadline, bool (*busy)(void *a
         joint_heart_look(joint);
         joint_death_look(joint);
         bool watched = joint->watch.runs && !net_links_stuck(&joint->links),
-             look = awake && base_now() < awake;
-        uint64_t next = watched ? UINT64_MAX : look ? base_now() : base_now() + pause;
+             look = net_reads_restless(&joint->reads) || (awake && base_now() < awake);
+        uint64_t next = look ? base_now() : watched ? UINT64_MAX : base_now() + pause;
         next = earlier(next, next_look(joint));
         bool last = deadline <= next;
-        if (sleep_once(joint, last ? deadline : next, &sleep) || last)
+        if (sleep_once(joint, last ? deadline : next, &sleep, joint->watch.runs && !look) || last)
             return true;
         if (look)
             sched_yield();
@@ -227,6 +242,8 @@ static void joint_count(const struct net *net, struct net_counters *counters)
     counters->rings += inner.rings;
     counters->far_sent = atomic_load_explicit(&joint->links.messages, memory_order_relaxed);
     counters->far_bytes = atomic_load_explicit(&joint->links.bytes, memory_order_relaxed);
+    counters->reads = atomic_load_explicit(&joint->reads.count, memory_order_relaxed);
+    counters->read_bytes = atomic_load_explicit(&joint->reads.bytes, memory_order_relaxed);
     counters->packets = atomic_load_explicit(&joint->links.packets, memory_order_relaxed);
 }
 
@@ -250,8 +267,10 @@ static void joint_free(struct joint_net *joint)
 static void joint_close(struct net *net)
 {
     struct joint_net *joint = joint_of(net);
-    if (joint->links.process == getpid()) /* a forked child has no such thread */
+    if (joint->links.process == getpid()) { /* a forked child has no such thread, and no such window */
         net_watch_close(&joint->watch);
+        net_reads_close(net);
+    }
     net_links_close(&joint->links);
     net_close(joint->inner);
     joint_free(joint);
@@ -324,6 +343,7 @@ int net_joint_open(struct net **net, struct net *inner, const struct net_map *ma
     joint->net.crash_text = inner->crash_text;
     joint->heart.patience = patience;
     atomic_store(&joint->links.held, 1);
+    net_reads_setup(&joint->reads, &joint->links, joint_death_has, joint);
     joint->links.control = control;
     joint->links.died = joint_death_suspected;
     joint->links.control_arg = joint->links.died_arg = joint;
@@ -350,19 +370,20 @@ void net_hold(struct net *net, bool hold)
     if (!net->map)
         return;
     struct joint_net *joint = joint_of(net);
-    bool mpi = joint->links.wire->operations->uses_mpi;
+    bool mpi = joint->links.wire->operations->uses_mpi, reads_mpi = net_reads_use_mpi(&joint->reads);
     if (!hold)
         joint_heart_begin(joint);
     else if (mpi)
         joint_heart_quiet(joint);
-    while (hold && !net_links_gone(&joint->links)) {
+    while (hold && (reads_word(&joint->reads.under_way) > 0 || !net_links_gone(&joint->links))) {
         net_links_pump(&joint->links);
         sched_yield();
     }
-    if (!mpi)
-        return;
+    joint->reads.orderly = hold;
     base_spin_lock(&joint->links.wire_lock);
-    atomic_store(&joint->links.held, hold);
+    if (mpi)
+        atomic_store(&joint->links.held, hold);
+    joint->reads.held = hold && reads_mpi;
     base_spin_unlock(&joint->links.wire_lock);
     if (!hold)
         joint_wake(net);

@@ -3,6 +3,7 @@
 #define RAYMPI_NET_JOINT_H
 
 #include "net/net_link.h"
+#include "net/net_read.h"
 #include "net/net_watch.h"
 
 /** What a host has to say when all of its ranks are at rest. */
@@ -28,6 +29,7 @@ struct joint_net {
     struct net_map map;
     int *local_of; /* by rank of the job; -1: on another host */
     struct net_links links;
+    struct net_reads reads;
     struct net_watch watch;   /* where the wire has a descriptor */
     struct net_board unknown; /* of a rank that this one has nothing to do with so far */
     uint32_t turn;
@@ -80,6 +82,8 @@ void joint_death_control(struct joint_net *joint, int peer, const void *data, si
 /** Tells what this host has learnt. Poller only. */
 void joint_death_look(struct joint_net *joint);
 void joint_farewell(struct net *net);
+/** Nothing more comes from this rank, as far as is known. */
+bool joint_death_has(void *joint, int rank);
 /** There is something to tell. */
 static inline bool joint_death_known(const struct joint_net *joint)
 {

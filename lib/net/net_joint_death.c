@@ -27,6 +27,15 @@ static bool is_lost(const struct net *net, const struct net_death *death, int ra
     return rank == death->rank || (death->whole_host && host_of[rank] == host_of[death->rank]);
 }
 
+bool joint_death_has(void *arg, int rank)
+{
+    struct joint_net *joint = arg;
+    const struct net_loss *loss = loss_of(joint);
+    /* Acquire: the death is seen as it was written. */
+    bool known = atomic_load_explicit(&loss->state, memory_order_acquire) == NET_LOSS_KNOWN;
+    return (known && is_lost(&joint->net, &loss->death, rank)) || net_links_dead(&joint->links, rank);
+}
+
 static void tell_hosts(struct joint_net *joint, const struct net_death *death)
 {
     const int *host_of = joint->map.host_of;

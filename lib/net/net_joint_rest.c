@@ -166,6 +166,8 @@ void joint_rest_control(struct joint_net *joint, int peer, enum link_kind kind, 
 enum net_rest joint_rest_publish(struct net *net)
 {
     struct joint_net *joint = joint_of(net);
+    if (reads_word(&joint->reads.under_way) > 0) /* its end moves something: who tells it publishes again */
+        return NET_REST_NO;
     if (net_rest_enter(joint->inner, net->operations->sent(net)) && net_dead_peer(net) < 0)
         report(joint);
     return (enum net_rest)atomic_exchange(&joint->answer, NET_REST_NO);

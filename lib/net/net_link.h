@@ -78,6 +78,8 @@ struct net_link {
     struct net_board board; /* what is known of its load */
 };
 
+struct net_reads;
+
 struct net_links {
     struct net *net; /* the one the rooms see */
     struct net_wire *wire;
@@ -92,6 +94,9 @@ struct net_links {
     struct net_packet *inbox, **inbox_last; /* messages to deliver; under the wire lock */
     struct net_packet *current;             /* that are being delivered; poller only */
     _Atomic int arrived;                    /* packets in these two */
+    struct net_reads *reads;                /* which the wire lock is also for; NULL: none */
+    _Atomic int read_ends;                  /* that are to be told */
+    _Atomic bool reads_stuck;               /* the wire had no room for one */
     struct base_spin pool_lock;
     struct net_packet *pool;
     int pooled;
@@ -122,15 +127,21 @@ bool net_links_may_sleep(struct net_links *links);
 /** Something has to be posted for which the wire has no room now: its descriptor may not tell of that. */
 static inline bool net_links_stuck(const struct net_links *links)
 {
-    return atomic_load_explicit(&((struct net_links *)links)->to_post, memory_order_relaxed) != NULL;
+    struct net_links *own = (struct net_links *)links;
+    return atomic_load_explicit(&own->to_post, memory_order_relaxed) != NULL ||
+           atomic_load_explicit(&own->reads_stuck, memory_order_relaxed);
 }
-/** Has messages to deliver, or a death to tell. */
+/** Has messages to deliver, a death or the end of a read to tell. */
 static inline bool net_links_ready(const struct net_links *links)
 {
-    return atomic_load_explicit(&((struct net_links *)links)->arrived, memory_order_relaxed) > 0;
+    struct net_links *own = (struct net_links *)links;
+    return atomic_load_explicit(&own->arrived, memory_order_relaxed) > 0 ||
+           atomic_load_explicit(&own->read_ends, memory_order_relaxed) > 0;
 }
 /** Packets that have come from a rank so far. Any thread. */
 uint64_t net_links_heard(struct net_links *links, int peer);
+/** Nothing goes to it any more: it was lost, or has said goodbye. */
+bool net_links_dead(struct net_links *links, int peer);
 /** Has it said goodbye? */
 bool net_links_left(struct net_links *links, int peer);
 /** Tells all to whom packets have gone, or from whom some have come, but those for whom skip(arg, peer). */

@@ -1,5 +1,6 @@
 /* What comes in by links: packets from the wire, messages to their handlers. */
 #include "net/net_link_internal.h"
+#include "net/net_read.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,16 +93,17 @@ void net_link_arrived(struct net_links *links, struct net_packet *packet, int pe
 /* Under the wire lock. */
 static bool pump(struct net_links *links)
 {
-    if (atomic_load_explicit(&links->held, memory_order_relaxed))
-        return false;
-    int moved = links->wire->operations->poll(links->wire);
-    bool posted = link_post_all(links);
-    return moved > 0 || posted;
+    bool moved = false;
+    if (!atomic_load_explicit(&links->held, memory_order_relaxed)) {
+        moved = links->wire->operations->poll(links->wire) > 0;
+        moved = link_post_all(links) || moved;
+    }
+    return (links->reads && net_reads_pump(links->reads)) || moved;
 }
 
 bool net_links_pump(struct net_links *links)
 {
-    if (atomic_load_explicit(&links->held, memory_order_relaxed) || !base_spin_try(&links->wire_lock))
+    if (!base_spin_try(&links->wire_lock))
         return false;
     bool moved = pump(links);
     base_spin_unlock(&links->wire_lock);

@@ -125,6 +125,17 @@ uint64_t net_links_heard(struct net_links *links, int peer)
     return heard;
 }
 
+bool net_links_dead(struct net_links *links, int peer)
+{
+    struct net_link *link = atomic_load_explicit(&links->links[peer], memory_order_acquire);
+    if (!link)
+        return false;
+    base_spin_lock(&link->lock);
+    bool dead = link->dead;
+    base_spin_unlock(&link->lock);
+    return dead;
+}
+
 bool net_links_left(struct net_links *links, int peer)
 {
     struct net_link *link = atomic_load_explicit(&links->links[peer], memory_order_acquire);

@@ -92,6 +92,11 @@ static void peer_waits(struct ofi_wire *ofi, struct ofi_peer *peer, uint64_t now
         peer_fails(ofi, peer, FI_ETIMEDOUT, "nothing could be sent");
 }
 
+void ofi_rank_waits(struct ofi_wire *ofi, int rank)
+{
+    peer_waits(ofi, peer_of(ofi, rank), base_now());
+}
+
 /* libfabric loses what is on its way when it makes a connection anew. */
 static void look_at_gaps(struct ofi_wire *ofi, uint64_t now)
 {
@@ -111,6 +116,7 @@ static void look_at_waiting(struct ofi_wire *ofi)
     ofi->looked = now;
     for (int i = 0; i < ofi->outs; i++)
         peer_waits(ofi, peer_of(ofi, ofi->out[i]->peer), now);
+    ofi_reads_wait(ofi);
     if (ofi->gaps)
         look_at_gaps(ofi, now);
 }
@@ -259,13 +265,24 @@ static struct net_packet *packet_of(void *context)
     return (struct net_packet *)(void *)((char *)context - offsetof(struct net_packet, driver));
 }
 
+static void lives(struct ofi_wire *ofi, int rank)
+{
+    struct ofi_peer *peer = peer_of(ofi, rank);
+    peer->waits = 0;
+    peer->reached = true;
+}
+
 static void completed(struct ofi_wire *ofi, const struct fi_cq_msg_entry *entry)
 {
+    struct read_piece *piece = ofi_read_of(ofi, entry->op_context);
+    if (piece) {
+        lives(ofi, piece->rank);
+        ofi_read_ended(ofi, piece, 0);
+        return;
+    }
     struct net_packet *packet = packet_of(entry->op_context);
     if (packet->peer >= 0) {
-        struct ofi_peer *peer = peer_of(ofi, packet->peer);
-        peer->waits = 0;
-        peer->reached = true;
+        lives(ofi, packet->peer);
         sent(ofi, packet);
         return;
     }
@@ -273,8 +290,8 @@ static void completed(struct ofi_wire *ofi, const struct fi_cq_msg_entry *entry)
     arrived(ofi, packet, entry->len);
 }
 
-/* A send that fails: its receiver is gone. A receive that fails: a packet that was too long, or whose sender
- * went away halfway. */
+/* A send or read that fails: the other side is gone, or a read was not allowed. A receive that fails: a
+ * packet that was too long, or whose sender went away halfway. */
 static void failed(struct ofi_wire *ofi)
 {
     struct fi_cq_err_entry error = {0};
@@ -285,13 +302,21 @@ static void failed(struct ofi_wire *ofi)
                  fi_strerror(error.err));
         return;
     }
+    int cause = error.err ? error.err : FI_EIO;
+    struct read_piece *piece = ofi_read_of(ofi, error.op_context);
+    if (piece) {
+        if (ofi_is_loss(cause))
+            peer_fails(ofi, peer_of(ofi, piece->rank), cause, NULL);
+        ofi_read_ended(ofi, piece, cause);
+        return;
+    }
     struct net_packet *packet = packet_of(error.op_context);
     if (packet->peer < 0) {
         received(ofi, packet);
         refuse(ofi, packet, -1, fi_strerror(error.err));
         return;
     }
-    peer_fails(ofi, peer_of(ofi, packet->peer), error.err ? error.err : FI_EIO, NULL);
+    peer_fails(ofi, peer_of(ofi, packet->peer), cause, NULL);
     sent(ofi, packet);
 }
 
@@ -315,7 +340,7 @@ static int ofi_poll(struct net_wire *wire)
     }
     if (base_unlikely(ofi->ins < OFI_IN))
         receives_post(ofi);
-    if (base_unlikely(ofi->gaps > 0 || (moved == 0 && ofi->outs > 0)))
+    if (base_unlikely(ofi->gaps > 0 || (moved == 0 && (ofi->outs > 0 || ofi_reads_flying(ofi)))))
         look_at_waiting(ofi);
     if (base_unlikely(ofi->lost != NULL)) {
         tell_lost(ofi);

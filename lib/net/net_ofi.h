@@ -72,6 +72,7 @@ struct ofi_wire {
     char (*hosts)[OFI_HOST]; /* names, by host */
     char own[64];            /* this rank's address, for messages */
     struct ofi_peer *lost;
+    bool can_read;                                /* the endpoint can read other ranks' memory */
     struct net_packet *in[OFI_IN], *out[OFI_OUT]; /* of a packet: its `at` */
     int ins, outs, most_out;
     int gaps;    /* peers of whom a packet is missing */
@@ -79,6 +80,21 @@ struct ofi_wire {
 };
 
 extern const struct net_wire_operations ofi_operations;
+/** Something for this rank finds no room, or is on its way: its patience begins, or ends. */
+void ofi_rank_waits(struct ofi_wire *ofi, int rank);
+
+/* ---- reads (net_read_ofi.c); under the wire lock */
+
+/** The piece whose context this is; NULL: none's. */
+struct read_piece *ofi_read_of(const struct ofi_wire *ofi, void *context);
+/** `error`: 0, or libfabric's. */
+void ofi_read_ended(struct ofi_wire *ofi, struct read_piece *piece, int error);
+/** That error is one of the connection, not of what was asked for. */
+bool ofi_is_loss(int error);
+bool ofi_reads_flying(const struct ofi_wire *ofi);
+/** ofi_rank_waits() for each rank that is read. */
+void ofi_reads_wait(struct ofi_wire *ofi);
+
 void ofi_free(struct ofi_wire *ofi);
 
 #endif

@@ -8,7 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define OFI_ROUTES 4 /* networks that are tried with each provider */
+#define OFI_READ_CAPS (FI_RMA | FI_READ | FI_REMOTE_READ)
+#define OFI_ROUTES    4 /* networks that are tried with each provider */
 
 /* By preference: over TCP net and tcp (from 1.18 on) take half of the system calls of tcp;ofi_rxm, whose
  * queue tells each end through a pipe. `internet`: has Internet addresses, so the network can be chosen. */
@@ -173,17 +174,18 @@ static void routes_find(struct ofi_opening *o)
 
 /* ---- provider */
 
-static struct fi_info *hints_make(const char *provider, const struct ofi_network *network)
+static struct fi_info *hints_make(const char *provider, bool reads, int mr_mode,
+                                  const struct ofi_network *network)
 {
     struct fi_info *hints = fi_allocinfo();
     if (!hints)
         return NULL;
-    hints->caps = FI_MSG;
+    hints->caps = reads ? FI_MSG | FI_SEND | FI_RECV | OFI_READ_CAPS : FI_MSG;
     hints->mode = FI_CONTEXT | FI_CONTEXT2;
     hints->ep_attr->type = FI_EP_RDM;
     hints->domain_attr->threading = FI_THREAD_DOMAIN; /* all calls are under one lock */
     hints->domain_attr->resource_mgmt = FI_RM_ENABLED;
-    hints->domain_attr->mr_mode = FI_MR_ENDPOINT | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_VIRT_ADDR;
+    hints->domain_attr->mr_mode = mr_mode;
     hints->tx_attr->msg_order = hints->rx_attr->msg_order = FI_ORDER_SAS;
     hints->fabric_attr->prov_name = strdup(provider);
     if (network)
@@ -191,10 +193,11 @@ static struct fi_info *hints_make(const char *provider, const struct ofi_network
     return hints;
 }
 
-/* NULL: this rank can not use it. */
-static struct fi_info *info_get(const char *provider, bool wished, const struct ofi_network *network)
+/* NULL: this rank can not use it so. */
+static struct fi_info *info_ask(const char *provider, bool wished, bool reads, int mr_mode,
+                                const struct ofi_network *network)
 {
-    struct fi_info *hints = hints_make(provider, network), *info = NULL;
+    struct fi_info *hints = hints_make(provider, reads, mr_mode, network), *info = NULL;
     char node[64];
     if (!hints)
         return NULL;
@@ -209,6 +212,19 @@ static struct fi_info *info_get(const char *provider, bool wished, const struct 
     if (result == 0)
         fi_freeinfo(info);
     return NULL;
+}
+
+/* With reads, best by keys that we choose, where the provider has them; NULL: this rank can not use it. */
+static struct fi_info *info_get(const struct ofi_opening *o, const char *provider,
+                                const struct ofi_network *network)
+{
+    static const int own_keys = FI_MR_ENDPOINT | FI_MR_ALLOCATED,
+                     any = FI_MR_ENDPOINT | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_VIRT_ADDR;
+    bool wished = o->options->provider != NULL;
+    struct fi_info *info = NULL;
+    if (o->options->reads && !(info = info_ask(provider, wished, true, own_keys, network)))
+        info = info_ask(provider, wished, true, any, network);
+    return info ? info : info_ask(provider, wished, false, any, network);
 }
 
 /* What was asked for may be a provider that we do not know. */
@@ -230,10 +246,9 @@ static struct fi_info *info_at(const struct ofi_opening *o, int index, int route
 {
     struct ofi_provider provider = provider_at(o, index);
     if (!provider.internet)
-        return route == 0 ? info_get(provider.name, o->options->provider, NULL) : NULL;
-    return route < o->route_count && o->routes[route].family
-               ? info_get(provider.name, o->options->provider, &o->routes[route])
-               : NULL;
+        return route == 0 ? info_get(o, provider.name, NULL) : NULL;
+    return route < o->route_count && o->routes[route].family ? info_get(o, provider.name, &o->routes[route])
+                                                             : NULL;
 }
 
 static void no_network_text(const struct ofi_opening *o, char *text, size_t size)
@@ -335,7 +350,7 @@ static int choose(struct ofi_opening *o)
 static int queue_open(struct ofi_wire *ofi)
 {
     struct fi_cq_attr attributes = {
-        .size = OFI_IN + OFI_OUT, .format = FI_CQ_FORMAT_MSG, .wait_obj = FI_WAIT_FD};
+        .size = OFI_IN + OFI_OUT + READS_PIECES, .format = FI_CQ_FORMAT_MSG, .wait_obj = FI_WAIT_FD};
     int result = fi_cq_open(ofi->domain, &attributes, &ofi->cq, NULL);
     return result ? result : fi_control(&ofi->cq->fid, FI_GETWAIT, &ofi->descriptor);
 }
@@ -496,7 +511,10 @@ int net_ofi_open(struct net *net, const struct net_gather *gather, const struct 
         return status;
     }
     struct ofi_wire *ofi = o.ofi;
-    ofi->most_out = ofi->info->tx_attr->size < OFI_OUT ? (int)ofi->info->tx_attr->size : OFI_OUT;
+    size_t room =
+        ofi->info->tx_attr->size > 2 * READS_PIECES ? ofi->info->tx_attr->size - READS_PIECES : READS_PIECES;
+    ofi->most_out = room < OFI_OUT ? (int)room : OFI_OUT;
+    ofi->can_read = (ofi->info->caps & OFI_READ_CAPS) == OFI_READ_CAPS;
     base_log(BASE_LOG_INFO, "net", "messages between hosts: libfabric's %s at %s",
              ofi->info->fabric_attr->prov_name, ofi->own);
     return net_joint_wire(net, &ofi->wire);

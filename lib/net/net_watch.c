@@ -16,6 +16,7 @@
 #include "net/net_watch.h"
 
 #include "net/net_futex.h"
+#include "net/net_read.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -34,11 +35,17 @@
 /* In case a provider forgets to signal at all. */
 #define WATCH_ANYWAY 1000
 
+static bool serves(const struct net_watch *watch)
+{
+    const struct net_reads *reads = watch->links->reads;
+    return reads && reads_word(&reads->serving) > 0;
+}
+
 /* False: to be stopped. */
 static bool await_start(struct net_watch *watch)
 {
     const struct net_futex off = {.word = &watch->state, .expected = WATCH_OFF};
-    while (atomic_load(&watch->state) == WATCH_OFF && !atomic_load(&watch->stop))
+    while (atomic_load(&watch->state) == WATCH_OFF && !serves(watch) && !atomic_load(&watch->stop))
         net_futex_wait_one(&off);
     return !atomic_load(&watch->stop);
 }
@@ -77,12 +84,14 @@ static void *watch_main(void *arg)
     struct net_watch *watch = arg;
     while (await_start(watch)) {
         bool quiet = net_links_may_sleep(watch->links);
-        if (net_links_ready(watch->links)) {
+        bool ready = net_links_ready(watch->links);
+        if (ready) {
             watch->doubtful = WATCH_DOUBTFUL;
             ring(watch);
-        } else if (quiet) {
-            wait_for_wire(watch);
         }
+        /* What there is to deliver is the poller's; who reads here is not to wait for it. */
+        if (quiet && (serves(watch) || !ready))
+            wait_for_wire(watch);
     }
     return NULL;
 }
@@ -148,6 +157,14 @@ void net_watch_close(struct net_watch *watch)
     pthread_join(watch->thread, NULL);
     descriptors_close(watch);
     watch->runs = false;
+}
+
+/* A state that the thread does not wait in: should it be about to wait, it finds another one than OFF. */
+void net_watch_serve(struct net_watch *watch)
+{
+    uint32_t off = WATCH_OFF;
+    if (watch->runs && atomic_compare_exchange_strong(&watch->state, &off, WATCH_STALE))
+        net_futex_wake(&watch->state, 1);
 }
 
 void net_watch_begin(struct net_watch *watch)

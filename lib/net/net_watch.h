@@ -33,6 +33,9 @@ void net_watch_close(struct net_watch *watch);
 /** From here on net_wake(inner) is called once there is something to deliver; before the sleeper's last look.
  */
 void net_watch_begin(struct net_watch *watch);
+/** Others begin to read here: the wire is looked after whatever the poller does, until none does any more.
+ * Any thread. */
+void net_watch_serve(struct net_watch *watch);
 /** The poller is awake. */
 void net_watch_end(struct net_watch *watch);
 

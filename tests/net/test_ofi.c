@@ -113,7 +113,7 @@ static int open_with(struct job *job, int rank, const struct net_ofi_options *op
 
 static void open_side(struct job *job, int rank)
 {
-    const struct net_ofi_options options = {provider, "lo", PATIENCE};
+    const struct net_ofi_options options = {provider, "lo", PATIENCE, true};
     JOB_CHECK(open_with(job, rank, &options) == RAYMPI_OK);
 }
 
@@ -475,8 +475,8 @@ static void test_left(void)
 /* All learn which rank can not, and why. */
 static int refused(struct job *job, int rank)
 {
-    const struct net_ofi_options none = {rank == 1 ? "nonsense" : provider, "lo", PATIENCE},
-                                 nowhere = {provider, rank == 1 ? "eth77" : "lo", PATIENCE};
+    const struct net_ofi_options none = {rank == 1 ? "nonsense" : provider, "lo", PATIENCE, true},
+                                 nowhere = {provider, rank == 1 ? "eth77" : "lo", PATIENCE, true};
     JOB_CHECK(open_with(job, rank, job->arg ? &nowhere : &none) == RAYMPI_ERR_UNSUPPORTED);
     JOB_CHECK(strstr(base_detail(), "rank 1 on host "));
     JOB_CHECK(strstr(base_detail(), job->arg ? "RAYMPI_OFI_INTERFACE=eth77" : "no provider nonsense"));
@@ -515,7 +515,7 @@ static void gather_noise(void *arg, const void *mine, void *all, size_t bytes)
 
 static int amid_noise(struct job *job, int rank)
 {
-    const struct net_ofi_options options = {provider, "lo", PATIENCE};
+    const struct net_ofi_options options = {provider, "lo", PATIENCE, true};
     srand((unsigned)job->arg);
     gather_by = gather_noise;
     int status = open_with(job, rank, &options), round = job->arg / NOISES;
