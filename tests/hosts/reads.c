@@ -358,7 +358,13 @@ static void time_all(const char *state)
 
 /* ---- death */
 
-/* The way's own word, not the net's: what the net knows of deaths is kept from it. */
+#define DEATH_WAY  UINT64_C(15000000000) /* ns that the way has to end a read itself, */
+#define DEATH_BOTH UINT64_C(10000000000) /* and then with what the net knows */
+#define DEATH_READ (UINT64_C(64) << 20)
+
+static bool (*knows_of)(void *arg, int rank);
+
+/* The way's own word: what the net knows of deaths is kept from it for a while. */
 static bool nobody_is_lost(void *arg, int rank)
 {
     (void)arg;
@@ -366,41 +372,45 @@ static bool nobody_is_lost(void *arg, int rank)
     return false;
 }
 
-static void end(const char *text)
+static void say_end(const char *command, const struct try *try, uint64_t last)
 {
-    printf("%s\n", text);
-    fflush(stdout);
-    _exit(0);
-}
-
-static void watch_death(const char *command)
-{
-    char text[512], name[96];
-    struct try try;
-    unsigned char *to = malloc(UINT64_C(64) << 20);
-    uint64_t last = base_now(), most = last + UINT64_C(40000000000);
-    reads_of(net)->lost = nobody_is_lost;
+    char name[96], how[384];
     net_reads_name(net, net_reads(net), name, sizeof name);
-    if (net_send(net, b.size - 1, PING, NULL, 0) != RAYMPI_OK)
-        end("test failed: no message");
-    for (;;) {
-        begin(&try, b.size - 1, 0, to, UINT64_C(64) << 20);
-        while (!try.done && base_now() < most)
-            if (net_poll(net, 32) == 0)
-                sched_yield();
-        if (try.status != RAYMPI_OK || !try.done)
-            break;
-        last = try.ended;
-    }
-    if (try.done)
-        snprintf(text, sizeof text,
-                 "death (%s): %s, %s: ended %.1f ms after the last read that was whole: %s", command,
-                 net_reads(net) == NET_READ_OFI ? "ofi" : "rma", name, (double)(try.ended - last) / 1e6,
+    if (!try->done)
+        snprintf(how, sizeof how, "never ended");
+    else if (try->ended - last < DEATH_WAY)
+        snprintf(how, sizeof how, "ended by itself in %.1f ms: %s", (double)(try->ended - last) / 1e6,
                  base_detail());
     else
-        snprintf(text, sizeof text, "death (%s): %s, %s: did not end in 40 s", command,
-                 net_reads(net) == NET_READ_OFI ? "ofi" : "rma", name);
-    end(text);
+        snprintf(how, sizeof how, "not ended by itself in %.0f s, then by the net: %s",
+                 (double)DEATH_WAY / 1e9, base_detail());
+    printf("%s, %s: %s\n", strcmp(command, "KILL") == 0 ? "killed" : "cut off", name, how);
+    fflush(stdout);
+}
+
+/* Reads again and again, until one does not end well. */
+static void watch_death(const char *command)
+{
+    struct try try = {.done = true};
+    unsigned char *to = malloc(DEATH_READ);
+    uint64_t last = base_now(), end = last + DEATH_WAY + DEATH_BOTH;
+    struct net_reads *reads = reads_of(net);
+    knows_of = reads->lost;
+    reads->lost = nobody_is_lost;
+    CHECK(net_send(net, b.size - 1, PING, NULL, 0) == RAYMPI_OK);
+    while (try.done && try.status == RAYMPI_OK) {
+        last = try.ended ? try.ended : last;
+        end = last + DEATH_WAY + DEATH_BOTH;
+        begin(&try, b.size - 1, 0, to, DEATH_READ);
+        while (!try.done && base_now() < end) {
+            if (base_now() - last > DEATH_WAY)
+                reads->lost = knows_of;
+            if (net_poll(net, 32) == 0)
+                sched_yield();
+        }
+    }
+    say_end(command, &try, last);
+    _exit(0);
 }
 
 static int pinged;
@@ -411,22 +421,24 @@ static void on_ping(void *arg, const struct net_message *message)
     pinged++;
 }
 
+/* Half a second after it was told so. */
 static void die(const char *command)
 {
     uint64_t moment = 0;
-    for (;;) {
+    while (!moment || base_now() < moment) {
         if (net_poll(net, 32) == 0)
             sched_yield();
         if (pinged && !moment)
             moment = base_now() + UINT64_C(500000000);
-        if (!moment || base_now() < moment)
-            continue;
-        if (strcmp(command, "KILL") == 0)
-            kill(getpid(), SIGKILL);
-        if (system(command) != 0) // NOLINT
-            printf("the command failed\n");
-        moment = UINT64_MAX;
     }
+    if (strcmp(command, "KILL") == 0)
+        kill(getpid(), SIGKILL);
+    CHECK(system(command) == 0);
+    uint64_t end = base_now() + DEATH_WAY + DEATH_BOTH + UINT64_C(3000000000);
+    while (base_now() < end)
+        if (net_poll(net, 32) == 0)
+            sched_yield();
+    _exit(0);
 }
 
 static void death(const char *command)
