@@ -16,9 +16,9 @@ unit_tests += %D%/base/test_version %D%/base/test_status %D%/base/test_config %D
 unit_tests += %D%/net/test_ring %D%/net/test_shm %D%/net/test_death %D%/net/test_sim %D%/net/test_sim_faults %D%/net/test_sim_protocol \
 	%D%/net/test_joint %D%/net/test_read
 unit_tests += %D%/store/test_arena %D%/store/test_churn %D%/store/test_store %D%/store/test_pins %D%/store/test_faults
-# No memory stands behind its store. 
-%C%_store_test_churn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=base_segment_commit -Wl,--wrap=madvise 
-%C%_store_test_churn_LDADD = $(LDADD) -lm 
+# No memory stands behind its store.
+%C%_store_test_churn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=base_segment_commit -Wl,--wrap=madvise
+%C%_store_test_churn_LDADD = $(LDADD) -lm
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
 	-Wl,--wrap=mprotect

@@ -63,6 +63,8 @@ int store_collect(struct store *store);
 int store_pin(struct store *store, struct store_place place, const void **data, uint64_t *length);
 /** Where a block is that the caller's rank has pinned. */
 const void *store_at(const struct store *store, struct store_place place);
+/** The offset of such a block in the host's segment. */
+uint64_t store_offset(const struct store *store, struct store_place place);
 /** What can be seen of a block from anywhere on its host, as of a moment. */
 struct store_look {
     bool in_memory, on_disk; /* neither: it is not sealed, being freed, or gone */

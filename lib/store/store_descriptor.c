@@ -250,6 +250,11 @@ void store_look(struct store *store, struct store_place place, struct store_look
     pinners_print(store, entry, look->pinned, sizeof look->pinned);
 }
 
+uint64_t store_offset(const struct store *store, struct store_place place)
+{
+    return store_entry_at(store, place.rank, place.index)->offset;
+}
+
 const void *store_at(const struct store *store, struct store_place place)
 {
     return store->segment->read + store_entry_at(store, place.rank, place.index)->offset;

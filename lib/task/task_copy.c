@@ -28,6 +28,8 @@ struct copy {
     uint64_t since;
     char *to;
     uint64_t asked, got;
+    struct net_read read; /* where it is read one-sidedly */
+    struct task_room *room;
 };
 
 static struct copy *copy_find(const struct task_present *present, const struct stored *at)
@@ -176,20 +178,27 @@ static struct present_news *copy_news(struct copy *copy, int status)
     return news;
 }
 
+/* One-sidedly all of it, once it is known where it lies; else a range. Returns its length. */
+static uint64_t copy_ask(struct task_room *room, struct copy *copy)
+{
+    bool one_sided = net_reads(room->net) != NET_READ_NONE;
+    uint64_t left = copy->extent - copy->asked, length = left < RANGE_BYTES ? left : RANGE_BYTES;
+    struct pull pull = {copy->at, copy->asked, one_sided ? 0 : length};
+    present_tell(room, copy->at.holder, TASK_MESSAGE_PULL, &pull, sizeof pull, NULL, 0);
+    return one_sided ? left : length;
+}
+
 /* Asks for what may be asked for, a range of each in turn. */
 static void copies_ask(struct task_room *room)
 {
     struct task_present *present = room->present;
     while (present->asking && present->ranges < RANGES_MOST) {
         struct copy *copy = present->asking;
-        uint64_t left = copy->extent - copy->asked;
-        struct pull pull = {copy->at, copy->asked, left < RANGE_BYTES ? left : RANGE_BYTES};
-        copy->asked += pull.length;
+        copy->asked += copy_ask(room, copy);
         present->ranges++;
         DL_DELETE(present->asking, copy);
         if (copy->asked < copy->extent)
             DL_APPEND(present->asking, copy);
-        present_tell(room, copy->at.holder, TASK_MESSAGE_PULL, &pull, sizeof pull, NULL, 0);
     }
 }
 
@@ -304,6 +313,70 @@ void copy_on_chunk(void *arg, const struct net_message *message)
     if (wrong && length > 0) /* several ranges of one that can not be read are each refused */
         base_log(BASE_LOG_WARN, "task", "a piece of a value from rank %d dropped: one %s", message->source,
                  wrong);
+}
+
+/* ---- one-sided reads: as one range */
+
+static struct present_news *read_ended(struct task_room *room, struct copy *copy, int status)
+{
+    room->present->ranges--;
+    copies_ask(room);
+    copy->got = copy->extent;
+    return copy_came(room, copy, status);
+}
+
+static void read_done(struct net_read *read, int status)
+{
+    struct copy *copy = read->arg;
+    struct task_room *room = copy->room;
+    base_spin_lock(&room->present->lock);
+    struct present_news *news = read_ended(room, copy, status);
+    base_spin_unlock(&room->present->lock);
+    atomic_fetch_sub(&room->present->pending, 1);
+    present_announce(room, news);
+}
+
+/* Under the lock. Which copy is to be read now; NULL: none. */
+static struct copy *lease_take(struct task_room *room, const struct leased *leased, int source,
+                               struct present_news **news)
+{
+    struct copy *copy = copy_find(room->present, &leased->at);
+    if (!copy || copy->state != COPY_COMING || leased->at.holder != source || copy->asked == 0 ||
+        copy->read.done) {
+        base_log(BASE_LOG_WARN, "task", "a lease from rank %d that was not asked for is ignored", source);
+        return NULL;
+    }
+    if (leased->status != RAYMPI_OK) {
+        *news = read_ended(room, copy, base_fail(RAYMPI_ERR_LOST, "it is not there any more"));
+        return NULL;
+    }
+    copy->room = room;
+    copy->read = (struct net_read){.rank = source,
+                                   .offset = leased->offset,
+                                   .to = copy->to,
+                                   .length = copy->extent,
+                                   .done = read_done,
+                                   .arg = copy};
+    return copy;
+}
+
+void copy_on_leased(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct present_news *news = NULL;
+    struct leased leased;
+    if (message->length != sizeof leased || net_reads(room->net) == NET_READ_NONE)
+        return;
+    memcpy(&leased, message->data, sizeof leased);
+    base_spin_lock(&room->present->lock);
+    struct copy *copy = lease_take(room, &leased, message->source, &news);
+    base_spin_unlock(&room->present->lock);
+    present_announce(room, news);
+    if (!copy)
+        return;
+    atomic_fetch_add(&room->present->pending, 1); /* until it is done, which no message says */
+    net_read(room->net, &copy->read);
+    present_mind(room);
 }
 
 /* Its holder frees it. */

@@ -20,6 +20,7 @@ struct lease {
     UT_hash_handle hh;
     struct lease_name name;
     const char *data; /* NULL: it is on disk */
+    bool served;      /* it is read one-sidedly */
     uint64_t length;
     struct wish *wishes;
 };
@@ -111,6 +112,8 @@ static void lease_end(struct task_room *room, struct lease *lease)
 {
     if (lease->data)
         store_unpin(room->store, lease->name.place);
+    if (lease->served)
+        net_read_serve(room->net, -1);
     while (lease->wishes) {
         struct wish *wish = lease->wishes;
         lease->wishes = wish->next;
@@ -136,11 +139,24 @@ static int lease_pin(struct task_room *room, struct lease *lease)
 
 /* ---- serving */
 
+/* Who reads one-sidedly is told where it lies. */
+static void tell_lease(struct task_room *room, int reader, const struct stored *at, bool good)
+{
+    struct leased leased = {.at = *at, .status = good ? RAYMPI_OK : RAYMPI_ERR_LOST};
+    if (good)
+        leased.offset = store_offset(room->store, at->place);
+    present_tell(room, reader, TASK_MESSAGE_LEASED, &leased, sizeof leased, NULL, 0);
+}
+
 /* The block stays: the reader's word that ends the lease comes after all that it has asked for. */
 static void serve(struct task_room *room, int reader, const struct pull *pull, const char *data,
                   uint64_t length)
 {
     struct chunk chunk = {pull->at, pull->offset};
+    if (pull->length == 0) {
+        tell_lease(room, reader, &pull->at, data != NULL);
+        return;
+    }
     bool good = data && pull->length <= RANGE_BYTES && pull->offset <= length &&
                 pull->length <= length - pull->offset;
     if (!good)
@@ -168,6 +184,10 @@ static void pulled(struct task_room *room, int reader, const struct pull *pull)
     struct lease *lease = lease_find(present, &name);
     if (!lease)
         lease = lease_new(present, &name);
+    if (pull->length == 0 && !lease->served) {
+        lease->served = true;
+        net_read_serve(room->net, 1);
+    }
     int status = lease_pin(room, lease);
     const char *data = lease->data;
     uint64_t length = lease->length;

@@ -46,7 +46,7 @@ struct task_present {
     struct task_copies count;   /* of copies; all but `served` under the lock */
     _Atomic uint64_t served;
     struct told *told;   /* ranks that may have copies, by block */
-    _Atomic int pending; /* restores and planned copies */
+    _Atomic int pending; /* restores, planned copies, one-sided reads */
     _Atomic int looking; /* somebody is in task_present_look() */
     _Atomic int minded;  /* the minder runs or will */
     struct sched_item minder;
@@ -86,6 +86,7 @@ struct present_news *copies_advance(struct task_room *room, uint64_t *lacking);
 /** Gives up copies that nobody of this rank reads. Returns how many bytes. */
 uint64_t copies_evict(struct task_room *room, uint64_t bytes);
 void copy_on_chunk(void *arg, const struct net_message *message);
+void copy_on_leased(void *arg, const struct net_message *message);
 void copy_on_stale(void *arg, const struct net_message *message);
 void copies_close(struct task_room *room);
 
@@ -109,9 +110,16 @@ struct brought {
     int32_t status;
     uint32_t nothing;
 };
+/** Length 0: only to be told where it lies, since it is read one-sidedly (LEASED). */
 struct pull {
     struct stored at;
     uint64_t offset, length;
+};
+struct leased {
+    struct stored at;
+    uint64_t offset; /* in the segment of the holder's host */
+    int32_t status;
+    uint32_t nothing;
 };
 /** Its bytes follow; none: the block can not be read. */
 struct chunk {
