@@ -247,7 +247,7 @@ static const char *chunk_wrong(const struct copy *copy, const struct chunk *chun
 {
     if (!copy || copy->state != COPY_COMING)
         return "of a value that is not fetched from there";
-    if (chunk->offset != copy->got || length > copy->asked - copy->got)
+    if (length > 0 && (chunk->offset != copy->got || length > copy->asked - copy->got))
         return "that was not asked for";
     return NULL;
 }
@@ -268,22 +268,29 @@ static struct present_news *copy_came(struct task_room *room, struct copy *copy,
     return news;
 }
 
+static int refused(int status)
+{
+    if (status == RAYMPI_ERR_STORE_FULL)
+        return base_fail(status, "it is on disk, and the store of its host has no room for it");
+    return base_fail(RAYMPI_ERR_LOST, "it is not there any more");
+}
+
 /* The holder has refused it: none of the ranges that were asked for comes. */
-static struct present_news *copy_refused(struct task_room *room, struct copy *copy)
+static struct present_news *copy_refused(struct task_room *room, struct copy *copy, int status)
 {
     struct task_present *present = room->present;
     uint64_t ranges = (copy->asked - copy->got + RANGE_BYTES - 1) / RANGE_BYTES;
     present->ranges -= (int)ranges;
     if (copy->asked < copy->extent)
         DL_DELETE(present->asking, copy);
-    return copy_came(room, copy, base_fail(RAYMPI_ERR_LOST, "it is not there any more"));
+    return copy_came(room, copy, refused(status));
 }
 
-static struct present_news *chunk_take(struct task_room *room, struct copy *copy, const void *data,
-                                       uint64_t length)
+static struct present_news *chunk_take(struct task_room *room, struct copy *copy, const struct chunk *chunk,
+                                       const void *data, uint64_t length)
 {
     if (length == 0)
-        return copy_refused(room, copy);
+        return copy_refused(room, copy, (int)chunk->status);
     memcpy(copy->to + copy->got, data, length);
     copy->got += length;
     if (copy->got % RANGE_BYTES == 0 || copy->got == copy->extent) {
@@ -297,7 +304,7 @@ void copy_on_chunk(void *arg, const struct net_message *message)
 {
     struct task_room *room = arg;
     struct present_news *news = NULL;
-    struct chunk chunk = {{{0}, 0, 0}, 0};
+    struct chunk chunk = {.at = {{0}, 0, 0}};
     uint64_t length = message->length - sizeof chunk;
     const char *wrong = "that is too short";
     base_spin_lock(&room->present->lock);
@@ -306,7 +313,7 @@ void copy_on_chunk(void *arg, const struct net_message *message)
         struct copy *copy = copy_find(room->present, &chunk.at);
         wrong = chunk.at.holder != message->source ? "of another rank's" : chunk_wrong(copy, &chunk, length);
         if (!wrong)
-            news = chunk_take(room, copy, (const char *)message->data + sizeof chunk, length);
+            news = chunk_take(room, copy, &chunk, (const char *)message->data + sizeof chunk, length);
     }
     base_spin_unlock(&room->present->lock);
     present_announce(room, news);
@@ -347,7 +354,7 @@ static struct copy *lease_take(struct task_room *room, const struct leased *leas
         return NULL;
     }
     if (leased->status != RAYMPI_OK) {
-        *news = read_ended(room, copy, base_fail(RAYMPI_ERR_LOST, "it is not there any more"));
+        *news = read_ended(room, copy, refused(leased->status));
         return NULL;
     }
     copy->room = room;

@@ -140,28 +140,32 @@ static int lease_pin(struct task_room *room, struct lease *lease)
 /* ---- serving */
 
 /* Who reads one-sidedly is told where it lies. */
-static void tell_lease(struct task_room *room, int reader, const struct stored *at, bool good)
+static void tell_lease(struct task_room *room, int reader, const struct stored *at, int status)
 {
-    struct leased leased = {.at = *at, .status = good ? RAYMPI_OK : RAYMPI_ERR_LOST};
-    if (good)
+    struct leased leased = {.at = *at, .status = status};
+    if (status == RAYMPI_OK)
         leased.offset = store_offset(room->store, at->place);
     present_tell(room, reader, TASK_MESSAGE_LEASED, &leased, sizeof leased, NULL, 0);
 }
 
 /* The block stays: the reader's word that ends the lease comes after all that it has asked for. */
-static void serve(struct task_room *room, int reader, const struct pull *pull, const char *data,
+static void serve(struct task_room *room, int reader, const struct pull *pull, int status, const char *data,
                   uint64_t length)
 {
-    struct chunk chunk = {pull->at, pull->offset};
+    struct chunk chunk = {.at = pull->at, .offset = pull->offset};
     if (pull->length == 0) {
-        tell_lease(room, reader, &pull->at, data != NULL);
+        tell_lease(room, reader, &pull->at, status);
         return;
     }
-    bool good = data && pull->length <= RANGE_BYTES && pull->offset <= length &&
-                pull->length <= length - pull->offset;
-    if (!good)
+    if (status == RAYMPI_OK &&
+        (pull->length > RANGE_BYTES || pull->offset > length || pull->length > length - pull->offset))
+        status = RAYMPI_ERR_LOST; /* not of this block */
+    if (status != RAYMPI_OK) {
+        chunk.status = status;
         present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, NULL, 0);
-    for (uint64_t end = pull->offset + pull->length; good && chunk.offset < end;) {
+        return;
+    }
+    for (uint64_t end = pull->offset + pull->length; chunk.offset < end;) {
         uint64_t left = end - chunk.offset, bytes = left < CHUNK_BYTES ? left : CHUNK_BYTES;
         present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, data + chunk.offset, bytes);
         chunk.offset += bytes;
@@ -199,7 +203,7 @@ static void pulled(struct task_room *room, int reader, const struct pull *pull)
     }
     base_spin_unlock(&present->lock);
     if (status != STORE_ON_DISK) {
-        serve(room, reader, pull, data, length);
+        serve(room, reader, pull, status, data, length);
         return;
     }
     task_present_look(room);
@@ -245,15 +249,17 @@ static struct lease *lease_waiting(struct task_room *room, struct store_place pl
     return NULL;
 }
 
-/* Takes over the wishes of one that waits. `status` is what its pin gave, or why the block does not come. */
-static struct wish *wishes_take(struct task_room *room, struct store_place place, int *status, int *reader,
-                                const char **data, uint64_t *length)
+/* Takes over the wishes of one that waits; *told: what its pin gave, or `status`, why the block does not
+ * come. */
+static struct wish *wishes_take(struct task_room *room, struct store_place place, int status, int *told,
+                                int *reader, const char **data, uint64_t *length)
 {
     struct wish *wishes = NULL;
     base_spin_lock(&room->present->lock);
     struct lease *lease = lease_waiting(room, place);
     if (lease) {
-        int pinned = *status == RAYMPI_OK ? lease_pin(room, lease) : *status;
+        int pinned = status == RAYMPI_OK ? lease_pin(room, lease) : status;
+        *told = pinned;
         *reader = lease->name.reader;
         *data = lease->data;
         *length = lease->length;
@@ -275,12 +281,12 @@ void leases_restored(struct task_room *room, struct store_place place, int statu
     struct wish *wishes;
     const char *data;
     uint64_t length;
-    int reader;
-    while ((wishes = wishes_take(room, place, &status, &reader, &data, &length)))
+    int reader, told;
+    while ((wishes = wishes_take(room, place, status, &told, &reader, &data, &length)))
         while (wishes) {
             struct wish *wish = wishes;
             wishes = wish->next;
-            serve(room, reader, &wish->pull, data, length);
+            serve(room, reader, &wish->pull, told, data, length);
             free(wish);
         }
 }

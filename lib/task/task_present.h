@@ -124,7 +124,10 @@ struct leased {
 /** Its bytes follow; none: the block can not be read. */
 struct chunk {
     struct stored at;
-    uint64_t offset;
+    union {
+        uint64_t offset;
+        int64_t status; /* why it can not */
+    };
 };
 
 #define CHUNK_BYTES (NET_MESSAGE_ONE - sizeof(struct chunk))

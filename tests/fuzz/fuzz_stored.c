@@ -16,7 +16,7 @@ static void fuzz_seeds(void)
     struct __attribute__((packed)) {
         struct chunk head;
         char bytes[24];
-    } chunk = {{far_block, 0}, {0}};
+    } chunk = {{.at = far_block}, {0}};
     struct brought brought = {far_block, {0, 0, 1}, 0, 0};
     struct bring bring = {far_block, 64};
     const struct {

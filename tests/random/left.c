@@ -81,3 +81,15 @@ bool nothing_left(int own, char *text, size_t size)
             (unsigned long long)store.bytes, unseen, boxes + own);
     return nothing;
 }
+
+void bytes_moved(uint64_t moved[MOVED])
+{
+    struct net_counters net;
+    struct raympi_store_stats store = {.size = sizeof store};
+    net_counters(api_node_of(task_self->room)->net, &net);
+    raympi_store_stats(&store);
+    moved[MOVED_FETCHED] = store.fetched;
+    moved[MOVED_READ] = net.read_bytes;
+    moved[MOVED_SPILLED] = store.spilled;
+    moved[MOVED_RESTORED] = store.restored;
+}

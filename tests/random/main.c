@@ -45,6 +45,7 @@ static struct {
 
 static struct {
     uint64_t seeds, ops, tasks, remote, actors;
+    uint64_t moved[MOVED]; /* as of the last seed */
     uint64_t counts[OP_KINDS];
 } totals; /* rank 0 */
 
@@ -58,6 +59,7 @@ static struct {
     int ranks;
     uint64_t ran, ran_sum, destroyed, failures, tasks, remote;
     uint64_t host_tasks[HOSTS_MAX]; /* by host */
+    uint64_t moved[MOVED];
     time_t since;
 } meeting = {.lock = PTHREAD_MUTEX_INITIALIZER}; /* on rank 0 */
 
@@ -75,6 +77,8 @@ static void submit_to(const raympi_definition *task, const char *name, int rank,
 
 static enum verdict meet(struct job *job, bool settled)
 {
+    uint64_t moved[MOVED];
+    bytes_moved(moved);
     raympi_value values[] = {
         raympi_value_int((int64_t)job->plan->seed),
         raympi_value_int(settled),
@@ -85,6 +89,10 @@ static enum verdict meet(struct job *job, bool settled)
         raympi_value_int((int64_t)atomic_load(&job->tasks)),
         raympi_value_int((int64_t)atomic_load(&job->remote)),
         raympi_value_int(raympi_rank()),
+        raympi_value_int((int64_t)moved[0]),
+        raympi_value_int((int64_t)moved[1]),
+        raympi_value_int((int64_t)moved[2]),
+        raympi_value_int((int64_t)moved[3]),
     };
     submit_to(&raympi_task_random_arrive, "random_arrive", 0, values, sizeof values / sizeof values[0]);
     return (enum verdict)box_take(&verdicts);
@@ -154,6 +162,7 @@ static enum verdict judge_end(struct job *job)
             return VERDICT_STOP;
         }
     totals.seeds++;
+    memcpy(totals.moved, meeting.moved, sizeof totals.moved);
     totals.tasks += meeting.tasks;
     totals.remote += meeting.remote;
     totals.actors += made;
@@ -179,6 +188,8 @@ RAYMPI_TASK(random_arrive)
     meeting.remote += (uint64_t)raympi_arg_int(ctx, 7);
     int host = (int)raympi_arg_int(ctx, 8) * host_count() / raympi_size();
     meeting.host_tasks[host] += (uint64_t)raympi_arg_int(ctx, 6);
+    for (int i = 0; i < MOVED; i++)
+        meeting.moved[i] += (uint64_t)raympi_arg_int(ctx, 9 + i);
     bool all = ++meeting.ranks == raympi_size();
     if (all) {
         verdict = meeting.failures         ? VERDICT_STOP
@@ -189,6 +200,7 @@ RAYMPI_TASK(random_arrive)
         meeting.ran = meeting.ran_sum = meeting.destroyed = meeting.failures = meeting.tasks =
             meeting.remote = 0;
         memset(meeting.host_tasks, 0, sizeof meeting.host_tasks);
+        memset(meeting.moved, 0, sizeof meeting.moved);
         meeting.since = since;
     }
     pthread_mutex_unlock(&meeting.lock);
@@ -356,6 +368,9 @@ static void report(double seconds)
            (unsigned long long)totals.tasks,
            totals.tasks ? 100.0 * (double)totals.remote / (double)totals.tasks : 0.0,
            (unsigned long long)totals.actors);
+    printf("bytes: %llu fetched, %llu of them one-sidedly, %llu spilled, %llu restored\n",
+           (unsigned long long)totals.moved[MOVED_FETCHED], (unsigned long long)totals.moved[MOVED_READ],
+           (unsigned long long)totals.moved[MOVED_SPILLED], (unsigned long long)totals.moved[MOVED_RESTORED]);
     printf("counts:");
     for (int kind = 0; kind < OP_KINDS; kind++)
         printf(" %s=%llu", plan_op_name((enum op_kind)kind), (unsigned long long)totals.counts[kind]);

@@ -114,7 +114,7 @@ static struct value far_value(uint64_t length)
 
 static void send_chunk(const struct stored *at, uint64_t offset, uint64_t length)
 {
-    struct chunk chunk = {*at, offset};
+    struct chunk chunk = {.at = *at, .offset = offset};
     struct net_piece pieces[] = {{&chunk, sizeof chunk}, {content + offset, length}};
     CU_ASSERT_EQUAL(net_send(node.net[1], 0, TASK_MESSAGE_CHUNK, pieces, 2), RAYMPI_OK);
 }
