@@ -13,7 +13,7 @@ static void say_choice(const struct bootstrap *b, const struct net *net, const c
  * read: else who reads would hang with the dead, or wait for the idle. */
 static int open_auto(struct bootstrap *b, struct net *net, const struct net_gather *gather)
 {
-    char name[96], seen[96], why[384];
+    char name[96], seen[256], why[512];
     if (b->wire_is_mpi) {
         net_reads_name(net, NET_READ_RMA, name, sizeof name);
         snprintf(why, sizeof why,
@@ -25,7 +25,7 @@ static int open_auto(struct bootstrap *b, struct net *net, const struct net_gath
     } else if (net_reads_try(net, gather, seen, sizeof seen)) {
         snprintf(why, sizeof why, "since %s, and a death ends it, by libfabric's %s", seen, name);
     } else {
-        net_reads_close(net);
+        net_reads_withdraw(net);
         snprintf(why, sizeof why, "since by libfabric's %s %s", name, seen);
     }
     say_choice(b, net, why);

@@ -155,8 +155,8 @@ void net_read_serve(struct net *net, int change);
 int net_rma_open(struct net *net, const struct base_segment *segment, const struct net_gather *gather,
                  const void *comm);
 int net_ofi_reads_open(struct net *net, const struct base_segment *segment, const struct net_gather *gather);
-/** Takes the way away again, before the first net_read(). Collective. */
-void net_reads_close(struct net *net);
+/** There is no way any more, before rooms above have used it. */
+void net_reads_withdraw(struct net *net);
 /** What would carry reads, with its version, as in "libfabric's net 1.17". */
 void net_reads_name(const struct net *net, enum net_read_way way, char *text, size_t size);
 /** Is it known (measured: the table is in net_read_known.c) that a read of a rank that dies ends? */

@@ -206,7 +206,7 @@ static bool pieces_post(struct net_reads *reads)
 bool net_reads_pump(struct net_reads *reads)
 {
     bool moved = false, poll = reads_word(&reads->serving) > 0 || reads->flying > 0;
-    if (!reads->way || reads->held)
+    if (!reads->way || reads->held || reads->withdrawn)
         return false;
     if (poll && reads->way->operations->poll)
         moved = reads->way->operations->poll(reads->way);
@@ -229,7 +229,18 @@ struct net_reads *reads_of(const struct net *net)
 enum net_read_way net_reads(const struct net *net)
 {
     const struct net_reads *reads = reads_of(net);
-    return reads && reads->way ? reads->way->operations->way : NET_READ_NONE;
+    return reads && reads->way && !reads->withdrawn ? reads->way->operations->way : NET_READ_NONE;
+}
+
+void net_reads_withdraw(struct net *net)
+{
+    struct net_reads *reads = reads_of(net);
+    base_spin_lock(&reads->links->wire_lock);
+    for (int i = 0; i < READS_ACTIVE; i++)
+        if (reads->active[i].read && !reads->active[i].ended)
+            give_up(reads, &reads->active[i]);
+    reads->withdrawn = true;
+    base_spin_unlock(&reads->links->wire_lock);
 }
 
 void net_read(struct net *net, struct net_read *read)
@@ -254,7 +265,7 @@ void net_read(struct net *net, struct net_read *read)
 void net_read_serve(struct net *net, int change)
 {
     struct net_reads *reads = reads_of(net);
-    if (!reads || !reads->way)
+    if (!reads || !reads->way || reads->withdrawn)
         return;
     int before = atomic_fetch_add(&reads->serving, change);
     if (before > 0 || before + change <= 0)

@@ -61,6 +61,7 @@ struct reads_way {
 struct net_reads {
     struct net_links *links;
     struct reads_way *way; /* NULL: none */
+    bool withdrawn;        /* but it is not: what others have on their way needs it until the end */
     bool held;
     bool orderly; /* the job has come to its end in good order */
     bool (*lost)(void *arg, int rank);
@@ -90,7 +91,7 @@ void read_piece_ended(struct net_reads *reads, struct read_piece *piece, int sta
 
 static inline bool net_reads_use_mpi(const struct net_reads *reads)
 {
-    return reads->way && reads->way->operations->uses_mpi;
+    return reads->way && !reads->withdrawn && reads->way->operations->uses_mpi;
 }
 
 static inline int reads_word(const _Atomic int *word)
@@ -120,6 +121,7 @@ int reads_agree(struct net *net, const struct net_gather *gather, int status, st
                 struct read_card **cards);
 /** The net has this way from here on. MEMORY; then it is not open. */
 int reads_install(struct net *net, struct reads_way *way, const struct read_card *cards);
+void net_reads_close(struct net *net);
 struct net_reads *reads_of(const struct net *net);
 
 /** The endpoint's provider and its version (net_read_ofi.c). */
