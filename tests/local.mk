@@ -180,11 +180,13 @@ mpi_programs += %D%/hosts/start %D%/hosts/stopped %D%/hosts/stranger %D%/hosts/r
 if HAVE_LIBFABRIC
 mpi_programs += %D%/hosts/forger
 endif
+%C%_hosts_start_LDADD = $(LDADD) $(MPI_LIBS)
 %C%_hosts_start_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=raympi_version
 %C%_hosts_stranger_LDADD =
 %C%_hosts_replay_LDADD =
-mpi_tests += %D%/hosts/faults.test
+mpi_tests += %D%/hosts/faults.test %D%/hosts/reads.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
+EXTRA_DIST += %D%/hosts/rma-death
 EXTRA_DIST += %D%/hosts/left-lib.sh %D%/slurm/slurm-lib.sh %D%/slurm/on-hosts
 EXTRA_DIST += %D%/hosts/finalize.c
 if MPICH

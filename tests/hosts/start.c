@@ -1,8 +1,10 @@
 /* Starts, has every rank answer every rank, and ends; or says why it can not start, which is no failure here.
- * RAYMPI_TEST_VERSION: the version that the library takes itself for. Arguments: files; the ranks go on to
- * ask and answer until all are there. */
+ * RAYMPI_TEST_VERSION: the version that the library takes itself for. RAYMPI_TEST_MULTIPLE: the program has
+ * initialised MPI, for many threads. Arguments: files; the ranks go on to ask and answer until all are there.
+ */
 #include "../mpi/mpi_test.h"
 
+#include <mpi.h>
 #include <unistd.h>
 
 const char *__real_raympi_version(void);
@@ -53,9 +55,15 @@ static bool all_are_there(char **files)
 
 int main(int argc, char **argv)
 {
+    int level;
+    bool own_mpi = getenv("RAYMPI_TEST_MULTIPLE") != NULL;
+    if (own_mpi)
+        MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &level);
     int status = raympi_init(&argc, &argv, NULL);
     if (status != RAYMPI_OK) {
         printf("refused: %s: %s\n", raympi_strerror(status), raympi_detail());
+        if (own_mpi)
+            MPI_Finalize();
         return EXIT_SUCCESS;
     }
     do
@@ -64,5 +72,8 @@ int main(int argc, char **argv)
             ask(rank, 20000);
         }
     while (!all_are_there(argv + 1) && !test_failures);
-    return test_end(raympi_finalize());
+    int result = test_end(raympi_finalize());
+    if (own_mpi)
+        MPI_Finalize();
+    return result;
 }
