@@ -57,6 +57,7 @@ struct net {
     struct net_board *own;     /* this rank's */
     const struct net_map *map; /* NULL: one host */
     const int *local_of;
+    struct net_reads *reads; /* NULL: this transport has none */
     struct net_rest_words *rest;
     struct net_loss *loss; /* NULL: this transport has none */
     char *crash_text;      /* likewise */

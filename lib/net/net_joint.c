@@ -337,6 +337,7 @@ int net_joint_open(struct net **net, struct net *inner, const struct net_map *ma
     }
     joint->net.map = &joint->map;
     joint->net.local_of = joint->local_of;
+    joint->net.reads = &joint->reads;
     joint->net.own = net_board(inner, inner->rank);
     inner->inner = true;
     joint->net.loss = inner->loss;

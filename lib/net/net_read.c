@@ -223,7 +223,7 @@ bool net_reads_pump(struct net_reads *reads)
 
 struct net_reads *reads_of(const struct net *net)
 {
-    return net->map ? &joint_of(net)->reads : NULL;
+    return net->reads;
 }
 
 enum net_read_way net_reads(const struct net *net)

@@ -213,7 +213,7 @@ struct present_news *copies_advance(struct task_room *room, uint64_t *lacking)
         int status = store_create(room->store, copy->extent, &copy->local, &to);
         if (status == RAYMPI_ERR_STORE_FULL &&
             (double)(now - copy->since) < 1e9 * room->config.create_timeout) {
-            *lacking += copy->extent;
+            present_lack(room, lacking, copy->extent);
             continue;
         }
         copy_plan_end(present, copy);

@@ -197,7 +197,7 @@ static void pulled(struct task_room *room, int reader, const struct pull *pull)
     uint64_t length = lease->length;
     if (status == STORE_ON_DISK) {
         wish_add(lease, pull);
-        present_restore(room, name.place, pull->offset + pull->length, -1);
+        present_restore(room, name.place, -1);
     } else if (status != RAYMPI_OK) {
         lease_end(room, lease);
     }
@@ -264,7 +264,7 @@ static struct wish *wishes_take(struct task_room *room, struct store_place place
         *data = lease->data;
         *length = lease->length;
         if (pinned == STORE_ON_DISK) { /* it has been given up again already */
-            present_restore(room, place, lease->wishes->pull.offset + lease->wishes->pull.length, -1);
+            present_restore(room, place, -1);
         } else {
             wishes = lease->wishes;
             lease->wishes = NULL;

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-#define MIND_REST UINT64_C(1000000) /* ns between two looks at what waits for memory or disk */
+#define LACKING_PART 4                 /* of what tasks may read at once: for which room is made in one go */
+#define MIND_REST    UINT64_C(1000000) /* ns between two looks at what waits for memory or disk */
 
 /** A thread that waits for a value. */
 struct present_wait {
@@ -20,9 +21,10 @@ struct present_wait {
 struct restore {
     struct restore *next;
     struct store_place place;
-    uint64_t extent; /* bytes, as far as is known */
+    uint64_t extent; /* bytes */
     uint64_t since;
     bool ended; /* the disk has said */
+    bool kept;  /* pinned, until those who wait have been told */
     int status;
     struct present_want *wants;
 };
@@ -131,7 +133,7 @@ static void bring(struct task_room *room, int rank, const struct stored *at, uin
     struct present_news *news = NULL;
     base_spin_lock(&present->lock);
     if (stored_near(room, at))
-        present_restore(room, at->place, extent, rank);
+        present_restore(room, at->place, rank);
     else
         news = copy_bring(room, at, extent, rank);
     base_spin_unlock(&present->lock);
@@ -298,7 +300,7 @@ void value_fetch(struct task_room *room, struct value *value)
 
 /* ---- blocks of this rank's on disk */
 
-void present_restore(struct task_room *room, struct store_place place, uint64_t extent, int rank)
+void present_restore(struct task_room *room, struct store_place place, int rank)
 {
     struct task_present *present = room->present;
     struct restore *restore;
@@ -306,9 +308,11 @@ void present_restore(struct task_room *room, struct store_place place, uint64_t 
         if (!restore->ended && memcmp(&restore->place, &place, sizeof place) == 0)
             break;
     if (!restore) {
+        struct store_look look;
+        store_look(room->store, place, &look);
         restore = base_alloc_sure(sizeof *restore, "task", "a value that is on disk");
         *restore = (struct restore){
-            .place = place, .extent = extent, .since = net_now(room->net), .status = STORE_ON_DISK};
+            .place = place, .extent = look.length, .since = net_now(room->net), .status = STORE_ON_DISK};
         LL_APPEND(present->restores, restore);
         atomic_fetch_add(&present->pending, 1);
     }
@@ -316,7 +320,7 @@ void present_restore(struct task_room *room, struct store_place place, uint64_t 
         present_want(&restore->wants, rank);
 }
 
-/* The disk says how a block came back. */
+/* The disk says how a block came back. It can not be spilled again before this returns. */
 static void on_restored(void *arg, struct store_place place, int status)
 {
     struct task_room *room = arg;
@@ -326,6 +330,9 @@ static void on_restored(void *arg, struct store_place place, int status)
         if (memcmp(&restore->place, &place, sizeof place) == 0) {
             restore->ended = true;
             restore->status = status;
+            const void *data;
+            uint64_t length;
+            restore->kept = status == RAYMPI_OK && store_pin(room->store, place, &data, &length) == RAYMPI_OK;
         }
     base_spin_unlock(&room->present->lock);
 }
@@ -345,7 +352,7 @@ static struct present_news *restores_advance(struct task_room *room, struct rest
             continue;
         if (status == RAYMPI_ERR_STORE_FULL &&
             (double)(now - restore->since) < 1e9 * room->config.create_timeout) {
-            *lacking += restore->extent;
+            present_lack(room, lacking, restore->extent);
             continue;
         }
         LL_DELETE(present->restores, restore);
@@ -365,12 +372,21 @@ static void restores_end(struct task_room *room, struct restore *ended)
     while (ended) {
         struct restore *next = ended->next;
         leases_restored(room, ended->place, ended->status);
+        if (ended->kept)
+            store_unpin(room->store, ended->place);
         free(ended);
         ended = next;
     }
 }
 
 /* ---- memory */
+
+void present_lack(const struct task_room *room, uint64_t *lacking, uint64_t bytes)
+{
+    /* Not for all at once: what has just come back would go for what is to come. */
+    if (*lacking == 0 || *lacking + bytes <= room->admission.most / LACKING_PART)
+        *lacking += bytes;
+}
 
 /* In turn those ranks of the host that have something to give, at most one in a millisecond. */
 static void ask_for_room(struct task_room *room, uint64_t bytes)

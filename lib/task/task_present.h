@@ -68,10 +68,12 @@ struct present_news *present_news_new(const struct stored *at, struct store_plac
                                       const char *text, struct present_want *wants);
 /** Tells them all, without the lock. */
 void present_announce(struct task_room *room, struct present_news *news);
+/** Adds to the bytes that room is to be made for. */
+void present_lack(const struct task_room *room, uint64_t *lacking, uint64_t bytes);
 /** There is something to look at again. */
 void present_mind(struct task_room *room);
 /** A block of this rank's is to come back from disk, for `rank` (-1: for a lease). Under the lock. */
-void present_restore(struct task_room *room, struct store_place place, uint64_t extent, int rank);
+void present_restore(struct task_room *room, struct store_place place, int rank);
 
 /* task_copy.c: all but copy_at() and the handlers under the lock */
 int copy_pin(struct task_room *room, const struct stored *at, const void **data, uint64_t *length);
