@@ -413,6 +413,7 @@ static void test_gap(void)
 /* ---- reads */
 
 #define READ_BYTES 65536 /* of the segment, whose pages there are */
+#define READ_DATA  40000 /* where they are read: behind what the nets have there */
 
 struct reading {
     struct net_read read;
@@ -430,13 +431,13 @@ static void read_done(struct net_read *read, int status)
 static void open_reads(struct job *job, int rank)
 {
     const struct net_gather by_board = {gather_by, &side};
-    JOB_CHECK(16 + 2 * net_shm_bytes(1) <= READ_BYTES / 2 && READ_BYTES <= job->segment.size);
+    JOB_CHECK(16 + 2 * net_shm_bytes(1) <= READ_DATA && READ_BYTES <= job->segment.size);
     JOB_CHECK(base_segment_commit(&job->segment, 0, READ_BYTES) == RAYMPI_OK);
     JOB_CHECK(net_reads(side.net) == NET_READ_NONE);
     JOB_CHECK(net_ofi_reads_open(side.net, &job->segment, &by_board) == RAYMPI_OK);
     JOB_CHECK(net_reads(side.net) == NET_READ_OFI);
     if (rank == 0)
-        for (int i = READ_BYTES / 2; i < READ_BYTES; i++) /* behind what the nets have there */
+        for (int i = READ_DATA; i < READ_BYTES; i++)
             job->segment.write[i] = (char)(i % 251);
     net_hold(side.net, false);
 }
@@ -464,7 +465,7 @@ static int reads_both_ways(struct job *job, int rank)
     while (!(atomic_load(&job->shared[SHARED_OPEN]) & 1))
         sched_yield();
     for (uint64_t i = 0; i < 300; i++)
-        read_and_look(40000 + i, i * 13 % 4096);
+        read_and_look(READ_DATA + i, i * 13 % 4096);
     part();
     return 0;
 }
@@ -522,7 +523,7 @@ static int read_under_attack(struct job *job, int rank)
     while (atomic_load(&job->shared[SHARED_OPEN]) != 3)
         sched_yield();
     while (!atomic_load(&job->shared[SHARED_EVIL]))
-        read_and_look(50000, 1000);
+        read_and_look(READ_DATA, 1000);
     JOB_CHECK(net_send(side.net, 1 - side.map.rank, BYE, NULL, 0) == RAYMPI_OK);
     while (side.byes == 0)
         poll_or_sleep();
