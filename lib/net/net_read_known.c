@@ -16,7 +16,8 @@ static const struct known {
     {NET_READ_OFI, "tcp;ofi_rxm 1.17", true},
     {NET_READ_OFI, "net;ofi_rxm 1.17", true},
     {NET_READ_OFI, "sockets 1.17", true},
-    {NET_READ_RMA, "Open MPI v4.1.4", false}, /* osc pt2pt over TCP */
+    {NET_READ_RMA, "Open MPI v4.1.4", false}, /* osc pt2pt over TCP: never */
+    /* udp;ofi_rxd 1.17 carries no messages of ours: it has no descriptor to sleep on. */
 };
 
 void net_reads_name(const struct net *net, enum net_read_way way, char *text, size_t size)
