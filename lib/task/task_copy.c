@@ -72,6 +72,7 @@ static void copy_give_up(struct task_room *room, struct copy *copy)
         DL_DELETE(room->present->idle, copy);
     room->present->count.bytes -= copy->extent;
     room->present->count.evicted += copy->extent;
+    present_trace(TRACE_STORE_EVICT, (uint64_t)copy->at.holder, copy->extent);
     store_free(room->store, copy->local); /* what other ranks read of it stays until they have */
     copy_end(room->present, copy);
 }
@@ -261,6 +262,7 @@ static struct present_news *copy_came(struct task_room *room, struct copy *copy,
     copy->state = COPY_HERE;
     present->count.bytes += copy->extent;
     present->count.fetched += copy->got;
+    present_trace(TRACE_STORE_FETCH, (uint64_t)copy->at.holder, copy->got);
     struct present_news *news = copy_news(copy, status);
     DL_APPEND(present->idle, copy);
     if (status != RAYMPI_OK || copy->stale)

@@ -330,6 +330,7 @@ static void on_restored(void *arg, struct store_place place, int status)
         if (memcmp(&restore->place, &place, sizeof place) == 0) {
             restore->ended = true;
             restore->status = status;
+            present_trace(TRACE_STORE_RESTORE, place.rank, restore->extent);
             const void *data;
             uint64_t length;
             restore->kept = status == RAYMPI_OK && store_pin(room->store, place, &data, &length) == RAYMPI_OK;
@@ -439,12 +440,32 @@ static void on_room(void *arg, const struct net_message *message)
 
 /* ---- looking again */
 
+/* Written by a thread that has no timeline. */
+static void note_spilled(struct task_room *room)
+{
+    struct task_present *present = room->present;
+    struct store_counters counters;
+    store_counters(room->store, &counters);
+    base_spin_lock(&present->lock);
+    uint64_t blocks = counters.spilled - present->spilled,
+             bytes = counters.spilled_bytes - present->spilled_bytes;
+    bool more = counters.spilled > present->spilled;
+    if (more) {
+        present->spilled = counters.spilled;
+        present->spilled_bytes = counters.spilled_bytes;
+    }
+    base_spin_unlock(&present->lock);
+    if (more)
+        present_trace(TRACE_STORE_SPILL, blocks, bytes);
+}
+
 void task_present_look(struct task_room *room)
 {
     struct task_present *present = room->present;
     struct restore *ended = NULL;
     uint64_t lacking = 0;
-    store_spill_poll(room->store, on_restored, room);
+    if (base_unlikely(store_spill_poll(room->store, on_restored, room) > 0))
+        note_spilled(room);
     if (base_likely(!atomic_load_explicit(&present->pending, memory_order_relaxed)) ||
         atomic_exchange(&present->looking, 1))
         return;

@@ -51,7 +51,8 @@ struct task_present {
     _Atomic int minded;  /* the minder runs or will */
     struct sched_item minder;
     struct task_room *room;
-    uint64_t room_asked; /* when another rank was asked for memory */
+    uint64_t spilled, spilled_bytes; /* that a timeline knows of */
+    uint64_t room_asked;             /* when another rank was asked for memory */
     int room_turn;
 };
 
@@ -70,6 +71,12 @@ struct present_news *present_news_new(const struct stored *at, struct store_plac
 void present_announce(struct task_room *room, struct present_news *news);
 /** Adds to the bytes that room is to be made for. */
 void present_lack(const struct task_room *room, uint64_t *lacking, uint64_t bytes);
+/** Tells the timeline. */
+static inline void present_trace(enum trace_kind kind, uint64_t a, uint64_t b)
+{
+    if (task_self)
+        trace_event(task_self->trace, kind, a, b);
+}
 /** There is something to look at again. */
 void present_mind(struct task_room *room);
 /** A block of this rank's is to come back from disk, for `rank` (-1: for a lease). Under the lock. */

@@ -27,6 +27,10 @@ static const char *const kind_texts[TRACE_KINDS] = {
     [TRACE_STORE_SEAL] = "store seal",
     [TRACE_STORE_RELEASE] = "store release",
     [TRACE_STORE_WAIT] = "store wait",
+    [TRACE_STORE_SPILL] = "store spill",
+    [TRACE_STORE_RESTORE] = "store restore",
+    [TRACE_STORE_FETCH] = "store fetch",
+    [TRACE_STORE_EVICT] = "store evict",
     [TRACE_ACTOR_CREATE] = "actor create",
     [TRACE_ACTOR_END] = "actor end",
 };

@@ -27,8 +27,12 @@ enum trace_kind {
     TRACE_STORE_CREATE, /* a = handle, b = bytes; also for the next two */
     TRACE_STORE_SEAL,
     TRACE_STORE_RELEASE,
-    TRACE_STORE_WAIT,   /* a = bytes asked of a full store */
-    TRACE_ACTOR_CREATE, /* a = class name hash, b = handle; also for the next one */
+    TRACE_STORE_WAIT,    /* a = bytes asked of a full store */
+    TRACE_STORE_SPILL,   /* a = objects written to disk, b = bytes; as it is noticed */
+    TRACE_STORE_RESTORE, /* a = the holder's number on this host, b = bytes; from disk */
+    TRACE_STORE_FETCH,   /* a = holder, b = bytes; from another host; also for the next one */
+    TRACE_STORE_EVICT,   /* a copy was given up */
+    TRACE_ACTOR_CREATE,  /* a = class name hash, b = handle; also for the next one */
     TRACE_ACTOR_END,
     TRACE_KINDS
 };

@@ -51,6 +51,10 @@ static const struct {
     [TRACE_STORE_SEAL] = {"object", "bytes", JSON_HANDLE, JSON_NUMBER},
     [TRACE_STORE_RELEASE] = {"object", "bytes", JSON_HANDLE, JSON_NUMBER},
     [TRACE_STORE_WAIT] = {"bytes", NULL, JSON_NUMBER, JSON_NUMBER},
+    [TRACE_STORE_SPILL] = {"objects", "bytes", JSON_NUMBER, JSON_NUMBER},
+    [TRACE_STORE_RESTORE] = {"of local rank", "bytes", JSON_NUMBER, JSON_NUMBER},
+    [TRACE_STORE_FETCH] = {"from rank", "bytes", JSON_NUMBER, JSON_NUMBER},
+    [TRACE_STORE_EVICT] = {"from rank", "bytes", JSON_NUMBER, JSON_NUMBER},
     [TRACE_ACTOR_CREATE] = {"class", "handle", JSON_NAME, JSON_HANDLE},
     [TRACE_ACTOR_END] = {"class", "handle", JSON_NAME, JSON_HANDLE},
 };
