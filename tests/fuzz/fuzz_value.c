@@ -33,8 +33,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct object *object = object_accept(node.room, BORROWED, (struct task_id){{1, 2}}, 1, BORROWED);
     FUZZ_CHECK(object);
     node_receive(&node, ref_on_value, data, size);
-    if (object_ready(object) && value_look(node.room, &object->value, &bytes, &length) == RAYMPI_OK && bytes)
-        base_hash_name(length ? "some" : "none");
+    if (object_ready(object) && value_pin_now(node.room, &object->value, &bytes, &length) == RAYMPI_OK) {
+        base_hash_name(bytes && length ? "some" : "none");
+        value_unpin(node.room, &object->value);
+    }
     object_drop(node.room, object);
     node_settle(&node);
     node_end();
