@@ -14,9 +14,9 @@ static uint64_t mix(uint64_t x)
 
 static size_t object_bytes = 1 << 20;
 
-static void fill(uint64_t *words, uint64_t number)
+static void fill(uint64_t *words, size_t bytes, uint64_t number)
 {
-    for (size_t i = 0; i < object_bytes / 8; i++)
+    for (size_t i = 0; i < bytes / 8; i++)
         words[i] = mix(number * 1000003 + i);
 }
 
@@ -44,11 +44,10 @@ RAYMPI_TASK(looks)
 /* An object as a result. */
 RAYMPI_TASK(makes)
 {
-    uint64_t number = (uint64_t)raympi_arg_int(ctx, 0);
-    object_bytes = (size_t)raympi_arg_int(ctx, 1);
-    uint64_t *words = raympi_return(ctx, 0, object_bytes);
+    size_t bytes = (size_t)raympi_arg_int(ctx, 1);
+    uint64_t *words = raympi_return(ctx, 0, bytes);
     if (words)
-        fill(words, number);
+        fill(words, bytes, (uint64_t)raympi_arg_int(ctx, 0));
     return RAYMPI_OK;
 }
 
@@ -143,7 +142,7 @@ static void drive(uint64_t bytes)
     uint64_t *words = malloc(object_bytes);
     for (uint64_t i = 0; i < count; i++) {
         if (i % 2 == 0) {
-            fill(words, i);
+            fill(words, object_bytes, i);
             refs[i] = raympi_put(words, object_bytes);
         } else {
             refs[i] = raympi_call(makes, (int64_t)i, (int64_t)object_bytes);
