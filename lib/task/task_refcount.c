@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define FIRST_CAPACITY 4
+#define ORPHAN         UINT32_MAX /* as the number of holders, of which a borrower's record has none */
 
 static bool rank_is_valid(int32_t rank)
 {
@@ -116,20 +117,24 @@ int refcount_reached_zero(struct refcount *record, int32_t self, struct refcount
         return REFCOUNT_OK;
     }
     output->verdict = REFCOUNT_ERASE;
+    if (refcount_is_orphan(record))
+        return REFCOUNT_OK;
     output->has_message = true;
     output->message = (struct refcount_message){
         .kind = REFCOUNT_RELEASE, .handle = record->handle, .to = refcount_owner(record->handle)};
     return REFCOUNT_OK;
 }
 
-static void acknowledge(int32_t self, int32_t forwarder, uint64_t token, struct refcount_output *output)
+static void acknowledge(int32_t self, int32_t accepter, int32_t forwarder, uint64_t token,
+                        struct refcount_output *output)
 {
     if (forwarder == self) {
         output->drop = token;
         return;
     }
     output->has_message = true;
-    output->message = (struct refcount_message){.kind = REFCOUNT_ACK, .handle = token, .to = forwarder};
+    output->message = (struct refcount_message){
+        .kind = REFCOUNT_ACK, .handle = token, .forwarder = accepter, .to = forwarder};
 }
 
 int refcount_decline(int32_t self, int32_t forwarder, uint64_t token, struct refcount_output *output)
@@ -137,7 +142,7 @@ int refcount_decline(int32_t self, int32_t forwarder, uint64_t token, struct ref
     *output = (struct refcount_output){.verdict = REFCOUNT_KEEP};
     if (token == 0 || !rank_is_valid(forwarder))
         return REFCOUNT_E_MALFORMED;
-    acknowledge(self, forwarder, token, output);
+    acknowledge(self, self, forwarder, token, output);
     return REFCOUNT_OK;
 }
 
@@ -175,7 +180,7 @@ int refcount_accept(struct refcount *record, int32_t self, uint64_t handle, int3
      * which then sees it and keeps the record.
      */
     atomic_fetch_add_explicit(&record->count, 1, memory_order_relaxed);
-    acknowledge(self, forwarder, token, output);
+    acknowledge(self, self, forwarder, token, output);
     return REFCOUNT_OK;
 }
 
@@ -195,7 +200,7 @@ static int receive_register(struct refcount *record, int32_t self, int32_t from,
     if (status != REFCOUNT_OK)
         return status;
     refcount_retain(record);
-    acknowledge(self, message->forwarder, message->token, output);
+    acknowledge(self, from, message->forwarder, message->token, output);
     return REFCOUNT_OK;
 }
 
@@ -244,6 +249,97 @@ int refcount_receive(struct refcount *record, int32_t self, int32_t from,
     return REFCOUNT_E_MALFORMED;
 }
 
+/* ---- deaths */
+
+void refcount_orphan(struct refcount *record)
+{
+    record->holder_count = ORPHAN;
+}
+
+bool refcount_is_orphan(const struct refcount *record)
+{
+    return record->holder_count == ORPHAN;
+}
+
+int refcount_holder_lost(struct refcount *record, int32_t self, int32_t rank, struct refcount_output *output)
+{
+    *output = (struct refcount_output){.verdict = REFCOUNT_KEEP};
+    if (refcount_owner(record->handle) != self || rank == self)
+        return REFCOUNT_E_MISROUTED;
+    if (!refcount_is_holder(record, rank))
+        return REFCOUNT_OK;
+    return receive_release(record, self, rank, output);
+}
+
+static struct refcount_member *member_of(struct refcount_members *members, int32_t rank)
+{
+    return rank >= 0 && rank < members->ranks && !members->member[rank].dead ? &members->member[rank] : NULL;
+}
+
+int refcount_members_lost(struct refcount_members *members, int32_t rank, uint32_t epoch)
+{
+    struct refcount_member *lost = member_of(members, rank);
+
+    if (!lost || rank == members->self || epoch != members->epoch + 1)
+        return REFCOUNT_E_MALFORMED;
+    lost->dead = true;
+    members->epoch = epoch;
+    members->member[members->self].acknowledged = epoch;
+    return REFCOUNT_OK;
+}
+
+int refcount_members_acknowledged(struct refcount_members *members, int32_t from, uint32_t epoch)
+{
+    struct refcount_member *member = member_of(members, from);
+
+    if (!member || epoch != member->acknowledged + 1)
+        return REFCOUNT_E_MALFORMED;
+    member->acknowledged = epoch;
+    return REFCOUNT_OK;
+}
+
+int refcount_members_settled(struct refcount_members *members, int32_t from, uint32_t epoch)
+{
+    struct refcount_member *member = member_of(members, from);
+
+    if (!member || epoch <= member->settled || epoch > member->acknowledged)
+        return REFCOUNT_E_MALFORMED;
+    member->settled = epoch;
+    return REFCOUNT_OK;
+}
+
+/* Have all living ranks come so far? */
+static bool all_acknowledged(const struct refcount_members *members)
+{
+    for (int32_t i = 0; i < members->ranks; i++)
+        if (!members->member[i].dead && members->member[i].acknowledged < members->epoch)
+            return false;
+    return true;
+}
+
+static bool all_settled(const struct refcount_members *members)
+{
+    for (int32_t i = 0; i < members->ranks; i++)
+        if (!members->member[i].dead && members->member[i].settled < members->epoch)
+            return false;
+    return true;
+}
+
+enum refcount_round refcount_members_next(struct refcount_members *members)
+{
+    struct refcount_member *self = &members->member[members->self];
+
+    if (self->settled < members->epoch && all_acknowledged(members)) {
+        self->settled = members->epoch;
+        return REFCOUNT_ROUND_SETTLED;
+    }
+    if (members->forgotten < members->epoch && all_settled(members)) {
+        members->forgotten = members->epoch;
+        return REFCOUNT_ROUND_FORGET;
+    }
+    return REFCOUNT_ROUND_NONE;
+}
+
 /* Bytes: kind, three of zero, forwarder (4), handle (8), token (8). */
 static void put_word(unsigned char *bytes, uint64_t value, int size)
 {
@@ -274,8 +370,9 @@ static bool message_is_valid(const struct refcount_message *message, int32_t ran
         return message->forwarder >= 0 && message->forwarder < ranks &&
                handle_is_valid(message->token, ranks);
     case REFCOUNT_RELEASE:
-    case REFCOUNT_ACK:
         return message->forwarder == 0 && message->token == 0;
+    case REFCOUNT_ACK:
+        return message->forwarder >= 0 && message->forwarder < ranks && message->token == 0;
     }
     return false;
 }

@@ -36,6 +36,44 @@
  * answered too, or its forwarder would hold it for ever. raympi accepts it like any other: the result's
  * record is there until the task has ended, takes it, and drops it as it goes. refcount_decline would do
  * where there is no such record.
+ *
+ * Deaths
+ * ------
+ * Ranks die, one by one or all of a host. Deaths are numbered by one place: the epoch. What a dead rank R
+ * held stays counted until nobody can come with a ref that R had passed on: who got one may not have
+ * registered yet. Two rounds find that out, both in the channels that REGISTERs go through:
+ *
+ *   1. Who has handled all that R sent, and sent REGISTERs for what it had from R, acknowledges the epoch to
+ *      every living rank.
+ *   2. Who has that from all living ranks has their REGISTERs too, and tells all that it has settled.
+ *
+ * When all living ranks have settled the latest epoch, what the dead held is forgotten. One round is not
+ * enough: a hold of R's on a container, or a forwarder's hold on a ref that R never registered, may cover a
+ * ref that a third rank P registers with another owner. Whoever counts that hold has P's acknowledgement
+ * perhaps before the other owner has P's REGISTER. Nor is each death for itself: of two ranks that passed a
+ * ref on one after the other, the first is forgotten only with the second.
+ *
+ * What the caller must do in addition:
+ * - Take epochs in their order, and each only after everything that came from R. From then on send nothing to
+ *   R, and pass no ref on to it. Its number is not used again.
+ * - Know of each hold that covers a ref on its way whom the ref went to (an ACK says who has accepted), and
+ *   of each guard which owner it waits for. Where tasks are handed on from runner to runner, giver and taker
+ *   tell the submitter: either may die with the news. Known from the giver alone, a task is lost with him.
+ * - When R is lost, at once and in this order:
+ *   + R's objects become orphans here, by refcount_orphan() on each record: they count on, and nobody is told
+ *     when they end. All covers on them, as many as were passed on and not acknowledged by anybody, and all
+ *     guards on them end by `drop`. From now on their refs on their way need no cover, ACKs about them are
+ *     dropped unread, a record that refcount_accept() asks for is made an orphan, its REGISTER is not sent
+ *     and its guard ends at once, and nothing is taken out of them: what they nest is not held any more.
+ *   + Guards that wait for R as an owner end by `drop`: what R has acknowledged has come.
+ *   + For each task of R's that is here, running or not: refcount_accept() for each argument that is not
+ *     accepted yet, forwarder R. Its end is told to nobody. Of R's tasks that come later, from who handed
+ *     them on, nothing is accepted: they are dropped as they come.
+ *   + refcount_members_lost(), and the acknowledgement to every living rank.
+ * - After each refcount_members_lost/acknowledged/settled() call refcount_members_next() until it gives
+ *   REFCOUNT_ROUND_NONE. On REFCOUNT_ROUND_SETTLED tell all living ranks. On REFCOUNT_ROUND_FORGET, for every
+ *   dead rank: refcount_holder_lost() on every owned record; covers of refs that went to it and were not
+ *   acknowledged end by `drop`; tasks that it ran are lost.
  */
 #ifndef RAYMPI_TASK_REFCOUNT_H
 #define RAYMPI_TASK_REFCOUNT_H
@@ -76,13 +114,13 @@ struct refcount {
 enum refcount_kind {
     REFCOUNT_REGISTER = 1, /* to the owner: the sender holds x now, tell the forwarder */
     REFCOUNT_RELEASE = 2,  /* to the owner: the sender holds x no more */
-    REFCOUNT_ACK = 3,      /* to a forwarder: drop one hold on the token */
+    REFCOUNT_ACK = 3,      /* to a forwarder: drop one hold on the token, `forwarder` says who accepted */
 };
 
 struct refcount_message {
     enum refcount_kind kind;
     uint64_t handle;   /* REGISTER, RELEASE: the object; ACK: the token */
-    int32_t forwarder; /* REGISTER only, else 0 */
+    int32_t forwarder; /* REGISTER: who passed the ref on; ACK: who has accepted it; RELEASE: 0 */
     uint64_t token;    /* REGISTER only, else 0: what the forwarder keeps a hold on */
     int32_t to;        /* destination rank, not part of the bytes */
 };
@@ -243,6 +281,42 @@ int refcount_receive(struct refcount *record, int32_t self, int32_t from,
 
 /* Whether `rank` is registered at this owner's record. [locked] */
 bool refcount_is_holder(const struct refcount *record, int32_t rank);
+
+/* ---- deaths */
+
+/* [locked] At a borrower: the owner is dead. The record counts on and ends without a RELEASE. */
+void refcount_orphan(struct refcount *record);
+bool refcount_is_orphan(const struct refcount *record);
+
+/* [locked] At the owner, when the dead are forgotten: `rank` holds no more. Nothing happens where it did not.
+ */
+int refcount_holder_lost(struct refcount *record, int32_t self, int32_t rank, struct refcount_output *output);
+
+/* What a rank knows of the others' way through the two rounds. */
+struct refcount_member {
+    uint32_t acknowledged, settled; /* epochs */
+    bool dead;
+};
+struct refcount_members {
+    struct refcount_member *member; /* the caller's, `ranks` of them, zeroed at first */
+    int32_t ranks, self;
+    uint32_t epoch;     /* the latest that is known here; 0: nobody is dead */
+    uint32_t forgotten; /* the latest of which the dead are forgotten */
+};
+enum refcount_round {
+    REFCOUNT_ROUND_NONE,    /* wait */
+    REFCOUNT_ROUND_SETTLED, /* tell all living ranks: `members->epoch` is settled here */
+    REFCOUNT_ROUND_FORGET,  /* the holds of all dead ranks end */
+};
+
+/* `rank` is lost. MALFORMED: `epoch` is not the next one, or the rank is dead already or this one. */
+int refcount_members_lost(struct refcount_members *members, int32_t rank, uint32_t epoch);
+/* Rank `from` has acknowledged, has settled `epoch`, which may be unknown here yet. MALFORMED: not its next.
+ */
+int refcount_members_acknowledged(struct refcount_members *members, int32_t from, uint32_t epoch);
+int refcount_members_settled(struct refcount_members *members, int32_t from, uint32_t epoch);
+/* What is to be done now; it is taken to be done. */
+enum refcount_round refcount_members_next(struct refcount_members *members);
 
 /* Writes REFCOUNT_WIRE_SIZE bytes, little-endian. REFCOUNT_E_MALFORMED if `capacity` or the message is no
  * good. */

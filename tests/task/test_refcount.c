@@ -31,13 +31,13 @@ static void check_nothing_to_do(const struct refcount_output *output)
     CU_ASSERT_EQUAL(output->drop, 0);
 }
 
-static void check_ack(const struct refcount_output *output, int32_t to, uint64_t token)
+static void check_ack(const struct refcount_output *output, int32_t accepter, int32_t to, uint64_t token)
 {
     CU_ASSERT_TRUE(output->has_message);
     CU_ASSERT_EQUAL(output->message.kind, REFCOUNT_ACK);
     CU_ASSERT_EQUAL(output->message.to, to);
     CU_ASSERT_EQUAL(output->message.handle, token);
-    CU_ASSERT_EQUAL(output->message.forwarder, 0);
+    CU_ASSERT_EQUAL(output->message.forwarder, accepter);
     CU_ASSERT_EQUAL(output->message.token, 0);
     CU_ASSERT_EQUAL(output->drop, 0);
 }
@@ -147,7 +147,7 @@ static void test_accept_at_the_owner(void)
     CU_ASSERT_EQUAL(refcount_accept(&record, OWNER, object, FORWARDER, container, &output), REFCOUNT_OK);
     CU_ASSERT_EQUAL(output.verdict, REFCOUNT_KEEP);
     CU_ASSERT_EQUAL(atomic_load(&record.count), 2);
-    check_ack(&output, FORWARDER, container);
+    check_ack(&output, OWNER, FORWARDER, container);
 }
 
 static void test_accept_by_a_borrower(void)
@@ -159,7 +159,7 @@ static void test_accept_by_a_borrower(void)
     CU_ASSERT_EQUAL(refcount_accept(&record, BORROWER, object, FORWARDER, object, &output), REFCOUNT_OK);
     CU_ASSERT_EQUAL(output.verdict, REFCOUNT_KEEP);
     CU_ASSERT_EQUAL(atomic_load(&record.count), 5);
-    check_ack(&output, FORWARDER, object);
+    check_ack(&output, BORROWER, FORWARDER, object);
 }
 
 static void test_accept_from_oneself_drops_here(void)
@@ -214,7 +214,7 @@ static void test_decline_only_acknowledges(void)
 
     CU_ASSERT_EQUAL(refcount_decline(OWNER, FORWARDER, container, &output), REFCOUNT_OK);
     CU_ASSERT_EQUAL(output.verdict, REFCOUNT_KEEP);
-    check_ack(&output, FORWARDER, container);
+    check_ack(&output, OWNER, FORWARDER, container);
     CU_ASSERT_EQUAL(refcount_decline(OWNER, OWNER, container, &output), REFCOUNT_OK);
     CU_ASSERT_FALSE(output.has_message);
     CU_ASSERT_EQUAL(output.drop, container);
@@ -234,7 +234,7 @@ static void test_register_counts_and_acknowledges(void)
     CU_ASSERT_EQUAL(atomic_load(&record.count), 2);
     CU_ASSERT_TRUE(refcount_is_holder(&record, BORROWER));
     CU_ASSERT_EQUAL(output.verdict, REFCOUNT_KEEP);
-    check_ack(&output, FORWARDER, object);
+    check_ack(&output, BORROWER, FORWARDER, object);
     refcount_fini(&record);
 }
 
@@ -335,6 +335,100 @@ static void test_ack_that_eats_a_holder_changes_nothing(void)
     CU_ASSERT_EQUAL(receive(&record, REFCOUNT_ACK, BORROWER, &output), REFCOUNT_E_UNDERFLOW);
     CU_ASSERT_EQUAL(atomic_load(&record.count), 1);
     refcount_fini(&record);
+}
+
+/* ---- deaths ---- */
+
+static void test_orphan_ends_without_a_release(void)
+{
+    struct refcount record;
+    struct refcount_output output;
+
+    refcount_init(&record, object, 1);
+    CU_ASSERT_FALSE(refcount_is_orphan(&record));
+    refcount_orphan(&record);
+    CU_ASSERT_TRUE(refcount_is_orphan(&record));
+    CU_ASSERT_EQUAL(refcount_accept(&record, BORROWER, object, FORWARDER, object, &output), REFCOUNT_OK);
+    check_ack(&output, BORROWER, FORWARDER, object);
+    CU_ASSERT_EQUAL(refcount_drop(&record), 0);
+    CU_ASSERT_EQUAL(refcount_drop(&record), 1);
+    CU_ASSERT_EQUAL(refcount_reached_zero(&record, BORROWER, &output), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(output.verdict, REFCOUNT_ERASE);
+    CU_ASSERT_FALSE(output.has_message);
+    refcount_fini(&record);
+    CU_ASSERT_FALSE(refcount_is_orphan(&record));
+}
+
+static void test_lost_holder_is_dropped(void)
+{
+    struct refcount record;
+    struct refcount_output output;
+
+    refcount_init(&record, object, 1);
+    CU_ASSERT_EQUAL(receive(&record, REFCOUNT_REGISTER, BORROWER, &output), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_holder_lost(&record, OWNER, FORWARDER, &output), REFCOUNT_OK);
+    check_nothing_to_do(&output);
+    CU_ASSERT_EQUAL(atomic_load(&record.count), 2);
+    CU_ASSERT_EQUAL(refcount_drop(&record), 0);
+    CU_ASSERT_EQUAL(refcount_holder_lost(&record, BORROWER, BORROWER, &output), REFCOUNT_E_MISROUTED);
+    CU_ASSERT_EQUAL(refcount_holder_lost(&record, OWNER, OWNER, &output), REFCOUNT_E_MISROUTED);
+    CU_ASSERT_EQUAL(refcount_holder_lost(&record, OWNER, BORROWER, &output), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(output.verdict, REFCOUNT_FREE);
+    refcount_fini(&record);
+}
+
+static void test_the_dead_are_forgotten_after_two_rounds(void)
+{
+    struct refcount_member member[4] = {{0}};
+    struct refcount_members members = {.member = member, .ranks = 4, .self = 0};
+
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_NONE);
+    CU_ASSERT_EQUAL(refcount_members_acknowledged(&members, 1, 1), REFCOUNT_OK); /* it knows earlier */
+    CU_ASSERT_EQUAL(refcount_members_lost(&members, 3, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_NONE);
+    CU_ASSERT_EQUAL(refcount_members_acknowledged(&members, 2, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_SETTLED);
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_NONE);
+    CU_ASSERT_EQUAL(refcount_members_settled(&members, 2, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_NONE);
+    CU_ASSERT_EQUAL(refcount_members_settled(&members, 1, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_FORGET);
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_NONE);
+}
+
+static void test_a_later_death_comes_first(void)
+{
+    struct refcount_member member[3] = {{0}};
+    struct refcount_members members = {.member = member, .ranks = 3, .self = 0};
+
+    CU_ASSERT_EQUAL(refcount_members_lost(&members, 2, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_acknowledged(&members, 1, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_SETTLED);
+    CU_ASSERT_EQUAL(refcount_members_lost(&members, 1, 2), REFCOUNT_OK);
+    /* Nobody else is left. */
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_SETTLED);
+    CU_ASSERT_EQUAL(refcount_members_next(&members), REFCOUNT_ROUND_FORGET);
+    CU_ASSERT_EQUAL(members.forgotten, 2);
+}
+
+static void test_epochs_that_can_not_be(void)
+{
+    struct refcount_member member[3] = {{0}};
+    struct refcount_members members = {.member = member, .ranks = 3, .self = 0};
+
+    CU_ASSERT_EQUAL(refcount_members_lost(&members, 0, 1), REFCOUNT_E_MALFORMED);
+    CU_ASSERT_EQUAL(refcount_members_lost(&members, 3, 1), REFCOUNT_E_MALFORMED);
+    CU_ASSERT_EQUAL(refcount_members_lost(&members, 2, 2), REFCOUNT_E_MALFORMED);
+    CU_ASSERT_EQUAL(members.epoch, 0);
+    CU_ASSERT_EQUAL(refcount_members_lost(&members, 2, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_lost(&members, 2, 2), REFCOUNT_E_MALFORMED);
+    CU_ASSERT_EQUAL(refcount_members_acknowledged(&members, 2, 1), REFCOUNT_E_MALFORMED);
+    CU_ASSERT_EQUAL(refcount_members_acknowledged(&members, -1, 1), REFCOUNT_E_MALFORMED);
+    CU_ASSERT_EQUAL(refcount_members_acknowledged(&members, 1, 2), REFCOUNT_E_MALFORMED);
+    CU_ASSERT_EQUAL(refcount_members_settled(&members, 1, 1), REFCOUNT_E_MALFORMED);
+    CU_ASSERT_EQUAL(refcount_members_acknowledged(&members, 1, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_settled(&members, 1, 1), REFCOUNT_OK);
+    CU_ASSERT_EQUAL(refcount_members_settled(&members, 1, 1), REFCOUNT_E_MALFORMED);
 }
 
 /* ---- holder set ---- */
@@ -447,6 +541,7 @@ static void test_encode_rejects(void)
     check_not_encoded((struct refcount_message){.handle = object});
     check_not_encoded((struct refcount_message){.kind = REFCOUNT_RELEASE});
     check_not_encoded((struct refcount_message){.kind = REFCOUNT_ACK, .handle = object, .token = object});
+    check_not_encoded((struct refcount_message){.kind = REFCOUNT_ACK, .handle = object, .forwarder = -1});
     check_not_encoded(registration(-1, container));
     check_not_encoded(registration(FORWARDER, 0));
 }
@@ -636,11 +731,16 @@ int main(void)
         TEST(test_bytes_round_trip),       TEST(test_encode_rejects),
         TEST(test_decode_rejects),         TEST(test_decode_rejects_lengths_and_null_handles),
         TEST(test_decode_of_random_bytes), CU_TEST_INFO_NULL};
-    CU_SuiteInfo suites[] = {{.pName = "holds", .pTests = holds},
-                             {.pName = "refs that arrive", .pTests = refs},
-                             {.pName = "messages", .pTests = messages},
-                             {.pName = "bytes", .pTests = bytes},
-                             CU_SUITE_INFO_NULL};
+    CU_TestInfo deaths[] = {TEST(test_orphan_ends_without_a_release),
+                            TEST(test_lost_holder_is_dropped),
+                            TEST(test_the_dead_are_forgotten_after_two_rounds),
+                            TEST(test_a_later_death_comes_first),
+                            TEST(test_epochs_that_can_not_be),
+                            CU_TEST_INFO_NULL};
+    CU_SuiteInfo suites[] = {
+        {.pName = "holds", .pTests = holds},       {.pName = "refs that arrive", .pTests = refs},
+        {.pName = "messages", .pTests = messages}, {.pName = "deaths", .pTests = deaths},
+        {.pName = "bytes", .pTests = bytes},       CU_SUITE_INFO_NULL};
     unsigned failures;
 
     if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
