@@ -53,7 +53,11 @@ unit_tests += %D%/task/test_refcount
 %C%_task_test_refcount_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=realloc
 
 noinst_PROGRAMS += %D%/refcount-sim
-%C%_refcount_sim_SOURCES = %D%/refcount-sim.c %D%/refcount-sim-ranks.c %D%/refcount-sim-tasks.c %D%/refcount-sim.h
+%C%_refcount_sim_SOURCES = %D%/refcount-sim.c %D%/refcount-sim.h %D%/refcount-sim-kinds.h \
+	%D%/refcount-sim-names.c %D%/refcount-sim-schedule.c %D%/refcount-sim-ranks.c %D%/refcount-sim-letters.c \
+	%D%/refcount-sim-refs.c %D%/refcount-sim-tasks.c %D%/refcount-sim-moves.c %D%/refcount-sim-blocks.c \
+	%D%/refcount-sim-leases.c %D%/refcount-sim-copies.c %D%/refcount-sim-reads.c %D%/refcount-sim-deaths.c \
+	%D%/refcount-sim-struck.c %D%/refcount-sim-checks.c
 script_tests += %D%/script/refcount-sim.test
 
 noinst_PROGRAMS += %D%/net-footprint

@@ -1,7 +1,5 @@
-/* Tables, channels, holds and arriving refs of the simulated ranks, and the truth beside them. */
+/* Tables, holds and arriving refs of the simulated ranks, and the truth beside them. */
 #include "refcount-sim.h"
-
-static struct letter letters[MAX_LETTERS];
 
 /* ---- the truth ---- */
 
@@ -53,19 +51,9 @@ void sim_check_access(int rank, int object)
 
 /* ---- tables ---- */
 
-static int object_of(uint64_t handle)
+int sim_object_of(uint64_t handle)
 {
     return (int)(handle & ((1ull << REFCOUNT_SEQUENCE_BITS) - 1)) - 1;
-}
-
-struct refcount *sim_record_find(int rank, int object)
-{
-    return world.present[rank][object] ? &world.records[rank][object] : NULL;
-}
-
-unsigned sim_record_count(const struct refcount *record)
-{
-    return atomic_load_explicit(&record->count, memory_order_relaxed); /* one thread */
 }
 
 void sim_record_create(int rank, int object)
@@ -80,103 +68,11 @@ void sim_record_erase(int rank, int object)
     world.present[rank][object] = false;
 }
 
-static void expect_ok(int status, const char *call, int rank, int object)
+void sim_expect_ok(int status, const char *call, int rank, int object)
 {
     if (status < 0)
         sim_violation(CHECK_STATUS, "%s of object %d at rank %d: %s", call, object, rank,
                       refcount_status_name(status));
-}
-
-/* ---- channels ---- */
-
-static int letter_new(void)
-{
-    int letter = world.free_letter;
-
-    if (letter >= 0)
-        world.free_letter = letters[letter].next;
-    else if (world.letter_count < MAX_LETTERS)
-        letter = world.letter_count++;
-    else
-        sim_violation(CHECK_LIMIT, "more than %d messages under way", MAX_LETTERS);
-    return letter;
-}
-
-static void letter_post(int from, int to, int letter)
-{
-    struct queue *queue = &world.queues[from * MAX_RANKS + to];
-
-    letters[letter].next = -1;
-    if (queue->length++ == 0)
-        queue->head = letter;
-    else
-        letters[queue->tail].next = letter;
-    queue->tail = letter;
-    world.busy_queues |= 1u << (from * MAX_RANKS + to);
-}
-
-struct letter sim_letter_take(int from, int to, int position)
-{
-    struct queue *queue = &world.queues[from * MAX_RANKS + to];
-    int previous = -1, letter = queue->head;
-
-    for (; position > 0; position--) {
-        previous = letter;
-        letter = letters[letter].next;
-    }
-    if (previous < 0)
-        queue->head = letters[letter].next;
-    else
-        letters[previous].next = letters[letter].next;
-    if (queue->tail == letter)
-        queue->tail = previous;
-    if (--queue->length == 0)
-        world.busy_queues &= ~(1u << (from * MAX_RANKS + to));
-    letters[letter].next = world.free_letter;
-    world.free_letter = letter;
-    return letters[letter];
-}
-
-void sim_send_task(int from, int to, enum letter_kind kind, int task)
-{
-    int letter = letter_new();
-
-    letters[letter].kind = kind;
-    letters[letter].task = task;
-    letter_post(from, to, letter);
-}
-
-static void send_counting(int from, const struct refcount_message *message)
-{
-    int letter = letter_new();
-
-    sim_trace("  %d -> %d %s object %d", from, message->to, refcount_kind_name(message->kind),
-              object_of(message->handle));
-    letters[letter].kind = LETTER_COUNTING;
-    expect_ok(refcount_encode(message, letters[letter].bytes, sizeof letters[letter].bytes), "encode", from,
-              object_of(message->handle));
-    letter_post(from, message->to, letter);
-}
-
-/* Broken rule: the REGISTER that follows takes an earlier RELEASE of the same object out of the channel. */
-static void swallow_release(int from, const struct refcount_message *message)
-{
-    struct queue *queue = &world.queues[from * MAX_RANKS + message->to];
-    int letter = queue->head;
-
-    for (int position = 0; position < queue->length; position++, letter = letters[letter].next) {
-        struct refcount_message earlier;
-
-        if (letters[letter].kind != LETTER_COUNTING)
-            continue;
-        expect_ok(
-            refcount_decode(letters[letter].bytes, REFCOUNT_WIRE_SIZE, world.ranks, message->to, &earlier),
-            "decode", from, object_of(message->handle));
-        if (earlier.kind == REFCOUNT_RELEASE && earlier.handle == message->handle) {
-            sim_letter_take(from, message->to, position);
-            return;
-        }
-    }
 }
 
 /* ---- holds ---- */
@@ -199,7 +95,7 @@ void sim_drop(int rank, int object)
     if (!record)
         sim_violation(CHECK_RECORD, "rank %d drops a hold on object %d and has no record", rank, object);
     status = refcount_drop(record);
-    expect_ok(status, "drop", rank, object);
+    sim_expect_ok(status, "drop", rank, object);
     if (status == 0)
         return;
     if (sim_one_in(2) && world.zero_count < MAX_ZEROS)
@@ -208,7 +104,16 @@ void sim_drop(int rank, int object)
         sim_zero_check(rank, object);
 }
 
-void sim_drop_cover(int rank, int object)
+/* An orphan's holds end with its owner (sim_deliver_death()), so none is taken for its refs on their way. */
+void sim_cover_hold(int rank, int object, int to)
+{
+    if (sim_is_orphan(rank, object))
+        return;
+    sim_hold(rank, object);
+    world.covers[rank][object][to]++;
+}
+
+static void cover_end(int rank, int object)
 {
     if (world.ended_early[rank][object] > 0)
         world.ended_early[rank][object]--;
@@ -216,8 +121,26 @@ void sim_drop_cover(int rank, int object)
         sim_drop(rank, object);
 }
 
+void sim_cover_drop(int rank, int object, int to)
+{
+    if (sim_is_orphan(rank, object))
+        return;
+    world.covers[rank][object][to]--;
+    cover_end(rank, object);
+}
+
+static void guard_drop(int rank, int container, int owner)
+{
+    if (sim_is_orphan(rank, container))
+        return;
+    world.guards[rank][container][owner]--;
+    cover_end(rank, container);
+}
+
 void sim_drop_cover_early(int rank, int object)
 {
+    if (sim_is_orphan(rank, object))
+        return;
     world.ended_early[rank][object]++;
     sim_drop(rank, object);
 }
@@ -230,6 +153,11 @@ static void object_free(int object)
     sim_cover(BRANCH_FREED);
     world.freed_mask |= 1ull << object;
     sim_record_erase(freed->owner, object);
+    if (sim_broken(RULE_NESTED_LIST) && sim_block_at(freed->place) &&
+        sim_block_at(freed->place)->state != BLOCK_MEMORY)
+        freed->holds_nested = false; /* the list is where the bytes are */
+    if (freed->place)
+        sim_block_release(freed->owner, freed->place);
     if (sim_broken(RULE_NESTED_DROP) || !freed->holds_nested)
         return;
     for (int i = 0; i < freed->nested_count; i++)
@@ -241,19 +169,22 @@ static void apply_message(int rank, const struct refcount_message *message)
     if (message->kind == REFCOUNT_RELEASE && sim_broken(RULE_RELEASE))
         return;
     if (message->kind == REFCOUNT_RELEASE && sim_broken(RULE_RELEASE_ONCE))
-        send_counting(rank, message);
+        sim_send_counting(rank, message);
     if (message->kind == REFCOUNT_REGISTER && sim_broken(RULE_RELEASE_KEPT))
-        swallow_release(rank, message);
-    send_counting(rank, message);
+        sim_swallow_release(rank, message);
+    if (!sim_knows_dead(rank, message->to))
+        sim_send_counting(rank, message);
 }
 
-static void apply(int rank, int object, const struct refcount_output *output)
+void sim_apply(int rank, int object, int accepter, const struct refcount_output *output)
 {
     switch (output->verdict) {
     case REFCOUNT_KEEP:
         break;
     case REFCOUNT_CREATE:
         sim_record_create(rank, object);
+        if (sim_is_orphan(rank, object))
+            refcount_orphan(sim_record_find(rank, object));
         break;
     case REFCOUNT_ERASE:
         sim_cover(BRANCH_ERASED);
@@ -266,8 +197,14 @@ static void apply(int rank, int object, const struct refcount_output *output)
     }
     if (output->has_message)
         apply_message(rank, &output->message);
-    if (output->drop)
-        sim_drop_cover(rank, object_of(output->drop));
+    if (!output->drop)
+        return;
+    /* Of the two that end by a drop at once, the cover of a ref to itself has the object itself as its token.
+     */
+    if (sim_object_of(output->drop) == object)
+        sim_cover_drop(rank, object, accepter);
+    else
+        guard_drop(rank, sim_object_of(output->drop), world.objects[object].owner);
 }
 
 void sim_zero_check(int rank, int object)
@@ -281,8 +218,8 @@ void sim_zero_check(int rank, int object)
         sim_cover(BRANCH_ZERO_KEPT);
     if (record && sim_broken(RULE_RECHECK))
         atomic_store_explicit(&record->count, 0, memory_order_relaxed); /* one thread */
-    expect_ok(refcount_reached_zero(record, rank, &output), "reached zero", rank, object);
-    apply(rank, object, &output);
+    sim_expect_ok(refcount_reached_zero(record, rank, &output), "reached zero", rank, object);
+    sim_apply(rank, object, rank, &output);
 }
 
 /* ---- refs that arrive ---- */
@@ -308,9 +245,9 @@ void sim_acknowledge(int rank, int forwarder, int token)
 {
     struct refcount_output output;
 
-    expect_ok(refcount_decline(rank, forwarder, world.objects[token].handle, &output), "decline", rank,
-              token);
-    apply(rank, token, &output);
+    sim_expect_ok(refcount_decline(rank, forwarder, world.objects[token].handle, &output), "decline", rank,
+                  token);
+    sim_apply(rank, token, rank, &output);
 }
 
 bool sim_accept(int rank, int object, int forwarder, int token)
@@ -326,58 +263,80 @@ bool sim_accept(int rank, int object, int forwarder, int token)
         sim_acknowledge(rank, forwarder, token);
         return false;
     }
-    expect_ok(refcount_accept(record, rank, world.objects[object].handle, forwarder,
-                              world.objects[token].handle, &output),
-              "accept", rank, object);
+    sim_expect_ok(refcount_accept(record, rank, world.objects[object].handle, forwarder,
+                                  world.objects[token].handle, &output),
+                  "accept", rank, object);
     is_new = output.verdict == REFCOUNT_CREATE;
     if (sim_broken(RULE_KNOWN_ACK) && world.objects[object].owner != rank && !is_new) {
         output.has_message = false;
         output.drop = 0;
     }
+    if (is_new && sim_is_orphan(rank, object) && forwarder == rank) {
+        output.has_message = false;
+        guard_drop(rank, token, world.objects[object].owner); /* nobody will acknowledge */
+    }
     if (sim_broken(RULE_REGISTER) && is_new)
         output.has_message = false;
-    apply(rank, object, &output);
+    sim_apply(rank, object, rank, &output);
     if (is_new && (sim_broken(RULE_REGISTER) || sim_broken(RULE_EARLY_ACK)))
         sim_acknowledge(rank, forwarder, token);
     return is_new;
 }
 
+/* Notes whose cover, or which guard, it ends; false: there is nothing to count for it. */
+static bool ack_taken(int rank, int from, const struct refcount_message *message)
+{
+    int object = sim_object_of(message->handle), accepter = message->forwarder;
+
+    if (sim_broken(RULE_ACK))
+        return false;
+    if (sim_is_orphan(rank, object) && !sim_broken(RULE_ORPHAN_ACK))
+        return false;
+    if (sim_broken(RULE_ACCEPTER) && accepter != rank)
+        accepter = from; /* who sends it is taken for who has accepted */
+    if (accepter == rank)
+        world.guards[rank][object][from]--;
+    else
+        world.covers[rank][object][accepter]--;
+    if (world.ended_early[rank][object] > 0) {
+        world.ended_early[rank][object]--;
+        return false;
+    }
+    return true;
+}
+
 static void receive_counting(int rank, int from, const struct refcount_message *message)
 {
-    int object = object_of(message->handle);
+    int object = sim_object_of(message->handle);
     struct refcount *record = sim_record_find(rank, object);
     struct refcount_output output;
     struct refcount scratch;
 
-    if (sim_broken(RULE_ACK) && message->kind == REFCOUNT_ACK)
+    if (message->kind == REFCOUNT_ACK && !ack_taken(rank, from, message))
         return;
-    if (message->kind == REFCOUNT_ACK && world.ended_early[rank][object] > 0) {
-        world.ended_early[rank][object]--;
-        return;
-    }
     if (sim_broken(RULE_HOLDERS) && message->kind == REFCOUNT_RELEASE)
         return;
     if (sim_broken(RULE_HOLDERS) && message->kind == REFCOUNT_REGISTER) {
         refcount_init(&scratch, message->handle, 1);
-        expect_ok(refcount_receive(&scratch, rank, from, message, &output), "receive", rank, object);
+        sim_expect_ok(refcount_receive(&scratch, rank, from, message, &output), "receive", rank, object);
         refcount_fini(&scratch);
     } else {
-        expect_ok(refcount_receive(record, rank, from, message, &output), refcount_kind_name(message->kind),
-                  rank, object);
+        sim_expect_ok(refcount_receive(record, rank, from, message, &output),
+                      refcount_kind_name(message->kind), rank, object);
     }
     if (sim_broken(RULE_EARLY_ACK) && message->kind == REFCOUNT_REGISTER)
         return; /* the new holder has told the forwarder */
-    apply(rank, object, &output);
+    sim_apply(rank, object, from, &output);
 }
 
 void sim_deliver_counting(int from, int to, const struct letter *letter)
 {
     struct refcount_message message;
 
-    expect_ok(refcount_decode(letter->bytes, REFCOUNT_WIRE_SIZE, world.ranks, to, &message), "decode", to,
-              -1);
+    sim_expect_ok(refcount_decode(letter->bytes, REFCOUNT_WIRE_SIZE, world.ranks, to, &message), "decode", to,
+                  -1);
     sim_trace("%d -> %d %s of object %d arrives", from, to, refcount_kind_name(message.kind),
-              object_of(message.handle));
+              sim_object_of(message.handle));
     sim_cover(message.kind == REFCOUNT_REGISTER  ? BRANCH_REGISTER
               : message.kind == REFCOUNT_RELEASE ? BRANCH_RELEASE
                                                  : BRANCH_ACK);
