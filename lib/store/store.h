@@ -68,6 +68,7 @@ uint64_t store_offset(const struct store *store, struct store_place place);
 /** What can be seen of a block from anywhere on its host, as of a moment. */
 struct store_look {
     bool in_memory, on_disk; /* neither: it is not sealed, being freed, or gone */
+    bool freed;              /* goes as soon as nobody pins it */
     uint64_t length;
     char pinned[64]; /* the ranks of the host that do, "0 3 5", or "" */
 };

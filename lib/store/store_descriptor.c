@@ -244,6 +244,7 @@ void store_look(struct store *store, struct store_place place, struct store_look
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
     look->in_memory = word == store_word(place.generation, STORE_SEALED);
     look->on_disk = word == store_word(place.generation, STORE_DISK);
+    look->freed = word == store_word(place.generation, STORE_FREEING);
     if (!look->in_memory && !look->on_disk)
         return;
     look->length = entry->length;

@@ -10,7 +10,7 @@ struct lease_name {
     uint32_t nothing;
 };
 
-/** A range that waits for the block to come back from disk. */
+/** A range that was asked for and is not served yet: in the order in which they came. */
 struct wish {
     struct wish *next;
     struct pull pull;
@@ -23,6 +23,8 @@ struct lease {
     bool served;      /* it is read one-sidedly */
     uint64_t length;
     struct wish *wishes;
+    uint64_t number; /* another lease of the same name has another one */
+    bool serving;    /* some thread serves the wishes that it has taken */
 };
 
 /** Ranks that have read a block: they may have copies. */
@@ -57,9 +59,11 @@ static void told_add(struct task_present *present, struct store_place place, int
     present_want(&told->ranks, rank);
 }
 
+/* First the block: who is told a lease later than that is refused, and so no reader is missed. */
 void stored_free(struct task_room *room, struct store_place place)
 {
     struct told *told = NULL;
+    store_free(room->store, place);
     base_spin_lock(&room->present->lock);
     HASH_FIND(hh, room->present->told, &place, sizeof place, told);
     if (told)
@@ -72,7 +76,6 @@ void stored_free(struct task_room *room, struct store_place place)
         free(reader);
     }
     free(told);
-    store_free(room->store, place);
 }
 
 void task_on_free(void *arg, const struct net_message *message)
@@ -99,7 +102,7 @@ static struct lease *lease_new(struct task_present *present, const struct lease_
 {
     struct lease *lease = base_alloc_sure(sizeof *lease, "task", "a reader on another host");
     int tries = 0;
-    *lease = (struct lease){.name = *name};
+    *lease = (struct lease){.name = *name, .number = ++present->lease_number};
     for (;;) {
         HASH_ADD(hh, present->leases, name, sizeof lease->name, lease);
         if (lease->hh.tbl)
@@ -123,18 +126,25 @@ static void lease_end(struct task_room *room, struct lease *lease)
     free(lease);
 }
 
-/* OK, STORE_ON_DISK, LOST. */
+/* OK, STORE_ON_DISK, LOST. A block that is being freed stays for those who have a lease, and gets no other.
+ */
 static int lease_pin(struct task_room *room, struct lease *lease)
 {
     const void *data;
+    struct store_look look;
     if (lease->data)
         return RAYMPI_OK;
     int status = store_pin(room->store, lease->name.place, &data, &lease->length);
-    if (status == RAYMPI_OK) {
-        lease->data = data;
-        told_add(room->present, lease->name.place, lease->name.reader);
+    if (status != RAYMPI_OK)
+        return status;
+    store_look(room->store, lease->name.place, &look);
+    if (look.freed) {
+        store_unpin(room->store, lease->name.place);
+        return base_fail(RAYMPI_ERR_LOST, "the block is being freed");
     }
-    return status;
+    lease->data = data;
+    told_add(room->present, lease->name.place, lease->name.reader);
+    return RAYMPI_OK;
 }
 
 /* ---- serving */
@@ -180,6 +190,68 @@ static void wish_add(struct lease *lease, const struct pull *pull)
     LL_APPEND(lease->wishes, wish);
 }
 
+/* What a thread has taken over of a lease: nobody else serves it meanwhile. */
+struct serving {
+    struct lease_name name;
+    uint64_t number;
+    struct wish *wishes;
+    int status;
+    const char *data;
+    uint64_t length;
+};
+
+/* Takes all wishes of a lease. False: there are none, another thread serves it, or the block is on disk.
+ * `failed`: not OK: why the block does not come. Under the lock. */
+static bool serving_begin(struct task_room *room, struct lease *lease, int failed, struct serving *serving)
+{
+    if (!lease || !lease->wishes || lease->serving)
+        return false;
+    int status = failed == RAYMPI_OK ? lease_pin(room, lease) : failed;
+    if (status == STORE_ON_DISK) {
+        present_restore(room, lease->name.place, -1);
+        return false;
+    }
+    *serving =
+        (struct serving){lease->name, lease->number, lease->wishes, status, lease->data, lease->length};
+    lease->wishes = NULL;
+    lease->serving = true;
+    return true;
+}
+
+/* The reader may have read all by now, and the lease be over. Under the lock. */
+static struct lease *serving_end(struct task_room *room, const struct serving *serving)
+{
+    struct lease *lease = lease_find(room->present, &serving->name);
+    if (!lease || lease->number != serving->number)
+        return NULL;
+    lease->serving = false;
+    if (serving->status == RAYMPI_OK || lease->wishes)
+        return lease;
+    lease_end(room, lease);
+    return NULL;
+}
+
+/* In the order in which they came, whoever has brought the block. */
+static void lease_serve(struct task_room *room, const struct lease_name *name, int failed)
+{
+    struct task_present *present = room->present;
+    struct serving serving;
+    base_spin_lock(&present->lock);
+    struct lease *lease = lease_find(present, name);
+    while (serving_begin(room, lease, failed, &serving)) {
+        base_spin_unlock(&present->lock);
+        while (serving.wishes) {
+            struct wish *wish = serving.wishes;
+            serving.wishes = wish->next;
+            serve(room, serving.name.reader, &wish->pull, serving.status, serving.data, serving.length);
+            free(wish);
+        }
+        base_spin_lock(&present->lock);
+        lease = serving_end(room, &serving);
+    }
+    base_spin_unlock(&present->lock);
+}
+
 static void pulled(struct task_room *room, int reader, const struct pull *pull)
 {
     struct task_present *present = room->present;
@@ -192,20 +264,9 @@ static void pulled(struct task_room *room, int reader, const struct pull *pull)
         lease->served = true;
         net_read_serve(room->net, 1);
     }
-    int status = lease_pin(room, lease);
-    const char *data = lease->data;
-    uint64_t length = lease->length;
-    if (status == STORE_ON_DISK) {
-        wish_add(lease, pull);
-        present_restore(room, name.place, -1);
-    } else if (status != RAYMPI_OK) {
-        lease_end(room, lease);
-    }
+    wish_add(lease, pull);
     base_spin_unlock(&present->lock);
-    if (status != STORE_ON_DISK) {
-        serve(room, reader, pull, status, data, length);
-        return;
-    }
+    lease_serve(room, &name, RAYMPI_OK);
     task_present_look(room);
     present_mind(room);
 }
@@ -239,56 +300,31 @@ void lease_on_read(void *arg, const struct net_message *message)
     base_spin_unlock(&room->present->lock);
 }
 
-/* One of those that wait for the block, with what it wants; NULL: none. */
-static struct lease *lease_waiting(struct task_room *room, struct store_place place)
+/* The next after `number` of the leases that wait for a block. */
+static bool waiting_next(struct task_room *room, struct store_place place, uint64_t *number,
+                         struct lease_name *name)
 {
-    struct lease *lease, *next;
-    HASH_ITER (hh, room->present->leases, lease, next)
-        if (lease->wishes && memcmp(&lease->name.place, &place, sizeof place) == 0)
-            return lease;
-    return NULL;
-}
-
-/* Takes over the wishes of one that waits; *told: what its pin gave, or `status`, why the block does not
- * come. */
-static struct wish *wishes_take(struct task_room *room, struct store_place place, int status, int *told,
-                                int *reader, const char **data, uint64_t *length)
-{
-    struct wish *wishes = NULL;
+    struct lease *lease, *next, *found = NULL;
     base_spin_lock(&room->present->lock);
-    struct lease *lease = lease_waiting(room, place);
-    if (lease) {
-        int pinned = status == RAYMPI_OK ? lease_pin(room, lease) : status;
-        *told = pinned;
-        *reader = lease->name.reader;
-        *data = lease->data;
-        *length = lease->length;
-        if (pinned == STORE_ON_DISK) { /* it has been given up again already */
-            present_restore(room, place, -1);
-        } else {
-            wishes = lease->wishes;
-            lease->wishes = NULL;
-            if (pinned != RAYMPI_OK)
-                lease_end(room, lease);
-        }
+    HASH_ITER (hh, room->present->leases, lease, next)
+        if (lease->wishes && lease->number > *number &&
+            memcmp(&lease->name.place, &place, sizeof place) == 0 &&
+            (!found || lease->number < found->number))
+            found = lease;
+    if (found) {
+        *number = found->number;
+        *name = found->name;
     }
     base_spin_unlock(&room->present->lock);
-    return wishes;
+    return found != NULL;
 }
 
 void leases_restored(struct task_room *room, struct store_place place, int status)
 {
-    struct wish *wishes;
-    const char *data;
-    uint64_t length;
-    int reader, told;
-    while ((wishes = wishes_take(room, place, status, &told, &reader, &data, &length)))
-        while (wishes) {
-            struct wish *wish = wishes;
-            wishes = wish->next;
-            serve(room, reader, &wish->pull, told, data, length);
-            free(wish);
-        }
+    struct lease_name name;
+    uint64_t number = 0;
+    while (waiting_next(room, place, &number, &name))
+        lease_serve(room, &name, status);
 }
 
 void leases_close(struct task_room *room)

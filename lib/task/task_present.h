@@ -42,8 +42,9 @@ struct task_present {
     struct copy *planned;       /* those that wait for memory */
     struct copy *asking;        /* those with something left to ask for */
     int ranges;                 /* that were asked for and have not come */
-    struct lease *leases;       /* blocks of this rank's that others read, by block and reader */
-    struct task_copies count;   /* of copies; all but `served` under the lock */
+    uint64_t lease_number;
+    struct lease *leases;     /* blocks of this rank's that others read, by block and reader */
+    struct task_copies count; /* of copies; all but `served` under the lock */
     _Atomic uint64_t served;
     struct told *told;   /* ranks that may have copies, by block */
     _Atomic int pending; /* restores, planned copies, one-sided reads */

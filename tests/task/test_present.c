@@ -5,6 +5,8 @@
 #include "task/task_present.h"
 #include "task_node.h"
 
+#include <sched.h>
+
 #define BORROWED (((uint64_t)1 << REFCOUNT_SEQUENCE_BITS) + 77)
 #define PULLS    64
 #define LONG     (3 * RANGE_BYTES + 40) /* bytes: some ranges and a rest */
@@ -362,6 +364,92 @@ static void what_is_not_there_is_refused(void)
     end();
 }
 
+/* On disk; false: the folder can not be used. */
+static bool spill(const struct stored *at)
+{
+    const struct store_spill_config config = {.directories = ".", .asked_for = true};
+    struct store_look look;
+    uint64_t coming;
+    int status;
+    int kept = quiet_begin();
+    bool opened = store_spill_open(node.room->store, &config) == RAYMPI_OK;
+    quiet_end(kept);
+    while (opened && (store_look(node.room->store, at->place, &look), !look.on_disk)) {
+        store_make_room(node.room->store, LONG, &coming, &status);
+        CU_ASSERT_EQUAL_FATAL(status, RAYMPI_OK);
+        sched_yield();
+    }
+    return opened;
+}
+
+static void who_waits_for_a_block_that_goes_is_told_in_order(void)
+{
+    begin();
+    struct value value = own_value();
+    const struct stored at = value.u.store.at;
+    if (spill(&at)) {
+        struct pull first = {at, 0, RANGE_BYTES}, second = {at, RANGE_BYTES, RANGE_BYTES};
+        node_receive(&node, lease_on_pull, &first, sizeof first);
+        value_drop(node.room, &value, true); /* while the first range waits for the disk */
+        node_receive(&node, lease_on_pull, &second, sizeof second);
+        for (int tries = 0; tries < 1000000 && (other.refusals < 2 || blocks() > 0); tries++) {
+            task_present_look(node.room);
+            node_settle(&node);
+        }
+        CU_ASSERT_EQUAL(other.refusals, 2);
+        CU_ASSERT_EQUAL(blocks(), 0);
+    } else {
+        printf("(no disk here) ");
+        value_drop(node.room, &value, true);
+    }
+    end();
+}
+
+static void a_block_on_disk_is_served_in_order(void)
+{
+    begin();
+    struct value value = own_value();
+    const struct stored at = value.u.store.at;
+    if (spill(&at)) {
+        for (uint64_t from = 0; from < LONG; from += RANGE_BYTES) {
+            uint64_t left = LONG - from;
+            struct pull wish = {at, from, left < RANGE_BYTES ? left : RANGE_BYTES};
+            node_receive(&node, lease_on_pull, &wish, sizeof wish);
+        }
+        for (int tries = 0; tries < 1000000 && other.got < LONG; tries++) {
+            task_present_look(node.room);
+            node_settle(&node);
+        }
+        CU_ASSERT_EQUAL(other.got, LONG);
+        CU_ASSERT_EQUAL(memcmp(other.bytes, content, LONG), 0);
+        node_receive(&node, lease_on_read, &at, sizeof at);
+    }
+    value_drop(node.room, &value, true);
+    CU_ASSERT_EQUAL(blocks(), 0);
+    end();
+}
+
+static void a_block_that_is_freed_is_lent_to_nobody_else(void)
+{
+    begin();
+    struct value value = own_value();
+    const struct stored at = value.u.store.at;
+    pull(&at, 0, 8);
+    value_drop(node.room, &value, true);
+    node_settle(&node);
+    CU_ASSERT_EQUAL(other.stale, 1);
+    pull(&at, 8, 8); /* of the lease that there is */
+    CU_ASSERT_EQUAL(other.refusals, 0);
+    const struct pull wish = {at, 0, 8};
+    const struct net_message message = {.source = 0, .data = &wish, .length = sizeof wish};
+    lease_on_pull(node.room, &message); /* another reader */
+    node_settle(&node);
+    CU_ASSERT_PTR_NULL(node.room->present->told);
+    node_receive(&node, lease_on_read, &at, sizeof at);
+    CU_ASSERT_EQUAL(blocks(), 0);
+    end();
+}
+
 static void a_long_value_stays_where_it_was_made(void)
 {
     struct writer writer;
@@ -393,6 +481,10 @@ int main(void)
         {"a room closes while it fetches", a_room_closes_while_it_fetches},
         {"a reader keeps the block", a_reader_keeps_the_block},
         {"what is not there is refused", what_is_not_there_is_refused},
+        {"who waits for a block that goes is told in order",
+         who_waits_for_a_block_that_goes_is_told_in_order},
+        {"a block on disk is served in order", a_block_on_disk_is_served_in_order},
+        {"a block that is freed is lent to nobody else", a_block_that_is_freed_is_lent_to_nobody_else},
         {"a long value stays where it was made", a_long_value_stays_where_it_was_made},
     };
     return UNIT_MAIN("task: present", tests);
