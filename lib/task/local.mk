@@ -21,6 +21,7 @@ libraympi_sources += \
 	%D%/task_ref.c \
 	%D%/task_refcount.c \
 	%D%/task_refcount.h \
+	%D%/task_restore.c \
 	%D%/task_room.c \
 	%D%/task_run.c \
 	%D%/task_short.h \

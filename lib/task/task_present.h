@@ -83,6 +83,10 @@ void present_mind(struct task_room *room);
 /** A block of this rank's is to come back from disk, for `rank` (-1: for a lease). Under the lock. */
 void present_restore(struct task_room *room, struct store_place place, int rank);
 
+/* task_restore.c */
+void restores_open(struct task_room *room);
+void restores_close(struct task_room *room);
+
 /* task_copy.c: all but copy_at() and the handlers under the lock */
 int copy_pin(struct task_room *room, const struct stored *at, const void **data, uint64_t *length);
 void copy_unpin(struct task_room *room, const struct stored *at);
