@@ -289,9 +289,11 @@ raympi_ref raympi_put(const void *data, size_t len);
 raympi_ref raympi_put_nested(const void *data, size_t len, const raympi_ref *refs, size_t count);
 
 /** Create-then-seal: memory for an object of len bytes, to be filled by the caller and then sealed. NULL on
- * error (raympi_detail()). *ref stays pending until the seal; others may already wait on it. */
+ * error (raympi_detail()). *ref stays pending until the seal; others may already wait on it. May block while
+ * the store is full. The memory is the caller's until raympi_seal() or the ref's end. */
 raympi_pointer raympi_create(size_t len, raympi_ref *ref);
-/** Makes a created object immutable and visible. Errors: ARGUMENT, RELEASED. */
+/** Makes a created object immutable and visible. The pointer of raympi_create() is of no use after it: the
+ * object may leave memory at any time; get a view. Errors: ARGUMENT, RELEASED. */
 int raympi_seal(raympi_ref ref);
 
 /** The wire form of a ref or an actor handle; raympi_wire(x) takes either. */
@@ -306,9 +308,11 @@ static inline raympi_ref raympi_actor_as_nested(raympi_actor actor)
     return nested;
 }
 
-/** Waits for the object and shows it. Blocking. Returns the error of the task (its own positive code, or a
- *  RAYMPI_ERR_*) when there is no object because that task, or one it depends on, failed: raympi_detail()
- * tells the original task, rank and message. Errors: ARGUMENT, RELEASED, DEADLOCK. */
+/** Waits for the object and shows it; where it is on disk or on another host, brings it. Blocking. Returns
+ * the error of the task (its own positive code, or a RAYMPI_ERR_*) when there is no object because that task,
+ * or one it depends on, failed: raympi_detail() tells the original task, rank and message. Errors: ARGUMENT,
+ * RELEASED, DEADLOCK; STORE_FULL (no room to bring it: open views keep what they show in memory), LOST (its
+ * file can not be read). */
 int raympi_get(raympi_ref ref, raympi_view *view);
 
 /** As raympi_get(), for at most `timeout` seconds: TIMEOUT when time was up. 0 does not block. */

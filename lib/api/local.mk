@@ -11,6 +11,7 @@ libraympi_sources += \
 	%D%/api_node.c \
 	%D%/api_object.c \
 	%D%/api_reads.c \
+	%D%/api_refs.c \
 	%D%/api_store.c \
 	%D%/api_wait.c \
 	%D%/api_waitset.c

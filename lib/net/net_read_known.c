@@ -12,7 +12,7 @@ static const struct known {
     const char *name; /* as net_reads_name() gives it */
     bool ends;        /* with an error, soon, when its target is killed */
 } known[] = {
-    {NET_READ_OFI, "net 1.17", true}, /* all four: after 40 to 90 ms */
+    {NET_READ_OFI, "net 1.17", true}, /* all four: after 40 to 90 ms, sockets up to 300 */
     {NET_READ_OFI, "tcp;ofi_rxm 1.17", true},
     {NET_READ_OFI, "net;ofi_rxm 1.17", true},
     {NET_READ_OFI, "sockets 1.17", true},

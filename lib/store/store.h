@@ -58,8 +58,8 @@ int store_collect(struct store *store);
  * public's. */
 #define STORE_ON_DISK (-1000)
 /** Pins a sealed block, anywhere on the host, in constant time, and shows it read-only. LOST when the place
- * is stale, unsealed or being freed; STORE_ON_DISK (without a text) when it has been spilled. Pins nest per
- * rank (counted privately); any thread. */
+ * is stale, unsealed, or being freed and not pinned by this rank already; STORE_ON_DISK (without a text) when
+ * it has been spilled. Pins nest per rank (counted privately); any thread. */
 int store_pin(struct store *store, struct store_place place, const void **data, uint64_t *length);
 /** Where a block is that the caller's rank has pinned. */
 const void *store_at(const struct store *store, struct store_place place);

@@ -253,6 +253,14 @@ static const char *chunk_wrong(const struct copy *copy, const struct chunk *chun
     return NULL;
 }
 
+/* Bytes of a rank that has died may still come: its memory is not used again while this process lives. */
+static struct present_news *copy_lost(struct task_room *room, struct copy *copy)
+{
+    struct present_news *news = copy_news(copy, RAYMPI_ERR_NODE_DIED);
+    copy_end(room->present, copy);
+    return news;
+}
+
 /* All of it is here, or it can not be had. */
 static struct present_news *copy_came(struct task_room *room, struct copy *copy, int status)
 {
@@ -331,7 +339,7 @@ static struct present_news *read_ended(struct task_room *room, struct copy *copy
     room->present->ranges--;
     copies_ask(room);
     copy->got = copy->extent;
-    return copy_came(room, copy, status);
+    return status == RAYMPI_ERR_NODE_DIED ? copy_lost(room, copy) : copy_came(room, copy, status);
 }
 
 static void read_done(struct net_read *read, int status)

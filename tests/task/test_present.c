@@ -133,6 +133,13 @@ static void serve(void)
     }
 }
 
+static void fetch_all(struct value *value)
+{
+    value_fetch(node.room, value);
+    node_settle(&node);
+    serve();
+}
+
 static bool is_here(struct value *value)
 {
     const void *data;
@@ -171,9 +178,7 @@ static void a_copy_goes_when_memory_is_wanted(void)
     uint64_t length;
     begin();
     struct value value = far_value(LONG);
-    value_fetch(node.room, &value);
-    node_settle(&node);
-    serve();
+    fetch_all(&value);
     CU_ASSERT_EQUAL_FATAL(value_pin_now(node.room, &value, &data, &length), RAYMPI_OK);
     task_make_room(node.room, LONG);
     CU_ASSERT_EQUAL(blocks(), 1); /* it is read */
@@ -181,9 +186,7 @@ static void a_copy_goes_when_memory_is_wanted(void)
     task_make_room(node.room, 1);
     CU_ASSERT_EQUAL(blocks(), 0);
     CU_ASSERT_FALSE(is_here(&value));
-    value_fetch(node.room, &value);
-    node_settle(&node);
-    serve();
+    fetch_all(&value);
     CU_ASSERT(is_here(&value));
     CU_ASSERT_EQUAL(other.reads, 2);
     end();
@@ -195,17 +198,13 @@ static void a_copy_goes_with_its_block(void)
     uint64_t length;
     begin();
     struct value value = far_value(LONG);
-    value_fetch(node.room, &value);
-    node_settle(&node);
-    serve();
+    fetch_all(&value);
     CU_ASSERT_EQUAL_FATAL(value_pin_now(node.room, &value, &data, &length), RAYMPI_OK);
     node_receive(&node, copy_on_stale, &far_block.place, sizeof far_block.place);
     CU_ASSERT_EQUAL(memcmp(data, content, LONG), 0);
     value_unpin(node.room, &value);
     CU_ASSERT_EQUAL(blocks(), 0);
-    value_fetch(node.room, &value);
-    node_settle(&node);
-    serve();
+    fetch_all(&value);
     node_receive(&node, copy_on_stale, &far_block.place, sizeof far_block.place);
     CU_ASSERT_EQUAL(blocks(), 0);
     node_receive(&node, copy_on_stale, &far_block.place, sizeof far_block.place); /* of none */
