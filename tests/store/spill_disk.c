@@ -252,3 +252,12 @@ struct store_counters spill_counters(struct store *store)
     store_counters(store, &counters);
     return counters;
 }
+
+int spill_main(const char *suite, const struct unit_test *tests, size_t count)
+{
+    if (!spill_possible()) {
+        printf("skipped: this folder is not on a disk\n");
+        return 77;
+    }
+    return unit_main(suite, tests, count);
+}

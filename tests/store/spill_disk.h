@@ -31,6 +31,9 @@ bool spill_open(struct store *store, bool checksum);
 bool spill_open_in(struct store *store, const char *folders, bool checksum);
 /** Whether that folder is on a disk; else the program is to exit with 77. */
 bool spill_possible(void);
+/** main() of such a program. */
+int spill_main(const char *suite, const struct unit_test *tests, size_t count);
+#define SPILL_MAIN(suite, tests) spill_main((suite), (tests), sizeof(tests) / sizeof((tests)[0]))
 /** Makes a sealed block with a payload; generation 0: no room. */
 struct store_place spill_block(struct store *store, uint64_t length);
 /** Whether the block can be pinned and has its payload. */

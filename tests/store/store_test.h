@@ -138,4 +138,17 @@ static inline uint64_t place_seed(struct store_place place)
     return base_mix((uint64_t)place.rank << 32 | place.index) + place.generation;
 }
 
+/* ---- places that threads share: who borrows one keeps its block from being freed */
+
+#define SLOT_CLOSED -1
+
+static inline bool slot_borrow(_Atomic int *borrowers)
+{
+    int count = atomic_load(borrowers);
+    while (count != SLOT_CLOSED)
+        if (atomic_compare_exchange_weak(borrowers, &count, count + 1))
+            return true;
+    return false;
+}
+
 #endif

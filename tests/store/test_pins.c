@@ -10,12 +10,11 @@
 #define SLOTS   8 /* per rank */
 #define STEPS   5000
 #define KNOWN   12
-#define CLOSED  -1
 #define BYTES   (UINT64_C(1) << 20)
 
 /* A block that may be borrowed: while it is, its holder does not free it. */
 struct slot {
-    _Atomic int borrowers; /* or CLOSED */
+    _Atomic int borrowers; /* or SLOT_CLOSED */
     struct store_place place;
 };
 
@@ -50,15 +49,6 @@ static void content_check(struct board *board, struct store_place place, const v
 
 /* ---- readers */
 
-static bool slot_borrow(struct slot *slot)
-{
-    int borrowers = atomic_load(&slot->borrowers);
-    while (borrowers != CLOSED)
-        if (atomic_compare_exchange_weak(&slot->borrowers, &borrowers, borrowers + 1))
-            return true;
-    return false;
-}
-
 /* Pins a block that is surely there, and goes on looking at it when its holder is free to free it. */
 static void held_look(struct reader *reader)
 {
@@ -66,7 +56,7 @@ static void held_look(struct reader *reader)
     struct slot *slot = &node->board->slots[random_next(&reader->random) % (RANKS * SLOTS)];
     const void *data;
     uint64_t length;
-    if (!slot_borrow(slot))
+    if (!slot_borrow(&slot->borrowers))
         return;
     struct store_place place = slot->place;
     int status = store_pin(node->store, place, &data, &length);
@@ -153,9 +143,9 @@ static void slot_fill(struct holder *holder, struct slot *slot)
 static void slot_turn(struct holder *holder, struct slot *slot)
 {
     int none = 0;
-    if (atomic_load(&slot->borrowers) == CLOSED)
+    if (atomic_load(&slot->borrowers) == SLOT_CLOSED)
         slot_fill(holder, slot);
-    else if (atomic_compare_exchange_strong(&slot->borrowers, &none, CLOSED))
+    else if (atomic_compare_exchange_strong(&slot->borrowers, &none, SLOT_CLOSED))
         store_free(holder->node->store, slot->place);
 }
 
@@ -168,7 +158,7 @@ static void holder_run(struct holder *holder)
         store_collect(node->store);
     }
     for (int i = 0; i < SLOTS; i++)
-        if (atomic_load(&slots[i].borrowers) != CLOSED)
+        if (atomic_load(&slots[i].borrowers) != SLOT_CLOSED)
             slot_turn(holder, &slots[i]);
     store_collect(node->store);
 }
@@ -206,7 +196,7 @@ static struct board *board_make(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(board);
     CU_ASSERT_FATAL(host_make(&board->host, layout_of(RANKS, BYTES)));
     for (int i = 0; i < RANKS * SLOTS; i++)
-        board->slots[i].borrowers = CLOSED;
+        board->slots[i].borrowers = SLOT_CLOSED;
     board->reading = RANKS * READERS;
     return board;
 }

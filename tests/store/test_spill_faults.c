@@ -382,9 +382,5 @@ static const struct unit_test tests[] = {
 
 int main(void)
 {
-    if (!spill_possible()) {
-        printf("skipped: this folder is not on a disk\n");
-        return 77;
-    }
-    return UNIT_MAIN("store: spill faults", tests);
+    return SPILL_MAIN("store: spill faults", tests);
 }

@@ -104,11 +104,10 @@ static void test_many(void)
 #define SLOTS   24
 #define STEPS   3000
 #define KNOWN   12
-#define CLOSED  -1
 
 /* A block that may be borrowed: while it is, its holder does not free it. */
 struct slot {
-    _Atomic int borrowers; /* or CLOSED */
+    _Atomic int borrowers; /* or SLOT_CLOSED */
     _Atomic bool wanted;   /* somebody found it on disk */
     struct store_place place;
 };
@@ -142,15 +141,6 @@ static void content_check(struct board *board, struct store_place place, const v
         atomic_fetch_add(&board->wrong_content, 1);
 }
 
-static bool slot_borrow(struct slot *slot)
-{
-    int borrowers = atomic_load(&slot->borrowers);
-    while (borrowers != CLOSED)
-        if (atomic_compare_exchange_weak(&slot->borrowers, &borrowers, borrowers + 1))
-            return true;
-    return false;
-}
-
 /* A block that its holder does not free is in memory, or comes there. */
 static void held_look(struct reader *reader)
 {
@@ -160,7 +150,7 @@ static void held_look(struct reader *reader)
     const void *data;
     uint64_t length;
     int status;
-    if (!slot_borrow(slot))
+    if (!slot_borrow(&slot->borrowers))
         return;
     struct store_place place = slot->place;
     while ((status = store_pin(store, place, &data, &length)) == STORE_ON_DISK) {
@@ -238,15 +228,15 @@ static void slot_fill(struct node *node, struct slot *slot)
 static void slot_turn(struct node *node, struct slot *slot)
 {
     int none = 0;
-    if (atomic_load(&slot->borrowers) == CLOSED)
+    if (atomic_load(&slot->borrowers) == SLOT_CLOSED)
         slot_fill(node, slot);
-    else if (atomic_compare_exchange_strong(&slot->borrowers, &none, CLOSED))
+    else if (atomic_compare_exchange_strong(&slot->borrowers, &none, SLOT_CLOSED))
         store_free(node->store, slot->place);
 }
 
 static void slot_restore(struct node *node, struct slot *slot)
 {
-    if (atomic_load(&slot->borrowers) == CLOSED)
+    if (atomic_load(&slot->borrowers) == SLOT_CLOSED)
         return;
     bool wanted = atomic_exchange(&slot->wanted, false);
     if (!wanted && random_next(&node->random) % 4)
@@ -266,7 +256,7 @@ static void node_restored(void *arg, struct store_place place, int status)
     atomic_fetch_add(&node->board->restored[node->rank], status == RAYMPI_OK);
     for (int i = 0; status != RAYMPI_OK && i < SLOTS; i++) {
         struct slot *slot = &node->board->slots[node->rank * SLOTS + i];
-        if (atomic_load(&slot->borrowers) != CLOSED && slot->place.index == place.index &&
+        if (atomic_load(&slot->borrowers) != SLOT_CLOSED && slot->place.index == place.index &&
             slot->place.generation == place.generation)
             atomic_fetch_add(&node->board->lost_restored, 1);
     }
@@ -297,7 +287,7 @@ static void holder_run(struct node *node)
         store_collect(node->store);
     }
     for (int i = 0; i < SLOTS; i++)
-        if (atomic_load(&slots[i].borrowers) != CLOSED)
+        if (atomic_load(&slots[i].borrowers) != SLOT_CLOSED)
             slot_turn(node, &slots[i]);
 }
 
@@ -342,7 +332,7 @@ static struct board *board_make(void)
     CU_ASSERT_PTR_NOT_NULL_FATAL(board);
     CU_ASSERT_FATAL(host_make(&board->host, layout_of(RANKS, 2 * MIB)));
     for (int i = 0; i < RANKS * SLOTS; i++)
-        board->slots[i].borrowers = CLOSED;
+        board->slots[i].borrowers = SLOT_CLOSED;
     board->reading = RANKS * READERS;
     return board;
 }
@@ -386,9 +376,5 @@ static const struct unit_test tests[] = {
 
 int main(void)
 {
-    if (!spill_possible()) {
-        printf("skipped: this folder is not on a disk\n");
-        return 77;
-    }
-    return UNIT_MAIN("store: spill stress", tests);
+    return SPILL_MAIN("store: spill stress", tests);
 }
