@@ -11,10 +11,12 @@ struct loop_wire {
     struct net_wire wire;
     int rank;
     struct loop_wire *other;
+    struct base_spin arrivals; /* around what is on its way to this rank: the hosts may have a thread each */
     struct net_packet *first, **last; /* on their way to this rank */
     struct net_packet *gone;          /* sent, not told yet */
     int room;                         /* packets that may be on their way from here */
-    int under_way, posted;
+    _Atomic int under_way;
+    int posted;
 };
 
 struct hosts {
@@ -35,8 +37,22 @@ static inline void loop_put(struct loop_wire *to, const void *bytes, uint32_t le
     memcpy(copy->bytes, bytes, length);
     copy->length = length;
     copy->next = NULL;
+    base_spin_lock(&to->arrivals);
     *to->last = copy;
     to->last = &copy->next;
+    base_spin_unlock(&to->arrivals);
+}
+
+static inline struct net_packet *loop_take(struct loop_wire *loop)
+{
+    base_spin_lock(&loop->arrivals);
+    struct net_packet *packet = loop->first;
+    if (packet)
+        loop->first = packet->next;
+    if (!loop->first)
+        loop->last = &loop->first;
+    base_spin_unlock(&loop->arrivals);
+    return packet;
 }
 
 static inline bool loop_post(struct net_wire *wire, struct net_packet *packet)
@@ -55,17 +71,13 @@ static inline bool loop_post(struct net_wire *wire, struct net_packet *packet)
 static inline int loop_poll(struct net_wire *wire)
 {
     struct loop_wire *loop = loop_of(wire);
+    struct net_packet *packet;
     int moved = 0;
-    for (; loop->gone; moved++) {
-        struct net_packet *packet = loop->gone;
+    for (; (packet = loop->gone); moved++) {
         loop->gone = packet->next;
         net_link_sent(wire->links, packet);
     }
-    for (; loop->first; moved++) {
-        struct net_packet *packet = loop->first;
-        loop->first = packet->next;
-        if (!loop->first)
-            loop->last = &loop->first;
+    for (; (packet = loop_take(loop)); moved++) {
         loop->other->under_way--;
         net_link_arrived(wire->links, packet, loop->other->rank);
     }
