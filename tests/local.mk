@@ -30,7 +30,7 @@ unit_tests += %D%/store/test_spill %D%/store/test_spill_faults %D%/store/test_sp
 %C%_store_test_spill_SOURCES = %D%/store/test_spill.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_faults_SOURCES = %D%/store/test_spill_faults.c %D%/store/spill_disk.c %D%/store/spill_disk.h
-%C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
+%C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk) -Wl,--wrap=open
 %C%_store_test_spill_stress_SOURCES = %D%/store/test_spill_stress.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_stress_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 if HAVE_LIBFABRIC
@@ -130,6 +130,8 @@ mpi_programs += %D%/mpi/objects
 %C%_mpi_objects_SOURCES = %D%/mpi/objects.c %D%/mpi/objects_refs.c %D%/mpi/objects.h
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
 mpi_programs += %D%/mpi/store_full %D%/mpi/unread %D%/mpi/spill %D%/mpi/seeing
+mpi_programs += %D%/mpi/disk
+mpi_tests += %D%/mpi/disk.test
 mpi_tests += %D%/mpi/store_full.test %D%/mpi/unread.test %D%/mpi/shm_small.test %D%/mpi/spill.test %D%/mpi/seeing.test
 mpi_programs += %D%/mpi/threads %D%/mpi/released
 mpi_tests += %D%/mpi/released.test
