@@ -86,7 +86,7 @@ sanitizer_tests += %D%/mpi/tasks.test
 
 # Wrong input and faults.
 mpi_programs += %D%/mpi/bad_input
-%C%_mpi_bad_input_SOURCES = %D%/mpi/bad_input.c %D%/mpi/bad_input_body.c %D%/mpi/bad_input.h
+%C%_mpi_bad_input_SOURCES = %D%/mpi/bad_input.c %D%/mpi/bad_input_body.c %D%/mpi/bad_input_refs.c %D%/mpi/bad_input.h
 mpi_tests += %D%/mpi/bad_input.test
 sanitizer_tests += %D%/mpi/bad_input.test
 mpi_programs += %D%/mpi/faults
