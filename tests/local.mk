@@ -132,6 +132,7 @@ mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
 mpi_programs += %D%/mpi/store_full %D%/mpi/unread %D%/mpi/spill %D%/mpi/seeing
 mpi_programs += %D%/mpi/disk
 mpi_tests += %D%/mpi/disk.test
+mpi_tests += %D%/mpi/store_limit.test
 mpi_tests += %D%/mpi/store_full.test %D%/mpi/unread.test %D%/mpi/shm_small.test %D%/mpi/spill.test %D%/mpi/seeing.test
 mpi_programs += %D%/mpi/threads %D%/mpi/released
 mpi_tests += %D%/mpi/released.test
