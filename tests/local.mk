@@ -209,6 +209,7 @@ sanitizer_tests += %D%/random/sim.test
 
 script_tests += %D%/script/examples-compile.test
 script_tests += %D%/script/readme.test
+script_tests += %D%/script/manual.test
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test
