@@ -181,7 +181,7 @@ EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
 %C%_hosts_pingpong_LDADD = $(MPI_LIBS)
 %C%_hosts_wire_LDADD =
-mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test %D%/hosts/ways.test %D%/hosts/lost.test
+mpi_tests += %D%/hosts/hosts.test %D%/hosts/unread.test %D%/hosts/jobs.test %D%/hosts/ways.test %D%/hosts/lost.test
 mpi_programs += %D%/hosts/reads
 mpi_programs += %D%/hosts/start %D%/hosts/stopped %D%/hosts/stranger %D%/hosts/replay
 if HAVE_LIBFABRIC

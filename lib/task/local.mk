@@ -1,6 +1,7 @@
 libraympi_sources += \
 	%D%/task.h \
 	%D%/task_args.c \
+	%D%/task_aside.c \
 	%D%/task_bytes.c \
 	%D%/task_context.c \
 	%D%/task_copy.c \

@@ -100,6 +100,7 @@ struct task_function {
     struct task_function *methods; /* of a class, by hash */
     uint8_t *ranks;                /* bit per rank that has it; NULL: all */
     bool is_class;
+    _Atomic bool waits;    /* some have waited for memory here; see task_aside.c */
     struct task_plan plan; /* of a call without options */
     UT_hash_handle hh;
 };
@@ -529,7 +530,10 @@ struct task_create {
     struct base_spin lock;
     struct create_wait *waits; /* of others, here */
     struct hungry *hungry;     /* of this rank's, elsewhere: their results */
-    _Atomic int hungry_count;
+    _Atomic int hungry_count;  /* and of those put aside */
+    int waiting;               /* tasks that wait here */
+    _Atomic bool crowded;      /* enough of them: others are put aside; see task_aside.c */
+    struct task *aside, **aside_end;
 };
 
 struct task_room {

@@ -25,20 +25,25 @@ static bool is_stored(const struct task *task, struct arg *arg)
     return value_behind(task_arg_value(task, arg))->kind == VALUE_STORE;
 }
 
-/* Bytes of these, members of lists included, that are stored; *count: how many. */
-static uint64_t stored_bytes(const struct task *task, struct arg *args, uint32_t length, uint32_t *count)
+/* Bytes of these, members of lists included, that are stored. */
+struct stored_args {
+    uint32_t count;
+    uint64_t bytes, far; /* of these on other hosts */
+};
+
+static void stored_count(const struct task *task, struct arg *args, uint32_t length, struct stored_args *sum)
 {
-    uint64_t bytes = 0;
     for (uint32_t i = 0; i < length; i++) {
         const struct value *value = value_behind(task_arg_value(task, &args[i]));
         if (base_unlikely(value->kind == VALUE_STORE)) {
-            bytes += value_extent(value->length, value->nested);
-            ++*count;
+            uint64_t bytes = value_extent(value->length, value->nested);
+            sum->bytes += bytes;
+            sum->far += net_local(task->room->net, value->u.store.at.holder) < 0 ? bytes : 0;
+            sum->count++;
         }
         if (base_unlikely(args[i].count > 0))
-            bytes += stored_bytes(task, args[i].list, args[i].count, count);
+            stored_count(task, args[i].list, args[i].count, sum);
     }
-    return bytes;
 }
 
 static int pin(struct task *task, struct arg *args, uint32_t length, uint32_t *pinned)
@@ -151,16 +156,18 @@ int task_args_bring(struct raympi_ctx *run)
 {
     struct task *task = run->task;
     struct task_thread *thread = task_self;
-    uint32_t count = 0;
-    uint64_t bytes = stored_bytes(task, task->args, task->arg_count, &count);
-    if (base_likely(count == 0))
+    struct stored_args sum = {0};
+    stored_count(task, task->args, task->arg_count, &sum);
+    if (base_likely(sum.count == 0))
         return RAYMPI_OK;
     thread->context = &thread->root; /* what there was may belong to a fiber that goes on meanwhile */
-    int status = admit(task->room, task_name(task), bytes);
+    int status = sum.far > 0 && !run->actor ? task_leave_room(task, sum.far) : RAYMPI_OK;
+    if (status == RAYMPI_OK)
+        status = admit(task->room, task_name(task), sum.bytes);
     if (status != RAYMPI_OK)
         return status;
-    run->admitted = bytes;
-    if (count > 1)
+    run->admitted = sum.bytes;
+    if (sum.count > 1)
         fetch(task, task->args, task->arg_count);
     return pin(task, task->args, task->arg_count, &run->pinned);
 }

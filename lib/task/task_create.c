@@ -11,9 +11,8 @@
 
 #include <utlist.h>
 
-#define ROOM_RETRY    UINT64_C(1000000) /* ns between two tries while the store is full */
-#define AWAITED_PART  4                 /* of the store, or as much as is asked for if that is more */
-#define AWAITED_DEPTH 16 /* tasks that wait for each other's results, until one is taken for awaited */
+#define ROOM_RETRY   UINT64_C(1000000) /* ns between two tries while the store is full */
+#define AWAITED_PART 4                 /* of the store, or as much as is asked for if that is more */
 
 /** Somebody who waits for memory. */
 struct create_wait {
@@ -53,7 +52,7 @@ static struct hungry *hungry_take(struct task_room *room)
         struct hungry *hungry = *link;
         struct object *object = object_by_slot(room, hungry->handle);
         bool pending = object && !object_ready(object);
-        if (pending && !object_awaited(object, AWAITED_DEPTH)) {
+        if (pending && !object_awaited(object, TASK_AWAITED_DEPTH)) {
             link = &hungry->next;
             continue;
         }
@@ -65,8 +64,15 @@ static struct hungry *hungry_take(struct task_room *room)
     return told;
 }
 
+static bool own_awaited(const struct task *task, const void *arg)
+{
+    (void)arg;
+    return !(task->flags & TASK_FOREIGN) && task_awaited(task, TASK_AWAITED_DEPTH);
+}
+
 void task_hungry_look(struct task_room *room)
 {
+    task_aside_awaited(room, own_awaited, NULL);
     struct hungry *hungry = hungry_take(room), *next;
     for (; hungry; hungry = next) {
         struct net_piece piece = {&hungry->handle, sizeof hungry->handle};
@@ -99,8 +105,9 @@ static void on_hungry(void *arg, const struct net_message *message)
     task_hungry_look(room);
 }
 
-static bool has_result(const struct task *task, uint64_t handle)
+static bool has_result(const struct task *task, const void *arg)
 {
+    uint64_t handle = *(const uint64_t *)arg;
     for (int i = 0; i < task->returns; i++)
         if (task_result(task, i) == handle)
             return true;
@@ -117,9 +124,10 @@ static void on_awaited(void *arg, const struct net_message *message)
     memcpy(&handle, message->data, sizeof handle);
     base_spin_lock(&room->create.lock);
     DL_FOREACH (room->create.waits, wait)
-        if (has_result(wait->task, handle))
+        if (has_result(wait->task, &handle))
             atomic_store(&wait->awaited, true);
     base_spin_unlock(&room->create.lock);
+    task_aside_awaited(room, has_result, &handle);
 }
 
 /* ---- trying */
@@ -146,12 +154,14 @@ static int no_room_left(const struct task_room *room, uint64_t bytes)
         (unsigned long long)bytes, (unsigned long long)store_capacity(room->store));
 }
 
-/* `bound`: it has to leave room. */
+/* `bound`: it has to leave room. No place: only that is looked at. */
 static int try_create(struct task_room *room, bool bound, uint64_t bytes, struct store_place *place,
                       void **data)
 {
     if (bound && bytes <= store_capacity(room->store) && !leaves_room(room, bytes, bytes))
         return no_room_left(room, bytes);
+    if (!place)
+        return RAYMPI_OK;
     int status = store_create(room->store, bytes, place, data);
     if (status != RAYMPI_OK || !bound || leaves_room(room, bytes, 0))
         return status;
@@ -161,51 +171,77 @@ static int try_create(struct task_room *room, bool bound, uint64_t bytes, struct
 
 /* ---- waiting */
 
+void task_question_make(struct task_question *question, const struct task *task)
+{
+    question->owner = task->owner;
+    question->count = task->returns;
+    for (int i = 0; i < task->returns; i++)
+        question->handles[i] = task_result(task, i);
+}
+
+void task_question_ask(struct task_room *room, const struct task_question *question)
+{
+    struct net_piece piece = {question->handles, question->count * sizeof *question->handles};
+    if (task_tell(room, question->owner, TASK_MESSAGE_HUNGRY, &piece, 1) != RAYMPI_OK)
+        base_log(BASE_LOG_WARN, "task", "rank %d can not be asked who waits for a result: %s",
+                 question->owner, base_detail());
+}
+
 static void ask_owner(struct task_room *room, struct create_wait *wait)
 {
-    const struct task *task = wait->task;
-    uint64_t handles[TASK_RETURNS_MAX];
+    struct task_question question;
     wait->asked = true;
     base_spin_lock(&room->create.lock);
     DL_APPEND(room->create.waits, wait);
     base_spin_unlock(&room->create.lock);
-    for (int i = 0; i < task->returns; i++)
-        handles[i] = task_result(task, i);
-    struct net_piece piece = {handles, task->returns * sizeof *handles};
-    if (task_tell(room, task->owner, TASK_MESSAGE_HUNGRY, &piece, 1) != RAYMPI_OK)
-        base_log(BASE_LOG_WARN, "task", "rank %d can not be asked who waits for a result: %s", task->owner,
-                 base_detail());
+    task_question_make(&question, wait->task);
+    task_question_ask(room, &question);
+}
+
+static void wait_begin(struct task_room *room, const struct create_wait *wait)
+{
+    if (wait->task)
+        task_crowd_enter(room, wait->task);
 }
 
 static void wait_end(struct task_room *room, struct create_wait *wait)
 {
-    if (!wait->asked)
-        return;
-    base_spin_lock(&room->create.lock);
-    DL_DELETE(room->create.waits, wait);
-    base_spin_unlock(&room->create.lock);
+    if (wait->asked) {
+        base_spin_lock(&room->create.lock);
+        DL_DELETE(room->create.waits, wait);
+        base_spin_unlock(&room->create.lock);
+    }
+    if (wait->task)
+        task_crowd_leave(room);
 }
 
 static bool is_awaited(struct task_room *room, struct create_wait *wait)
 {
-    if (!(wait->task->flags & TASK_FOREIGN))
-        return task_awaited(wait->task, AWAITED_DEPTH);
+    if (!wait->task->item.run || !(wait->task->flags & TASK_FOREIGN))
+        return task_awaited(wait->task, TASK_AWAITED_DEPTH);
     if (!wait->asked)
         ask_owner(room, wait);
     return atomic_load(&wait->awaited);
 }
 
-static int too_late(struct task_room *room, int status)
+static int too_late(struct task_room *room, const struct create_wait *wait, int status)
 {
     char spilling[256];
     if (status != RAYMPI_ERR_STORE_FULL)
         return status;
     store_spill_fault(room->store, spilling, sizeof spilling);
-    return base_fail(
+    base_fail(
         status,
         "%s; it was waited for %g s (RAYMPI_CREATE_TIMEOUT): release results sooner, end views, or raise "
         "RAYMPI_STORE_BYTES; %s",
         base_detail(), room->config.create_timeout, spilling);
+    if (wait->task) { /* those that were put aside have waited as long */
+        char text[512];
+        snprintf(text, sizeof text, "%s", base_detail());
+        task_aside_fail(room, status, text);
+        base_fail(status, "%s", text);
+    }
+    return status;
 }
 
 /* A moment, while other tasks run and messages (which carry the frees) are handled. False: the job ends. */
@@ -230,7 +266,7 @@ static int create_waiting(struct task_room *room, struct create_wait *wait, uint
         store_collect(room->store);
         int status = try_create(room, bound, bytes, place, data);
         if (status != RAYMPI_ERR_STORE_FULL || last)
-            return too_late(room, status);
+            return too_late(room, wait, status);
         task_make_room(room, bytes);
         if (!rest(room, deadline))
             return status;
@@ -247,7 +283,20 @@ int task_store_create(struct task_room *room, uint64_t bytes, struct store_place
     int status = try_create(room, wait.task && !store_spills(room->store), bytes, place, data);
     if (status != RAYMPI_ERR_STORE_FULL)
         return status;
+    wait_begin(room, &wait);
     status = create_waiting(room, &wait, bytes, place, data);
+    wait_end(room, &wait);
+    return status;
+}
+
+int task_leave_room(const struct task *task, uint64_t bytes)
+{
+    struct task_room *room = task->room;
+    struct create_wait wait = {.task = task};
+    if (store_spills(room->store) || leaves_room(room, bytes, bytes))
+        return RAYMPI_OK;
+    wait_begin(room, &wait);
+    int status = create_waiting(room, &wait, bytes, NULL, NULL);
     wait_end(room, &wait);
     return status;
 }
@@ -257,6 +306,7 @@ int task_store_create(struct task_room *room, uint64_t bytes, struct store_place
 void task_create_open(struct task_room *room)
 {
     base_spin_init(&room->create.lock);
+    room->create.aside_end = &room->create.aside;
     net_handle(room->net, TASK_MESSAGE_HUNGRY, on_hungry, room);
     net_handle(room->net, TASK_MESSAGE_AWAITED, on_awaited, room);
 }

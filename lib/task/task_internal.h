@@ -114,8 +114,34 @@ int task_store_create(struct task_room *room, uint64_t bytes, struct store_place
 bool task_awaited(const struct task *task, int depth);
 /** Somebody waits for something: tells those that run it, if they have asked. */
 void task_hungry_look(struct task_room *room);
+/** Before a task asks for copies of so many bytes on this host: waits in the same way. */
+int task_leave_room(const struct task *task, uint64_t bytes);
+/** Tasks that wait for each other's results, until one is taken for awaited. */
+#define TASK_AWAITED_DEPTH 16
+/** What a task of another rank's has to be asked for; made before it may end. */
+struct task_question {
+    int owner;
+    uint32_t count;
+    uint64_t handles[TASK_RETURNS_MAX];
+};
+void task_question_make(struct task_question *question, const struct task *task);
+void task_question_ask(struct task_room *room, const struct task_question *question);
 void task_create_open(struct task_room *room);
 void task_create_close(struct task_room *room);
+
+/* task_aside.c */
+/** Puts a task that is about to run aside, if so many of its kind wait for memory. */
+bool task_put_aside(struct task *task);
+/** One waits for memory, and does not any more. */
+void task_crowd_enter(struct task_room *room, const struct task *task);
+void task_crowd_leave(struct task_room *room);
+/** One more of those put aside begins, unless as many wait. */
+void task_aside_next(struct task_room *room, int enough);
+/** Those that are waited for begin. */
+void task_aside_awaited(struct task_room *room, bool (*is_awaited)(const struct task *task, const void *arg),
+                        const void *arg);
+/** All of them end. */
+void task_aside_fail(struct task_room *room, int code, const char *message);
 
 /* task_present.c */
 struct task_present;

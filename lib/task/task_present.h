@@ -54,7 +54,7 @@ struct task_present {
     struct task_room *room;
     uint64_t spilled, spilled_bytes; /* that a timeline knows of */
     uint64_t room_asked;             /* when another rank was asked for memory */
-    int room_turn;
+    _Atomic int room_turn;           /* a hint: whose turn it is */
 };
 
 /* task_present.c */

@@ -556,7 +556,10 @@ void task_item_refuse(struct sched_item *item)
 
 void task_item_run(struct sched_item *item)
 {
-    run(base_container(item, struct task, item), NULL, NULL, NULL, NULL);
+    struct task *task = base_container(item, struct task, item);
+    bool crowded = atomic_load_explicit(&task->room->create.crowded, memory_order_relaxed);
+    if (base_likely(!crowded || !task_put_aside(task)))
+        run(task, NULL, NULL, NULL, NULL);
 }
 
 void task_run(struct task *task, void *self, void *actor, struct kept_set *kept, struct task_outcome *outcome)
