@@ -414,7 +414,8 @@ struct raympi_store_stats {
     uint64_t copies;      /**< of objects of other hosts, in memory here */
     uint64_t fetched;     /**< read from other hosts */
     uint64_t evicted;     /**< given up of such copies */
-    uint64_t served;      /**< read by other hosts from here */
+    uint64_t served;      /**< sent to other hosts from here, by messages */
+    uint64_t relayed;     /**< of those fetched: from a host that had a copy, not from the holder */
 };
 /** Tells about this rank's part of the store. Errors: ARGUMENT (size). Any thread. */
 int raympi_store_stats(struct raympi_store_stats *stats);

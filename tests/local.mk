@@ -141,7 +141,7 @@ mpi_programs += %D%/mpi/stress
 mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
-unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
+unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_tree %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
 	%D%/task/test_close %D%/task/test_gaps
 EXTRA_DIST += %D%/task/task_node.h
 # What is not freed is counted.
@@ -175,7 +175,7 @@ script_tests += %D%/script/aarch64.test
 EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 
 # Several hosts on one machine.
-mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
+mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/hosts/tree %D%/mpi/far
 %C%_hosts_pingpong_LDADD = $(MPI_LIBS)
 %C%_hosts_wire_LDADD =
 mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test %D%/hosts/ways.test %D%/hosts/lost.test

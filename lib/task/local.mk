@@ -27,6 +27,7 @@ libraympi_sources += \
 	%D%/task_short.h \
 	%D%/task_steal.c \
 	%D%/task_submit.c \
+	%D%/task_told.c \
 	%D%/task_value.c \
 	%D%/task_value.h \
 	%D%/task_wait.c \

@@ -6,13 +6,15 @@
 
 #include <stdlib.h>
 
-#define RANGES_MOST 8 /* that were asked for and have not come, of all copies */
+#define RANGES_MOST  8 /* that holders were asked for and have not come, of all copies */
+#define RANGES_OTHER 4 /* that another rank than the holder was asked for, of one copy */
 
 enum copy_state {
     COPY_KNOWN,   /* another rank keeps it */
     COPY_PLANNED, /* there is no memory for it yet */
     COPY_COMING,
     COPY_HERE, /* this rank keeps it */
+    COPY_LOST, /* it has not come; others have read a part of it */
 };
 
 struct copy {
@@ -20,15 +22,21 @@ struct copy {
     struct stored at;
     struct store_place local;
     uint64_t extent;
-    uint32_t users;           /* pins of this rank's */
+    uint32_t users;           /* pins of this rank's, those for ranks of other hosts included */
     enum copy_state state;    /* what follows is of those that this rank keeps */
     bool stale;               /* the block is gone */
+    bool dirty;               /* a rank that has died may still write to it: its memory is not used again */
     struct copy *prev, *next; /* of those that are idle, planned, or have something to ask for */
     struct present_want *wants;
     uint64_t since;
-    char *to;
+    uint64_t serial; /* names it to ranks that may read it */
+    int source;      /* who is asked for it: its holder, or a rank that he has named */
+    uint64_t source_serial;
+    char *to;         /* while it comes */
+    const char *data; /* as long as anybody reads it */
     uint64_t asked, got;
-    struct net_read read; /* where it is read one-sidedly */
+    uint64_t offset, ready; /* where it is read one-sidedly, and how much of it is there so far */
+    struct net_read read;   /* done: NULL: none is under way */
     struct task_room *room;
 };
 
@@ -59,6 +67,14 @@ static void copy_end(struct task_present *present, struct copy *copy)
     free(copy);
 }
 
+/* What has come of one that nobody finds any more. */
+static void copy_drop(struct task_room *room, struct copy *copy)
+{
+    if (!copy->dirty)
+        store_free(room->store, copy->local);
+    free(copy);
+}
+
 /* ---- reading */
 
 static bool is_idle(const struct copy *copy)
@@ -81,7 +97,7 @@ int copy_pin(struct task_room *room, const struct stored *at, const void **data,
 {
     struct task_present *present = room->present;
     struct copy *copy = copy_find(present, at);
-    if (!copy || copy->state == COPY_PLANNED || copy->state == COPY_COMING)
+    if (!copy || (copy->state != COPY_KNOWN && copy->state != COPY_HERE))
         return STORE_ON_DISK;
     if (store_pin(room->store, copy->local, data, length) != RAYMPI_OK) {
         if (copy->users == 0 && copy->state == COPY_KNOWN)
@@ -94,24 +110,36 @@ int copy_pin(struct task_room *room, const struct stored *at, const void **data,
     return RAYMPI_OK;
 }
 
-void copy_unpin(struct task_room *room, const struct stored *at)
+void copy_return(struct task_room *room, struct copy *copy)
 {
-    struct task_present *present = room->present;
-    struct copy *copy = copy_find(present, at);
-    if (!copy || copy->users == 0) {
-        base_log(BASE_LOG_ERROR, "task", "a copy of a block of rank %d was let go of too often", at->holder);
-        return;
-    }
-    store_unpin(room->store, copy->local);
+    if (copy->state == COPY_KNOWN || copy->state == COPY_HERE)
+        store_unpin(room->store, copy->local);
     if (--copy->users > 0)
         return;
-    if (copy->state == COPY_KNOWN) {
-        copy_end(present, copy);
-        return;
+    switch (copy->state) {
+    case COPY_KNOWN:
+        copy_end(room->present, copy);
+        break;
+    case COPY_HERE:
+        DL_APPEND(room->present->idle, copy);
+        if (copy->stale)
+            copy_give_up(room, copy);
+        break;
+    case COPY_LOST:
+        copy_drop(room, copy);
+        break;
+    default:
+        break;
     }
-    DL_APPEND(present->idle, copy);
-    if (copy->stale)
-        copy_give_up(room, copy);
+}
+
+void copy_unpin(struct task_room *room, const struct stored *at)
+{
+    struct copy *copy = copy_find(room->present, at);
+    if (!copy || copy->users == 0)
+        base_log(BASE_LOG_ERROR, "task", "a copy of a block of rank %d was let go of too often", at->holder);
+    else
+        copy_return(room, copy);
 }
 
 const void *copy_at(struct task_room *room, const struct stored *at)
@@ -132,6 +160,51 @@ void copy_learn(struct task_room *room, const struct stored *at, struct store_pl
         copy->local = local;
 }
 
+/* ---- reading by other hosts */
+
+struct copy *copy_lend(struct task_room *room, const struct stored *at, uint64_t serial)
+{
+    const void *data;
+    uint64_t length;
+    struct copy *copy = copy_find(room->present, at);
+    if (!copy || copy->serial != serial)
+        return NULL;
+    if (copy->state == COPY_HERE) {
+        if (copy_pin(room, at, &data, &length) != RAYMPI_OK)
+            return NULL;
+        copy->data = data;
+        return copy;
+    }
+    if (copy->state != COPY_COMING)
+        return NULL;
+    copy->users++;
+    return copy;
+}
+
+const char *copy_lent(const struct copy *copy, uint64_t *length, uint64_t *ready)
+{
+    if (!copy || copy->state == COPY_LOST)
+        return NULL;
+    *length = copy->extent;
+    *ready = copy->got;
+    return copy->data;
+}
+
+struct store_place copy_place(const struct copy *copy)
+{
+    return copy->local;
+}
+
+/* Those who read it while it came keep it as any reader does. */
+static void copy_pin_lent(struct task_room *room, const struct copy *copy)
+{
+    const void *data;
+    uint64_t length;
+    for (uint32_t i = 0; i < copy->users; i++)
+        if (store_pin(room->store, copy->local, &data, &length) != RAYMPI_OK)
+            base_log(BASE_LOG_ERROR, "task", "a copy that is read can not be pinned: %s", base_detail());
+}
+
 /* ---- keeping */
 
 static void copy_plan(struct task_room *room, struct copy *copy)
@@ -139,6 +212,9 @@ static void copy_plan(struct task_room *room, struct copy *copy)
     copy->state = COPY_PLANNED;
     copy->since = net_now(room->net);
     copy->asked = copy->got = 0;
+    copy->serial = ++room->present->copy_serial;
+    copy->source = copy->at.holder;
+    copy->source_serial = copy->serial;
     DL_APPEND(room->present->planned, copy);
     atomic_fetch_add(&room->present->pending, 1);
 }
@@ -179,28 +255,63 @@ static struct present_news *copy_news(struct copy *copy, int status)
     return news;
 }
 
-/* One-sidedly all of it, once it is known where it lies; else a range. Returns its length. */
-static uint64_t copy_ask(struct task_room *room, struct copy *copy)
+/* One-sidedly all of it, once it is known where it lies; else a range. */
+static void copy_ask(struct task_room *room, struct copy *copy)
 {
     bool one_sided = net_reads(room->net) != NET_READ_NONE;
     uint64_t left = copy->extent - copy->asked, length = left < RANGE_BYTES ? left : RANGE_BYTES;
-    struct pull pull = {copy->at, copy->asked, one_sided ? 0 : length};
-    present_tell(room, copy->at.holder, TASK_MESSAGE_PULL, &pull, sizeof pull, NULL, 0);
-    return one_sided ? left : length;
+    struct pull pull = {copy->at, copy->asked, one_sided ? 0 : length, copy->source_serial};
+    present_tell(room, copy->source, TASK_MESSAGE_PULL, &pull, sizeof pull, NULL, 0);
+    copy->asked += one_sided ? left : length;
 }
 
-/* Asks for what may be asked for, a range of each in turn. */
+static bool is_from_holder(const struct copy *copy)
+{
+    return copy->source == copy->at.holder;
+}
+
+/* Asks holders for what they may be asked for, a range of each copy in turn. */
 static void copies_ask(struct task_room *room)
 {
     struct task_present *present = room->present;
     while (present->asking && present->ranges < RANGES_MOST) {
         struct copy *copy = present->asking;
-        copy->asked += copy_ask(room, copy);
+        copy_ask(room, copy);
         present->ranges++;
         DL_DELETE(present->asking, copy);
         if (copy->asked < copy->extent)
             DL_APPEND(present->asking, copy);
     }
+}
+
+/* Others are not counted with the holders: they may have to wait for what they do not have themselves so far,
+ * and what waits for them must not keep holders from being asked. */
+static void copy_ask_other(struct task_room *room, struct copy *copy)
+{
+    while (copy->asked < copy->extent && copy->asked - copy->got < RANGES_OTHER * RANGE_BYTES)
+        copy_ask(room, copy);
+}
+
+/* The holder is asked for no more of it, and what he was asked for does not come. */
+static void copy_ask_end(struct task_room *room, struct copy *copy)
+{
+    uint64_t ranges = (copy->asked - copy->got + RANGE_BYTES - 1) / RANGE_BYTES;
+    room->present->ranges -= net_reads(room->net) == NET_READ_NONE ? (int)ranges : 1;
+    if (copy->asked < copy->extent)
+        DL_DELETE(room->present->asking, copy);
+    copies_ask(room);
+}
+
+/* What has come of whole ranges stays. */
+static void copy_ask_holder(struct task_room *room, struct copy *copy)
+{
+    copy->source = copy->at.holder;
+    copy->source_serial = 0;
+    if (net_reads(room->net) == NET_READ_NONE)
+        copy->got -= copy->got % RANGE_BYTES;
+    copy->asked = copy->got;
+    DL_APPEND(room->present->asking, copy);
+    copies_ask(room);
 }
 
 struct present_news *copies_advance(struct task_room *room, uint64_t *lacking)
@@ -220,7 +331,7 @@ struct present_news *copies_advance(struct task_room *room, uint64_t *lacking)
         copy_plan_end(present, copy);
         if (status == RAYMPI_OK) {
             copy->state = COPY_COMING;
-            copy->to = to;
+            copy->data = copy->to = to;
             DL_APPEND(present->asking, copy);
             continue;
         }
@@ -242,40 +353,66 @@ uint64_t copies_evict(struct task_room *room, uint64_t bytes)
     return freed;
 }
 
-/* ---- what comes */
+/* ---- the end */
 
-static const char *chunk_wrong(const struct copy *copy, const struct chunk *chunk, uint64_t length)
+static void copy_let_go_of(struct task_room *room, const struct copy *copy)
 {
-    if (!copy || copy->state != COPY_COMING)
-        return "of a value that is not fetched from there";
-    if (length > 0 && (chunk->offset != copy->got || length > copy->asked - copy->got))
-        return "that was not asked for";
-    return NULL;
+    present_tell(room, copy->source, TASK_MESSAGE_READ, &copy->at, sizeof copy->at, NULL, 0);
 }
 
-/* Bytes of a rank that has died may still come: its memory is not used again while this process lives. */
-static struct present_news *copy_lost(struct task_room *room, struct copy *copy)
-{
-    struct present_news *news = copy_news(copy, RAYMPI_ERR_NODE_DIED);
-    copy_end(room->present, copy);
-    return news;
-}
-
-/* All of it is here, or it can not be had. */
-static struct present_news *copy_came(struct task_room *room, struct copy *copy, int status)
+static struct present_news *copy_came(struct task_room *room, struct copy *copy)
 {
     struct task_present *present = room->present;
-    present_tell(room, copy->at.holder, TASK_MESSAGE_READ, &copy->at, sizeof copy->at, NULL, 0);
+    copy_let_go_of(room, copy);
     store_seal(room->store, copy->local);
+    copy_pin_lent(room, copy);
     copy->state = COPY_HERE;
     present->count.bytes += copy->extent;
-    present->count.fetched += copy->got;
-    present_trace(TRACE_STORE_FETCH, (uint64_t)copy->at.holder, copy->got);
-    struct present_news *news = copy_news(copy, status);
-    DL_APPEND(present->idle, copy);
-    if (status != RAYMPI_OK || copy->stale)
-        copy_give_up(room, copy);
+    present->count.fetched += copy->extent;
+    present->count.relayed += is_from_holder(copy) ? 0 : copy->extent;
+    present_trace(TRACE_STORE_FETCH, (uint64_t)copy->source, copy->extent);
+    struct present_news *news = copy_news(copy, RAYMPI_OK);
+    if (is_idle(copy)) {
+        DL_APPEND(present->idle, copy);
+        if (copy->stale)
+            copy_give_up(room, copy);
+    }
     return news;
+}
+
+/* Nobody finds it any more; those who read it are told when they ask for more. Bytes of a rank that has died
+ * may still come: then its memory is not used again while this process lives. */
+static void copy_lose(struct task_room *room, struct copy *copy, int status)
+{
+    HASH_DEL(room->present->copies, copy);
+    copy->state = COPY_LOST;
+    copy->dirty = status == RAYMPI_ERR_NODE_DIED;
+    if (copy->users == 0)
+        copy_drop(room, copy);
+}
+
+static struct present_news *copy_failed(struct task_room *room, struct copy *copy, int status)
+{
+    struct present_news *news = copy_news(copy, status);
+    copy_let_go_of(room, copy);
+    copy_lose(room, copy, status);
+    return news;
+}
+
+/* From the holder, and into other memory. */
+static void copy_again(struct task_room *room, struct copy *copy, int status)
+{
+    struct copy *again;
+    struct stored at = copy->at;
+    struct present_want *wants = copy->wants;
+    uint64_t extent = copy->extent;
+    copy_let_go_of(room, copy);
+    copy_lose(room, copy, status);
+    again = copy_new(room->present, &at, COPY_KNOWN);
+    again->extent = extent;
+    again->wants = wants;
+    copy_plan(room, again);
+    again->source_serial = 0;
 }
 
 static int refused(int status)
@@ -285,15 +422,28 @@ static int refused(int status)
     return base_fail(RAYMPI_ERR_LOST, "it is not there any more");
 }
 
-/* The holder has refused it: none of the ranges that were asked for comes. */
+/* None of the ranges that were asked for comes. */
 static struct present_news *copy_refused(struct task_room *room, struct copy *copy, int status)
 {
-    struct task_present *present = room->present;
-    uint64_t ranges = (copy->asked - copy->got + RANGE_BYTES - 1) / RANGE_BYTES;
-    present->ranges -= (int)ranges;
-    if (copy->asked < copy->extent)
-        DL_DELETE(present->asking, copy);
-    return copy_came(room, copy, refused(status));
+    if (!is_from_holder(copy)) {
+        copy_ask_holder(room, copy);
+        return NULL;
+    }
+    copy_ask_end(room, copy);
+    return copy_failed(room, copy, refused(status));
+}
+
+/* ---- what comes by messages */
+
+static const char *chunk_wrong(const struct copy *copy, int source, const struct chunk *chunk,
+                               uint64_t length)
+{
+    if (!copy || copy->state != COPY_COMING || copy->source != source)
+        return "of a value that is not fetched from there";
+    if (length > 0 && (chunk->offset != copy->got || length > copy->asked - copy->got ||
+                       length > RANGE_BYTES - copy->got % RANGE_BYTES))
+        return "that was not asked for";
+    return NULL;
 }
 
 static struct present_news *chunk_take(struct task_room *room, struct copy *copy, const struct chunk *chunk,
@@ -304,10 +454,14 @@ static struct present_news *chunk_take(struct task_room *room, struct copy *copy
     memcpy(copy->to + copy->got, data, length);
     copy->got += length;
     if (copy->got % RANGE_BYTES == 0 || copy->got == copy->extent) {
-        room->present->ranges--;
-        copies_ask(room);
+        if (is_from_holder(copy)) {
+            room->present->ranges--;
+            copies_ask(room);
+        } else {
+            copy_ask_other(room, copy);
+        }
     }
-    return copy->got == copy->extent ? copy_came(room, copy, RAYMPI_OK) : NULL;
+    return copy->got == copy->extent ? copy_came(room, copy) : NULL;
 }
 
 void copy_on_chunk(void *arg, const struct net_message *message)
@@ -317,16 +471,20 @@ void copy_on_chunk(void *arg, const struct net_message *message)
     struct chunk chunk = {.at = {{0}, 0, 0}};
     uint64_t length = message->length - sizeof chunk;
     const char *wrong = "that is too short";
+    bool lent = false;
     base_spin_lock(&room->present->lock);
     if (message->length >= sizeof chunk) {
         memcpy(&chunk, message->data, sizeof chunk);
         struct copy *copy = copy_find(room->present, &chunk.at);
-        wrong = chunk.at.holder != message->source ? "of another rank's" : chunk_wrong(copy, &chunk, length);
+        wrong = chunk_wrong(copy, message->source, &chunk, length);
+        lent = !wrong && copy->users > 0;
         if (!wrong)
             news = chunk_take(room, copy, &chunk, (const char *)message->data + sizeof chunk, length);
     }
     base_spin_unlock(&room->present->lock);
     present_announce(room, news);
+    if (lent)
+        leases_look(room, &chunk.at, RAYMPI_OK);
     if (wrong && length > 0) /* several ranges of one that can not be read are each refused */
         base_log(BASE_LOG_WARN, "task", "a piece of a value from rank %d dropped: one %s", message->source,
                  wrong);
@@ -334,23 +492,79 @@ void copy_on_chunk(void *arg, const struct net_message *message)
 
 /* ---- one-sided reads: as one range */
 
-static struct present_news *read_ended(struct task_room *room, struct copy *copy, int status)
+static void read_done(struct net_read *read, int status);
+
+/* A step of what may be read. To be begun without the lock. */
+static struct copy *read_next(struct task_room *room, struct copy *copy)
 {
-    room->present->ranges--;
-    copies_ask(room);
-    copy->got = copy->extent;
-    return status == RAYMPI_ERR_NODE_DIED ? copy_lost(room, copy) : copy_came(room, copy, status);
+    uint64_t left = copy->ready - copy->got;
+    copy->room = room;
+    copy->read = (struct net_read){.rank = copy->source,
+                                   .offset = copy->offset + copy->got,
+                                   .to = copy->to + copy->got,
+                                   .length = left < STEP_BYTES ? left : STEP_BYTES,
+                                   .done = read_done,
+                                   .arg = copy};
+    return copy;
+}
+
+/* It is under way until it is done, which no message says. */
+static void read_begin(struct task_room *room, struct copy *copy)
+{
+    if (!copy)
+        return;
+    atomic_fetch_add(&room->present->pending, 1);
+    net_read(room->net, &copy->read);
+    present_mind(room);
+}
+
+static struct present_news *read_failed(struct task_room *room, struct copy *copy, int status)
+{
+    if (!is_from_holder(copy)) {
+        copy_again(room, copy, status);
+        return NULL;
+    }
+    copy_ask_end(room, copy);
+    return copy_failed(room, copy, status);
+}
+
+/* Returns the copy that is to be read on. */
+static struct copy *read_advance(struct task_room *room, struct copy *copy, struct present_news **news)
+{
+    copy->got += copy->read.length;
+    copy->read.done = NULL;
+    if (copy->got == copy->extent) {
+        if (is_from_holder(copy))
+            copy_ask_end(room, copy);
+        *news = copy_came(room, copy);
+        return NULL;
+    }
+    if (copy->got < copy->ready)
+        return read_next(room, copy);
+    copy->asked = copy->got;
+    copy_ask(room, copy);
+    return NULL;
 }
 
 static void read_done(struct net_read *read, int status)
 {
-    struct copy *copy = read->arg;
+    struct copy *copy = read->arg, *next = NULL;
     struct task_room *room = copy->room;
+    struct present_news *news = NULL;
     base_spin_lock(&room->present->lock);
-    struct present_news *news = read_ended(room, copy, status);
+    struct stored at = copy->at;
+    bool lent = copy->users > 0;
+    if (status == RAYMPI_OK)
+        next = read_advance(room, copy, &news);
+    else
+        news = read_failed(room, copy, status);
     base_spin_unlock(&room->present->lock);
+    read_begin(room, next);
     atomic_fetch_sub(&room->present->pending, 1);
     present_announce(room, news);
+    if (lent)
+        leases_look(room, &at, RAYMPI_OK);
+    present_mind(room);
 }
 
 /* Under the lock. Which copy is to be read now; NULL: none. */
@@ -358,23 +572,18 @@ static struct copy *lease_take(struct task_room *room, const struct leased *leas
                                struct present_news **news)
 {
     struct copy *copy = copy_find(room->present, &leased->at);
-    if (!copy || copy->state != COPY_COMING || leased->at.holder != source || copy->asked == 0 ||
+    if (!copy || copy->state != COPY_COMING || copy->source != source || copy->asked == 0 ||
         copy->read.done) {
         base_log(BASE_LOG_WARN, "task", "a lease from rank %d that was not asked for is ignored", source);
         return NULL;
     }
-    if (leased->status != RAYMPI_OK) {
-        *news = read_ended(room, copy, refused(leased->status));
+    if (leased->status != RAYMPI_OK || leased->ready <= copy->got || leased->ready > copy->extent) {
+        *news = copy_refused(room, copy, leased->status);
         return NULL;
     }
-    copy->room = room;
-    copy->read = (struct net_read){.rank = source,
-                                   .offset = leased->offset,
-                                   .to = copy->to,
-                                   .length = copy->extent,
-                                   .done = read_done,
-                                   .arg = copy};
-    return copy;
+    copy->offset = leased->offset;
+    copy->ready = leased->ready;
+    return read_next(room, copy);
 }
 
 void copy_on_leased(void *arg, const struct net_message *message)
@@ -389,11 +598,41 @@ void copy_on_leased(void *arg, const struct net_message *message)
     struct copy *copy = lease_take(room, &leased, message->source, &news);
     base_spin_unlock(&room->present->lock);
     present_announce(room, news);
-    if (!copy)
+    read_begin(room, copy);
+}
+
+/* ---- what its holder says */
+
+static bool may_be_elsewhere(const struct task_room *room, const struct copy *copy, int source,
+                             const struct elsewhere *elsewhere)
+{
+    return copy && copy->state == COPY_COMING && copy->at.holder == source && is_from_holder(copy) &&
+           copy->source_serial != 0 && copy->asked > 0 && copy->got == 0 && !copy->read.done &&
+           (unsigned)elsewhere->rank < (unsigned)room->config.size && elsewhere->rank != source &&
+           net_local(room->net, elsewhere->rank) < 0 && elsewhere->serial != 0;
+}
+
+void copy_on_elsewhere(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct elsewhere elsewhere;
+    if (message->length != sizeof elsewhere)
         return;
-    atomic_fetch_add(&room->present->pending, 1); /* until it is done, which no message says */
-    net_read(room->net, &copy->read);
-    present_mind(room);
+    memcpy(&elsewhere, message->data, sizeof elsewhere);
+    base_spin_lock(&room->present->lock);
+    struct copy *copy = copy_find(room->present, &elsewhere.at);
+    bool right = may_be_elsewhere(room, copy, message->source, &elsewhere);
+    if (right) {
+        copy_ask_end(room, copy);
+        copy->source = elsewhere.rank;
+        copy->source_serial = elsewhere.serial;
+        copy->asked = 0;
+        copy_ask_other(room, copy);
+    }
+    base_spin_unlock(&room->present->lock);
+    if (!right)
+        base_log(BASE_LOG_WARN, "task", "rank %d names another that has a value, unasked: ignored",
+                 message->source);
 }
 
 /* Its holder frees it. */

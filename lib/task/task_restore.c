@@ -93,7 +93,8 @@ static void restores_end(struct task_room *room, struct restore *ended)
 {
     while (ended) {
         struct restore *next = ended->next;
-        leases_restored(room, ended->place, ended->status);
+        struct stored at = {ended->place, room->config.rank, 0};
+        leases_look(room, &at, ended->status);
         if (ended->kept)
             store_unpin(room->store, ended->place);
         free(ended);
