@@ -236,7 +236,8 @@ EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/accepta
 	%D%/run-mpi %D%/run-lib.sh %D%/launcher.sh %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
 	%D%/configure-wishes %D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
-	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/pin_drop.pml %D%/models/ring_full.pml %D%/models/deque.pml %D%/models/ends.pml
+	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/pin_drop.pml %D%/models/ring_full.pml %D%/models/deque.pml \
+	%D%/models/ends.pml %D%/models/cross.pml %D%/models/copies.pml %D%/models/refs_deaths.pml %D%/models/tree.pml
 
 # A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
 # its deadline.
