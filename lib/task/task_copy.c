@@ -7,12 +7,14 @@
 #include <stdlib.h>
 
 #define RANGES_MOST 8 /* that were asked for and have not come, of all copies */
+#define COPY_TRIES  3 /* until one that comes corrupt each time is given up */
 
 enum copy_state {
     COPY_KNOWN,   /* another rank keeps it */
     COPY_PLANNED, /* there is no memory for it yet */
     COPY_COMING,
-    COPY_HERE, /* this rank keeps it */
+    COPY_CHECKED, /* all of it has come; is it what was sealed? */
+    COPY_HERE,    /* this rank keeps it */
 };
 
 struct copy {
@@ -28,6 +30,8 @@ struct copy {
     uint64_t since;
     char *to;
     uint64_t asked, got;
+    uint64_t checksum;    /* as the holder says */
+    int corrupt;          /* how often it has come so */
     struct net_read read; /* where it is read one-sidedly */
     struct task_room *room;
 };
@@ -81,7 +85,7 @@ int copy_pin(struct task_room *room, const struct stored *at, const void **data,
 {
     struct task_present *present = room->present;
     struct copy *copy = copy_find(present, at);
-    if (!copy || copy->state == COPY_PLANNED || copy->state == COPY_COMING)
+    if (!copy || (copy->state != COPY_KNOWN && copy->state != COPY_HERE))
         return STORE_ON_DISK;
     if (store_pin(room->store, copy->local, data, length) != RAYMPI_OK) {
         if (copy->users == 0 && copy->state == COPY_KNOWN)
@@ -261,21 +265,84 @@ static struct present_news *copy_lost(struct task_room *room, struct copy *copy)
     return news;
 }
 
-/* All of it is here, or it can not be had. */
-static struct present_news *copy_came(struct task_room *room, struct copy *copy, int status)
+/* It can not be had: base_detail() says why. */
+static struct present_news *copy_failed(struct task_room *room, struct copy *copy, int status)
+{
+    struct present_news *news = copy_news(copy, status);
+    present_tell(room, copy->at.holder, TASK_MESSAGE_READ, &copy->at, sizeof copy->at, NULL, 0);
+    store_free(room->store, copy->local);
+    copy_end(room->present, copy);
+    return news;
+}
+
+static struct present_news *copy_came(struct task_room *room, struct copy *copy)
 {
     struct task_present *present = room->present;
     present_tell(room, copy->at.holder, TASK_MESSAGE_READ, &copy->at, sizeof copy->at, NULL, 0);
-    store_seal(room->store, copy->local);
     copy->state = COPY_HERE;
     present->count.bytes += copy->extent;
     present->count.fetched += copy->got;
     present_trace(TRACE_STORE_FETCH, (uint64_t)copy->at.holder, copy->got);
-    struct present_news *news = copy_news(copy, status);
+    struct present_news *news = copy_news(copy, RAYMPI_OK);
     DL_APPEND(present->idle, copy);
-    if (status != RAYMPI_OK || copy->stale)
+    if (copy->stale)
         copy_give_up(room, copy);
     return news;
+}
+
+static void copy_again(struct task_room *room, struct copy *copy)
+{
+    present_tell(room, copy->at.holder, TASK_MESSAGE_CORRUPT, &copy->at, sizeof copy->at, NULL, 0);
+    copy->state = COPY_COMING;
+    copy->asked = copy->got = 0;
+    copy->read = (struct net_read){.done = NULL};
+    DL_APPEND(room->present->asking, copy);
+    copies_ask(room);
+}
+
+/* Without the lock. */
+static void corrupt_log(const struct task_room *room, const struct copy *copy, uint64_t found)
+{
+    const struct store_place *place = &copy->at.place;
+    base_log(
+        BASE_LOG_WARN, "task",
+        "block %u.%u.%llu of rank %d on host %s, %llu bytes, came corrupt by %s: checksum %016llx instead "
+        "of %016llx (try %d of %d)",
+        place->rank, place->index, (unsigned long long)place->generation, copy->at.holder,
+        net_host_name(room->net, copy->at.holder), (unsigned long long)copy->extent,
+        net_way_name(net_reads(room->net)), (unsigned long long)found, (unsigned long long)copy->checksum,
+        copy->corrupt, COPY_TRIES);
+}
+
+static int corrupt(const struct task_room *room, const struct copy *copy)
+{
+    return base_fail(
+        RAYMPI_ERR_LOST,
+        "%d times its %llu bytes came corrupt from host %s by %s: memory (there, here), the network, "
+        "or a write after its seal; try another RAYMPI_FETCH",
+        COPY_TRIES, (unsigned long long)copy->extent, net_host_name(room->net, copy->at.holder),
+        net_way_name(net_reads(room->net)));
+}
+
+/* All bytes are here. Nobody else touches a copy that is being checked, so the lock is let go of meanwhile.
+ */
+static struct present_news *copy_check(struct task_room *room, struct copy *copy)
+{
+    struct task_present *present = room->present;
+    uint64_t found;
+    copy->state = COPY_CHECKED;
+    base_spin_unlock(&present->lock);
+    bool right = store_seal_copy(room->store, copy->local, copy->checksum, &found);
+    copy->corrupt += !right;
+    if (!right)
+        corrupt_log(room, copy, found);
+    base_spin_lock(&present->lock);
+    if (right)
+        return copy_came(room, copy);
+    if (copy->corrupt == COPY_TRIES)
+        return copy_failed(room, copy, corrupt(room, copy));
+    copy_again(room, copy);
+    return NULL;
 }
 
 static int refused(int status)
@@ -293,7 +360,7 @@ static struct present_news *copy_refused(struct task_room *room, struct copy *co
     present->ranges -= (int)ranges;
     if (copy->asked < copy->extent)
         DL_DELETE(present->asking, copy);
-    return copy_came(room, copy, refused(status));
+    return copy_failed(room, copy, refused(status));
 }
 
 static struct present_news *chunk_take(struct task_room *room, struct copy *copy, const struct chunk *chunk,
@@ -303,11 +370,12 @@ static struct present_news *chunk_take(struct task_room *room, struct copy *copy
         return copy_refused(room, copy, (int)chunk->status);
     memcpy(copy->to + copy->got, data, length);
     copy->got += length;
+    copy->checksum = chunk->checksum;
     if (copy->got % RANGE_BYTES == 0 || copy->got == copy->extent) {
         room->present->ranges--;
         copies_ask(room);
     }
-    return copy->got == copy->extent ? copy_came(room, copy, RAYMPI_OK) : NULL;
+    return copy->got == copy->extent ? copy_check(room, copy) : NULL;
 }
 
 void copy_on_chunk(void *arg, const struct net_message *message)
@@ -339,7 +407,9 @@ static struct present_news *read_ended(struct task_room *room, struct copy *copy
     room->present->ranges--;
     copies_ask(room);
     copy->got = copy->extent;
-    return status == RAYMPI_ERR_NODE_DIED ? copy_lost(room, copy) : copy_came(room, copy, status);
+    if (status == RAYMPI_ERR_NODE_DIED)
+        return copy_lost(room, copy);
+    return status == RAYMPI_OK ? copy_check(room, copy) : copy_failed(room, copy, status);
 }
 
 static void read_done(struct net_read *read, int status)
@@ -368,6 +438,7 @@ static struct copy *lease_take(struct task_room *room, const struct leased *leas
         return NULL;
     }
     copy->room = room;
+    copy->checksum = leased->checksum;
     copy->read = (struct net_read){.rank = source,
                                    .offset = leased->offset,
                                    .to = copy->to,

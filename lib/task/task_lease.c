@@ -153,8 +153,10 @@ static int lease_pin(struct task_room *room, struct lease *lease)
 static void tell_lease(struct task_room *room, int reader, const struct stored *at, int status)
 {
     struct leased leased = {.at = *at, .status = status};
-    if (status == RAYMPI_OK)
+    if (status == RAYMPI_OK) {
         leased.offset = store_offset(room->store, at->place);
+        leased.checksum = store_checksum_of(room->store, at->place);
+    }
     present_tell(room, reader, TASK_MESSAGE_LEASED, &leased, sizeof leased, NULL, 0);
 }
 
@@ -175,6 +177,7 @@ static void serve(struct task_room *room, int reader, const struct pull *pull, i
         present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, NULL, 0);
         return;
     }
+    chunk.checksum = store_checksum_of(room->store, pull->at.place);
     for (uint64_t end = pull->offset + pull->length; chunk.offset < end;) {
         uint64_t left = end - chunk.offset, bytes = left < CHUNK_BYTES ? left : CHUNK_BYTES;
         present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, data + chunk.offset, bytes);
@@ -298,6 +301,18 @@ void lease_on_read(void *arg, const struct net_message *message)
     if (lease)
         lease_end(room, lease);
     base_spin_unlock(&room->present->lock);
+}
+
+/* Its lease is over, so that memory that is wrong can go if the block is on disk, too. */
+void lease_on_corrupt(void *arg, const struct net_message *message)
+{
+    const struct task_room *room = arg;
+    struct stored at;
+    if (message->length != sizeof at)
+        return;
+    memcpy(&at, message->data, sizeof at);
+    lease_on_read(arg, message);
+    store_distrust(room->store, at.place);
 }
 
 /* The next after `number` of the leases that wait for a block. */

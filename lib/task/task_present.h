@@ -107,6 +107,7 @@ void copies_close(struct task_room *room);
 /* task_lease.c */
 void lease_on_pull(void *arg, const struct net_message *message);
 void lease_on_read(void *arg, const struct net_message *message);
+void lease_on_corrupt(void *arg, const struct net_message *message);
 /** A block has come back from disk, or can not. Without the lock. */
 void leases_restored(struct task_room *room, struct store_place place, int status);
 void leases_close(struct task_room *room);
@@ -132,6 +133,7 @@ struct pull {
 struct leased {
     struct stored at;
     uint64_t offset; /* in the segment of the holder's host */
+    uint64_t checksum;
     int32_t status;
     uint32_t nothing;
 };
@@ -142,6 +144,7 @@ struct chunk {
         uint64_t offset;
         int64_t status; /* why it can not */
     };
+    uint64_t checksum; /* of the whole block */
 };
 
 #define CHUNK_BYTES (NET_MESSAGE_ONE - sizeof(struct chunk))
