@@ -324,7 +324,8 @@ static int corrupt(const struct task_room *room, const struct copy *copy)
         net_way_name(net_reads(room->net)));
 }
 
-/* All bytes are here. Nobody else touches a copy that is being checked, so the lock is let go of meanwhile.
+/* All bytes are here. Nobody else ends or shows a copy that is being checked: the lock is let go of
+ * meanwhile.
  */
 static struct present_news *copy_check(struct task_room *room, struct copy *copy)
 {

@@ -34,6 +34,7 @@ static char content[LONG];
 static const struct stored far_block = {{0, 5, 3}, 1, 0};
 static bool one_sided;
 static struct net_read *reading;
+static int checks;
 
 enum net_read_way __wrap_net_reads(const struct net *net);
 void __wrap_net_read(struct net *net, struct net_read *read);
@@ -57,6 +58,21 @@ void __wrap_net_read_serve(struct net *net, int change)
 {
     (void)net;
     (void)change;
+}
+
+/* Meanwhile the copy can not be read, and who wants to can say so: no lock is held. */
+bool __real_store_seal_copy(struct store *store, struct store_place place, uint64_t checksum,
+                            uint64_t *found);
+bool __wrap_store_seal_copy(struct store *store, struct store_place place, uint64_t checksum, uint64_t *found)
+{
+    const void *data;
+    uint64_t length;
+    struct value value = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = 1};
+    value.u.store.at = far_block;
+    CU_ASSERT_EQUAL(value_pin_now(node.room, &value, &data, &length), STORE_ON_DISK);
+    value_fetch(node.room, &value);
+    checks++;
+    return __real_store_seal_copy(store, place, checksum, found);
 }
 
 /* ---- rank 1 */
@@ -114,6 +130,7 @@ static bool begin(bool reads)
     memset(&other, 0, sizeof other);
     one_sided = reads;
     reading = NULL;
+    checks = 0;
     net_handle(node.net[1], TASK_MESSAGE_PULL, on_pull, NULL);
     net_handle(node.net[1], TASK_MESSAGE_READ, on_read, NULL);
     net_handle(node.net[1], TASK_MESSAGE_CORRUPT, on_corrupt, NULL);
@@ -245,6 +262,7 @@ static void comes_corrupt(bool reads, int lies)
         fetch(&value);
         CU_ASSERT(is_here(&value));
         CU_ASSERT_EQUAL(other.tries, lies + 1);
+        CU_ASSERT_EQUAL(checks, lies + 1);
         CU_ASSERT_EQUAL(other.corrupt, lies);
         CU_ASSERT_EQUAL(other.read, 1);
         CU_ASSERT_EQUAL(blocks(), 1);
