@@ -142,7 +142,10 @@ mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_tree %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
-	%D%/task/test_close %D%/task/test_gaps
+	%D%/task/test_close %D%/task/test_gaps %D%/task/test_sums
+# One-sided reads are the test's, and it looks at what can be seen during a check.
+%C%_task_test_sums_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=net_reads,--wrap=net_read,--wrap=net_read_serve \
+	-Wl,--wrap=store_seal_copy
 EXTRA_DIST += %D%/task/task_node.h
 # What is not freed is counted.
 %C%_task_test_close_SOURCES = %D%/task/test_close.c %D%/limits/fault.c
@@ -179,7 +182,7 @@ mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/hosts/tree %D%/mpi/far
 %C%_hosts_pingpong_LDADD = $(MPI_LIBS)
 %C%_hosts_wire_LDADD =
 mpi_tests += %D%/hosts/hosts.test %D%/hosts/jobs.test %D%/hosts/ways.test %D%/hosts/lost.test
-mpi_programs += %D%/hosts/reads
+mpi_programs += %D%/hosts/reads %D%/hosts/sums
 mpi_programs += %D%/hosts/start %D%/hosts/stopped %D%/hosts/stranger %D%/hosts/replay
 if HAVE_LIBFABRIC
 mpi_programs += %D%/hosts/forger
@@ -188,7 +191,7 @@ endif
 %C%_hosts_start_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=raympi_version
 %C%_hosts_stranger_LDADD =
 %C%_hosts_replay_LDADD =
-mpi_tests += %D%/hosts/faults.test %D%/hosts/reads.test
+mpi_tests += %D%/hosts/faults.test %D%/hosts/reads.test %D%/hosts/sums.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
 EXTRA_DIST += %D%/hosts/rma-death
 EXTRA_DIST += %D%/hosts/left-lib.sh %D%/slurm/slurm-lib.sh %D%/slurm/on-hosts

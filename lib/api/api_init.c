@@ -212,11 +212,8 @@ static void wake(void *net)
 static int open_spill(struct store *store, struct net *net)
 {
     const struct base_config *config = &job.bootstrap.config;
-    struct store_spill_config spill = {.directories = config->spill_folders,
-                                       .asked_for = config->spill_asked,
-                                       .checksum = config->checksum,
-                                       .wake = wake,
-                                       .arg = net};
+    struct store_spill_config spill = {
+        .directories = config->spill_folders, .asked_for = config->spill_asked, .wake = wake, .arg = net};
     return store_spill_open(store, &spill);
 }
 
@@ -232,6 +229,8 @@ static int open_node(const raympi_config *config)
     if (status == RAYMPI_OK)
         status = store_open(&store, &b->segment, &b->layout, b->store_offset, b->data_offset, b->local,
                             b->config.create_timeout);
+    if (status == RAYMPI_OK && b->config.checksum)
+        status = store_checksums_open(store);
     if (status == RAYMPI_OK)
         status = open_spill(store, net);
     if (status != RAYMPI_OK) {

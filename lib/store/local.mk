@@ -14,6 +14,7 @@ libraympi_sources += \
 	%D%/store_spill_file.c \
 	%D%/store_spill_folder.c \
 	%D%/store_spill_io.c \
+	%D%/store_sums.c \
 	%D%/store_checksum.h \
 	%D%/store_victims.c
 if HAVE_XXHASH

@@ -122,15 +122,22 @@ void block_cold_change(struct store *store, uint32_t index, int sign)
                               (uint64_t)sign * store->blocks[index].chunk->length, memory_order_relaxed);
 }
 
-void store_seal(struct store *store, struct store_place place)
+void block_seal(struct store *store, struct store_place place)
 {
-    if (!descriptor_mine(store, place, 1u << STORE_CREATED, "seal"))
-        return;
     struct store_entry *entry = store_entry_at(store, place.rank, place.index);
     block_touch(store, entry);
     /* Before SEALED: who frees or drops it takes it off again. */
     block_cold_change(store, place.index, 1);
     descriptor_seal(entry, place.generation);
+}
+
+void store_seal(struct store *store, struct store_place place)
+{
+    if (!descriptor_mine(store, place, 1u << STORE_CREATED, "seal"))
+        return;
+    if (base_unlikely(store->checksums))
+        store->blocks[place.index].checksum = block_checksum(store, place);
+    block_seal(store, place);
 }
 
 /* ---- free */

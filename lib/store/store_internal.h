@@ -89,6 +89,7 @@ struct store_block {
     struct spill_copy *copy;   /* NULL: no copy on disk */
     uint32_t next;             /* in the list of free or of waiting descriptors */
     uint32_t kept;             /* by those who are being told that it has been restored */
+    uint64_t checksum;         /* of what was sealed; 0: there are none */
 };
 
 struct store {
@@ -118,6 +119,7 @@ struct store {
     uint64_t unclocked; /* bytes made since the clock advanced */
 
     struct store_spill *spill; /* NULL: blocks stay in memory */
+    bool checksums;
 
     _Atomic uint32_t room; /* frees of this rank */
     /* Pins: how many views this rank has of each descriptor of the host, under the lock of the descriptor. */
@@ -180,6 +182,10 @@ int block_chunk_make(struct store *store, uint64_t length, struct arena_chunk **
 /** Notes a chunk that a block now has, and one that it gives back. */
 void block_chunk_count(struct store *store, const struct arena_chunk *chunk);
 void block_chunk_drop(struct store *store, uint32_t index);
+/** Shows a block that only its maker knows of. */
+void block_seal(struct store *store, struct store_place place);
+/** Of what its memory holds now. No lock: the caller knows that it stays. */
+uint64_t block_checksum(const struct store *store, struct store_place place);
 /** Adds the block to the bytes that could be freed, or takes it off. */
 void block_cold_change(struct store *store, uint32_t index, int sign);
 /** Of its memory, where it has some. */

@@ -57,6 +57,7 @@ enum task_message_type {
     TASK_MESSAGE_LEASED,     /* the block is pinned for you, at this offset of this host's segment */
     TASK_MESSAGE_ELSEWHERE,  /* another rank has a copy of it: ask there */
     TASK_MESSAGE_READ,       /* all were read */
+    TASK_MESSAGE_CORRUPT,    /* they were, and are not what was sealed */
     TASK_MESSAGE_STALE,      /* a block is gone: copies of it are of no use */
     TASK_MESSAGE_ROOM,       /* to a rank of this host: give up memory of the store */
 };

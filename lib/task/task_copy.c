@@ -7,14 +7,16 @@
 #include <stdlib.h>
 
 #define RANGES_MOST  8 /* that holders were asked for and have not come, of all copies */
+#define COPY_TRIES   3 /* until one that comes corrupt each time is given up */
 #define RANGES_OTHER 4 /* that another rank than the holder was asked for, of one copy */
 
 enum copy_state {
     COPY_KNOWN,   /* another rank keeps it */
     COPY_PLANNED, /* there is no memory for it yet */
     COPY_COMING,
-    COPY_HERE, /* this rank keeps it */
-    COPY_LOST, /* it has not come; others have read a part of it */
+    COPY_CHECKED, /* all of it has come; is it what was sealed? */
+    COPY_HERE,    /* this rank keeps it */
+    COPY_LOST,    /* it has not come; others have read a part of it */
 };
 
 struct copy {
@@ -35,6 +37,8 @@ struct copy {
     char *to;         /* while it comes */
     const char *data; /* as long as anybody reads it */
     uint64_t asked, got;
+    uint64_t checksum;      /* as the holder says */
+    int corrupt;            /* how often it has come so */
     uint64_t offset, ready; /* where it is read one-sidedly, and how much of it is there so far */
     struct net_read read;   /* done: NULL: none is under way */
     struct task_room *room;
@@ -175,7 +179,7 @@ struct copy *copy_lend(struct task_room *room, const struct stored *at, uint64_t
         copy->data = data;
         return copy;
     }
-    if (copy->state != COPY_COMING)
+    if (copy->state != COPY_COMING && copy->state != COPY_CHECKED)
         return NULL;
     copy->users++;
     return copy;
@@ -193,6 +197,11 @@ const char *copy_lent(const struct copy *copy, uint64_t *length, uint64_t *ready
 struct store_place copy_place(const struct copy *copy)
 {
     return copy->local;
+}
+
+uint64_t copy_checksum(const struct copy *copy)
+{
+    return copy->checksum;
 }
 
 /* Those who read it while it came keep it as any reader does. */
@@ -364,7 +373,6 @@ static struct present_news *copy_came(struct task_room *room, struct copy *copy)
 {
     struct task_present *present = room->present;
     copy_let_go_of(room, copy);
-    store_seal(room->store, copy->local);
     copy_pin_lent(room, copy);
     copy->state = COPY_HERE;
     present->count.bytes += copy->extent;
@@ -400,7 +408,7 @@ static struct present_news *copy_failed(struct task_room *room, struct copy *cop
 }
 
 /* From the holder, and into other memory. */
-static void copy_again(struct task_room *room, struct copy *copy, int status)
+static void copy_anew(struct task_room *room, struct copy *copy, int status)
 {
     struct copy *again;
     struct stored at = copy->at;
@@ -413,6 +421,73 @@ static void copy_again(struct task_room *room, struct copy *copy, int status)
     again->wants = wants;
     copy_plan(room, again);
     again->source_serial = 0;
+}
+
+/* ---- is it what was sealed? */
+
+/* Without the lock. */
+static void corrupt_log(const struct task_room *room, const struct copy *copy, uint64_t found)
+{
+    const struct store_place *place = &copy->at.place;
+    base_log(BASE_LOG_WARN, "task",
+             "block %u.%u.%llu of rank %d, %llu bytes, came corrupt from rank %d on host %s by %s: checksum "
+             "%016llx instead "
+             "of %016llx (try %d of %d)",
+             place->rank, place->index, (unsigned long long)place->generation, copy->at.holder,
+             (unsigned long long)copy->extent, copy->source, net_host_name(room->net, copy->source),
+             net_way_name(net_reads(room->net)), (unsigned long long)found,
+             (unsigned long long)copy->checksum, copy->corrupt, COPY_TRIES);
+}
+
+static int corrupt(const struct task_room *room, const struct copy *copy)
+{
+    return base_fail(RAYMPI_ERR_LOST,
+                     "%d times its %llu bytes came corrupt, the last time from host %s by %s: memory (there, "
+                     "here), the network, "
+                     "or a write after its seal; try another RAYMPI_FETCH",
+                     COPY_TRIES, (unsigned long long)copy->extent, net_host_name(room->net, copy->source),
+                     net_way_name(net_reads(room->net)));
+}
+
+static void copy_refetch(struct task_room *room, struct copy *copy)
+{
+    present_tell(room, copy->source, TASK_MESSAGE_CORRUPT, &copy->at, sizeof copy->at, NULL, 0);
+    copy->state = COPY_COMING;
+    copy->got = 0;
+    copy->read = (struct net_read){.done = NULL};
+    copy_ask_holder(room, copy);
+}
+
+/* All bytes are here. Nobody else ends or shows a copy that is being checked: the lock is let go of
+ * meanwhile. */
+static struct present_news *copy_check(struct task_room *room, struct copy *copy)
+{
+    struct task_present *present = room->present;
+    uint64_t found;
+    copy->state = COPY_CHECKED;
+    base_spin_unlock(&present->lock);
+    bool right = store_seal_copy(room->store, copy->local, copy->checksum, &found);
+    copy->corrupt += !right;
+    if (!right)
+        corrupt_log(room, copy, found);
+    base_spin_lock(&present->lock);
+    if (right)
+        return copy_came(room, copy);
+    if (copy->corrupt == COPY_TRIES)
+        return copy_failed(room, copy, corrupt(room, copy));
+    copy_refetch(room, copy);
+    return NULL;
+}
+
+void copy_stale(struct task_room *room, const struct stored *at)
+{
+    base_spin_lock(&room->present->lock);
+    struct copy *copy = copy_find(room->present, at);
+    if (copy && is_idle(copy))
+        copy_give_up(room, copy);
+    else if (copy)
+        copy->stale = true;
+    base_spin_unlock(&room->present->lock);
 }
 
 static int refused(int status)
@@ -453,6 +528,7 @@ static struct present_news *chunk_take(struct task_room *room, struct copy *copy
         return copy_refused(room, copy, (int)chunk->status);
     memcpy(copy->to + copy->got, data, length);
     copy->got += length;
+    copy->checksum = chunk->checksum;
     if (copy->got % RANGE_BYTES == 0 || copy->got == copy->extent) {
         if (is_from_holder(copy)) {
             room->present->ranges--;
@@ -461,7 +537,7 @@ static struct present_news *chunk_take(struct task_room *room, struct copy *copy
             copy_ask_other(room, copy);
         }
     }
-    return copy->got == copy->extent ? copy_came(room, copy) : NULL;
+    return copy->got == copy->extent ? copy_check(room, copy) : NULL;
 }
 
 void copy_on_chunk(void *arg, const struct net_message *message)
@@ -521,7 +597,7 @@ static void read_begin(struct task_room *room, struct copy *copy)
 static struct present_news *read_failed(struct task_room *room, struct copy *copy, int status)
 {
     if (!is_from_holder(copy)) {
-        copy_again(room, copy, status);
+        copy_anew(room, copy, status);
         return NULL;
     }
     copy_ask_end(room, copy);
@@ -536,7 +612,7 @@ static struct copy *read_advance(struct task_room *room, struct copy *copy, stru
     if (copy->got == copy->extent) {
         if (is_from_holder(copy))
             copy_ask_end(room, copy);
-        *news = copy_came(room, copy);
+        *news = copy_check(room, copy);
         return NULL;
     }
     if (copy->got < copy->ready)
@@ -583,6 +659,7 @@ static struct copy *lease_take(struct task_room *room, const struct leased *leas
     }
     copy->offset = leased->offset;
     copy->ready = leased->ready;
+    copy->checksum = leased->checksum;
     return read_next(room, copy);
 }
 
@@ -638,18 +715,11 @@ void copy_on_elsewhere(void *arg, const struct net_message *message)
 /* Its holder frees it. */
 void copy_on_stale(void *arg, const struct net_message *message)
 {
-    struct task_room *room = arg;
     struct stored at = {.holder = message->source};
     if (message->length != sizeof at.place)
         return;
     memcpy(&at.place, message->data, sizeof at.place);
-    base_spin_lock(&room->present->lock);
-    struct copy *copy = copy_find(room->present, &at);
-    if (copy && is_idle(copy))
-        copy_give_up(room, copy);
-    else if (copy)
-        copy->stale = true;
-    base_spin_unlock(&room->present->lock);
+    copy_stale(arg, &at);
 }
 
 void task_copies_count(struct task_room *room, struct task_copies *copies)

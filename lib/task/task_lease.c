@@ -120,7 +120,7 @@ struct serving {
     struct wish *wishes;
     int status;
     const char *data;
-    uint64_t length, ready, offset;
+    uint64_t length, ready, offset, checksum;
 };
 
 /* Who reads one-sidedly is told where it lies, and how much of it may be read. */
@@ -129,6 +129,7 @@ static void tell_lease(struct task_room *room, const struct serving *serving)
     struct leased leased = {.at = serving->name.at,
                             .offset = serving->offset,
                             .ready = serving->ready,
+                            .checksum = serving->checksum,
                             .status = serving->status};
     present_tell(room, serving->name.reader, TASK_MESSAGE_LEASED, &leased, sizeof leased, NULL, 0);
 }
@@ -141,7 +142,7 @@ static bool is_within(const struct pull *pull, uint64_t length)
 /* The block stays: the reader's word that ends the lease comes after all that it has asked for. */
 static void serve(struct task_room *room, const struct serving *serving, const struct pull *pull)
 {
-    struct chunk chunk = {.at = pull->at, .offset = pull->offset};
+    struct chunk chunk = {.at = pull->at, .offset = pull->offset, .checksum = serving->checksum};
     int reader = serving->name.reader, status = serving->status;
     if (pull->length == 0) {
         tell_lease(room, serving);
@@ -210,9 +211,11 @@ static bool serving_begin(struct task_room *room, struct lease *lease, int faile
                                 .data = lease->data,
                                 .length = lease->length,
                                 .ready = lease->ready};
-    if (status == RAYMPI_OK)
-        serving->offset =
-            store_offset(room->store, lease->copy ? copy_place(lease->copy) : lease->name.at.place);
+    if (status == RAYMPI_OK) {
+        struct store_place place = lease->copy ? copy_place(lease->copy) : lease->name.at.place;
+        serving->offset = store_offset(room->store, place);
+        serving->checksum = lease->copy ? copy_checksum(lease->copy) : store_checksum_of(room->store, place);
+    }
     lease->serving = serving->wishes != NULL;
     return lease->serving;
 }
@@ -339,6 +342,21 @@ void lease_on_read(void *arg, const struct net_message *message)
     if (lease)
         lease_end(room, lease);
     base_spin_unlock(&room->present->lock);
+}
+
+/* Its lease is over, so that memory that is wrong can go if the block is on disk, too. */
+void lease_on_corrupt(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct stored at;
+    if (message->length != sizeof at)
+        return;
+    memcpy(&at, message->data, sizeof at);
+    lease_on_read(arg, message);
+    if (is_own(room, &at))
+        store_distrust(room->store, at.place);
+    else
+        copy_stale(room, &at);
 }
 
 /* The next after `number` of the leases that wait for a block. */

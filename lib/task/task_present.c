@@ -298,6 +298,7 @@ int task_present_open(struct task_room *room)
     net_handle(room->net, TASK_MESSAGE_BROUGHT, on_brought, room);
     net_handle(room->net, TASK_MESSAGE_PULL, lease_on_pull, room);
     net_handle(room->net, TASK_MESSAGE_READ, lease_on_read, room);
+    net_handle(room->net, TASK_MESSAGE_CORRUPT, lease_on_corrupt, room);
     net_handle(room->net, TASK_MESSAGE_CHUNK, copy_on_chunk, room);
     net_handle(room->net, TASK_MESSAGE_LEASED, copy_on_leased, room);
     net_handle(room->net, TASK_MESSAGE_ELSEWHERE, copy_on_elsewhere, room);

@@ -87,6 +87,7 @@ struct leased {
     struct stored at;
     uint64_t offset; /* in the segment of that host */
     uint64_t ready;  /* bytes from its begin on that have come so far */
+    uint64_t checksum;
     int32_t status;
     uint32_t nothing;
 };
@@ -104,6 +105,7 @@ struct chunk {
         uint64_t offset;
         int64_t status; /* why it can not */
     };
+    uint64_t checksum; /* of the whole block */
 };
 
 #define CHUNK_BYTES (NET_MESSAGE_ONE - sizeof(struct chunk))
@@ -155,6 +157,10 @@ void copy_return(struct task_room *room, struct copy *copy);
 /** Where it is, and how much of it has come. NULL: nothing will. */
 const char *copy_lent(const struct copy *copy, uint64_t *length, uint64_t *ready);
 struct store_place copy_place(const struct copy *copy);
+/** Of the block, as the holder has told it; known where something has come. */
+uint64_t copy_checksum(const struct copy *copy);
+/** It is of no use any more: the block is gone, or who has read it says that it is corrupt. */
+void copy_stale(struct task_room *room, const struct stored *at);
 /** Brings one for `rank`; the answer may be at hand. */
 struct present_news *copy_bring(struct task_room *room, const struct stored *at, uint64_t extent, int rank);
 /** Goes on with those that wait for memory; *lacking: bytes that were not there. */
@@ -170,6 +176,7 @@ void copies_close(struct task_room *room);
 /* task_lease.c */
 void lease_on_pull(void *arg, const struct net_message *message);
 void lease_on_read(void *arg, const struct net_message *message);
+void lease_on_corrupt(void *arg, const struct net_message *message);
 /** There is more of what readers may wait for, or (not OK) nothing of it will come. Without the lock. */
 void leases_look(struct task_room *room, const struct stored *at, int status);
 void leases_close(struct task_room *room);

@@ -5,10 +5,12 @@
 
 #include "../unit.h"
 #include "api/api.h"
+#include "net/net_internal.h"
 #include "net/net_sim.h"
 #include "task/task_internal.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -71,6 +73,16 @@ static inline void node_open(struct task_node *node)
     node->room = node->api.tasks;
 }
 
+/** The sim's ranks are on one host; from here on they are on two. */
+static inline void node_apart(struct task_node *node)
+{
+    static const int host_of[] = {0, 1}, ranks[] = {0}, local_of[] = {0, -1};
+    static const struct net_map map = {
+        .size = 2, .hosts = 2, .host_of = host_of, .locals = 1, .ranks = ranks};
+    node->net[0]->map = &map;
+    node->net[0]->local_of = local_of;
+}
+
 static inline void node_step(void *arg, int rank)
 {
     struct task_node *node = arg;
@@ -84,10 +96,12 @@ static inline void node_step(void *arg, int rank)
 /** Until nothing moves: messages arrive, tasks of rank 0 run. */
 static inline void node_settle(struct task_node *node)
 {
-    task_self->in_call = 1; /* tasks run inside of a call */
+    struct context *context = task_self->context; /* tasks that parked leave theirs */
+    task_self->in_call = 1;                       /* tasks run inside of a call */
     sched_yield_fiber(node->api.sched);
     net_sim_run(node->sim, node_step, NULL, node);
     task_self->in_call = 0;
+    task_self->context = context;
 }
 
 static inline void node_close(struct task_node *node)
@@ -137,6 +151,25 @@ static inline void quiet_end(int kept)
     fflush(stderr);
     dup2(kept, STDERR_FILENO);
     close(kept);
+}
+
+/** A block of rank 0's goes to the disk, in the working folder; false: that can not be used. */
+static inline bool node_spill(struct task_node *node, struct store_place place)
+{
+    const struct store_spill_config config = {.directories = ".", .asked_for = true};
+    struct store *store = node->room->store;
+    struct store_look look;
+    uint64_t coming;
+    int status;
+    int kept = quiet_begin();
+    bool opened = store_spill_open(store, &config) == RAYMPI_OK;
+    quiet_end(kept);
+    while (opened && (store_look(store, place, &look), !look.on_disk)) {
+        store_make_room(store, look.length, &coming, &status);
+        CU_ASSERT_FATAL(status == RAYMPI_OK);
+        sched_yield();
+    }
+    return opened;
 }
 
 #endif

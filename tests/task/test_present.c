@@ -1,11 +1,8 @@
 /* Stored values of other hosts: who keeps the host's copy fetches it, and who holds the block serves it. Rank
  * 1 is the other side, on a host of its own. */
 #include "base/base_fiber_tools.h"
-#include "net/net_internal.h"
 #include "task/task_present.h"
 #include "task_node.h"
-
-#include <sched.h>
 
 #define BORROWED (((uint64_t)1 << REFCOUNT_SEQUENCE_BITS) + 77)
 #define PULLS    64
@@ -63,21 +60,11 @@ static void on_chunk(void *arg, const struct net_message *message)
     }
 }
 
-/* The sim's ranks are on one host; here they are on two. */
-static void apart(void)
-{
-    static const int host_of[] = {0, 1}, ranks[] = {0}, local_of[] = {0, -1};
-    static const struct net_map map = {
-        .size = 2, .hosts = 2, .host_of = host_of, .locals = 1, .ranks = ranks};
-    node.net[0]->map = &map;
-    node.net[0]->local_of = local_of;
-}
-
 static void begin(void)
 {
     CU_ASSERT_FATAL(task_functions_build() == RAYMPI_OK);
     node_open(&node);
-    apart();
+    node_apart(&node);
     memset(&other, 0, sizeof other);
     net_handle(node.net[1], TASK_MESSAGE_PULL, on_pull, NULL);
     net_handle(node.net[1], TASK_MESSAGE_READ, on_read, NULL);
@@ -366,30 +353,12 @@ static void what_is_not_there_is_refused(void)
     end();
 }
 
-/* On disk; false: the folder can not be used. */
-static bool spill(const struct stored *at)
-{
-    const struct store_spill_config config = {.directories = ".", .asked_for = true};
-    struct store_look look;
-    uint64_t coming;
-    int status;
-    int kept = quiet_begin();
-    bool opened = store_spill_open(node.room->store, &config) == RAYMPI_OK;
-    quiet_end(kept);
-    while (opened && (store_look(node.room->store, at->place, &look), !look.on_disk)) {
-        store_make_room(node.room->store, LONG, &coming, &status);
-        CU_ASSERT_EQUAL_FATAL(status, RAYMPI_OK);
-        sched_yield();
-    }
-    return opened;
-}
-
 static void who_waits_for_a_block_that_goes_is_told_in_order(void)
 {
     begin();
     struct value value = own_value();
     const struct stored at = value.u.store.at;
-    if (spill(&at)) {
+    if (node_spill(&node, at.place)) {
         struct pull first = {at, 0, RANGE_BYTES, 0}, second = {at, RANGE_BYTES, RANGE_BYTES, 0};
         node_receive(&node, lease_on_pull, &first, sizeof first);
         value_drop(node.room, &value, true); /* while the first range waits for the disk */
@@ -412,7 +381,7 @@ static void a_block_on_disk_is_served_in_order(void)
     begin();
     struct value value = own_value();
     const struct stored at = value.u.store.at;
-    if (spill(&at)) {
+    if (node_spill(&node, at.place)) {
         for (uint64_t from = 0; from < LONG; from += RANGE_BYTES) {
             uint64_t left = LONG - from;
             struct pull wish = {at, from, left < RANGE_BYTES ? left : RANGE_BYTES, 0};
