@@ -4,10 +4,12 @@ libraympi_sources += \
 	%D%/task_bytes.c \
 	%D%/task_context.c \
 	%D%/task_copy.c \
+	%D%/task_copy.h \
 	%D%/task_cross.c \
 	%D%/task_done.c \
 	%D%/task_end.c \
 	%D%/task_ends.c \
+	%D%/task_fetch.c \
 	%D%/task_function.c \
 	%D%/task_held.c \
 	%D%/task_id.c \

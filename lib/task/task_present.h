@@ -167,11 +167,13 @@ struct present_news *copy_bring(struct task_room *room, const struct stored *at,
 struct present_news *copies_advance(struct task_room *room, uint64_t *lacking);
 /** Gives up copies that nobody of this rank reads. Returns how many bytes. */
 uint64_t copies_evict(struct task_room *room, uint64_t bytes);
+void copy_on_stale(void *arg, const struct net_message *message);
+void copies_close(struct task_room *room);
+
+/* task_fetch.c */
 void copy_on_chunk(void *arg, const struct net_message *message);
 void copy_on_leased(void *arg, const struct net_message *message);
 void copy_on_elsewhere(void *arg, const struct net_message *message);
-void copy_on_stale(void *arg, const struct net_message *message);
-void copies_close(struct task_room *room);
 
 /* task_lease.c */
 void lease_on_pull(void *arg, const struct net_message *message);

@@ -2,7 +2,7 @@
  *
  * From the code:
  *   holder  lib/task/task_lease.c lease_of(), is_sent_on(), lease_on_read(); lib/task/task_told.c
- *   keeper  lib/task/task_copy.c copy_on_elsewhere(), copy_refused(), copy_lend(), copies_evict(), copy_on_stale();
+ *   keeper  lib/task/task_fetch.c copy_on_elsewhere(), copy_refused(); lib/task/task_copy.c copy_lend(), copies_evict();
  *           lib/task/task_lease.c lease_pin_copy()
  * The holder serves one reader himself. Each of the others keeps a copy for its host, which it may give up and fetch again.
  * A copy comes in one piece. The copies of a keeper are numbered.
