@@ -44,6 +44,7 @@ struct store_entry {
     uint64_t length;         /* these two change only while no reader can have a valid pin */
     uint64_t offset;         /* in the segment */
     _Atomic uint32_t used;   /* the clock of the pool when it was last sealed, pinned or restored */
+    _Atomic uint32_t note;   /* see store_note() */
     _Atomic uint64_t pins[]; /* bit per rank */
 };
 
@@ -89,6 +90,7 @@ struct store_block {
     struct spill_copy *copy;   /* NULL: no copy on disk */
     uint32_t next;             /* in the list of free or of waiting descriptors */
     uint32_t kept;             /* by those who are being told that it has been restored */
+    bool protected;            /* its memory can only be read */
 };
 
 struct store {
@@ -97,6 +99,7 @@ struct store {
     int rank;
     double create_timeout;
     uint64_t data_offset;
+    uint64_t page; /* blocks have whole ones, to be protected; 0: they are not */
 
     struct store_pool *pool;
     struct store_rank *ranks;
@@ -115,7 +118,9 @@ struct store {
     uint32_t free, waiting; /* lists of descriptors */
     uint32_t fresh;         /* descriptors from here on were never looked at */
     struct store_counters counters;
-    uint64_t unclocked; /* bytes made since the clock advanced */
+    uint64_t unclocked;               /* bytes made since the clock advanced */
+    uint32_t protected, protect_most; /* blocks; at most 0: none any more */
+    bool protect_told;                /* that there are as many as there can be */
 
     struct store_spill *spill; /* NULL: blocks stay in memory */
 
@@ -182,11 +187,21 @@ void block_chunk_count(struct store *store, const struct arena_chunk *chunk);
 void block_chunk_drop(struct store *store, uint32_t index);
 /** Adds the block to the bytes that could be freed, or takes it off. */
 void block_cold_change(struct store *store, uint32_t index, int sign);
-/** Of its memory, where it has some. */
-static inline uint64_t block_bytes(const struct store_entry *entry)
+/** Of the memory of a block of `length` bytes, where it has some. */
+static inline uint64_t block_bytes_for(const struct store *store, uint64_t length)
 {
-    return base_align_up(entry->length ? entry->length : 1, ARENA_GRANULE);
+    length = length ? length : 1;
+    return base_unlikely(store->page) ? base_align_up(length, store->page)
+                                      : base_align_up(length, ARENA_GRANULE);
 }
+static inline uint64_t block_bytes(const struct store *store, const struct store_entry *entry)
+{
+    return block_bytes_for(store, entry->length);
+}
+/** Takes the right to write to the memory of a block, where blocks are protected, and gives it back to one
+ * that is. */
+void block_protect(struct store *store, uint32_t index);
+void block_unprotect(struct store *store, uint32_t index);
 /** Shows the counters to the other ranks. */
 void block_counters_publish(struct store *store);
 /** Releases blocks that wait for being freed, where nothing hinders it any more. Returns how many. */

@@ -323,7 +323,7 @@ void spill_read(struct store *store, struct spill_copy *copy, int error)
 void spill_block_left(struct store *store, const struct store_entry *entry)
 {
     store->counters.on_disk--;
-    store->counters.on_disk_bytes -= block_bytes(entry);
+    store->counters.on_disk_bytes -= block_bytes(store, entry);
 }
 
 /* The block is in memory. Lock held. */
@@ -338,6 +338,8 @@ static void block_restored(struct store *store, uint32_t index)
     block_touch(store, entry);
     block_cold_change(store, index, 1);
     block->kept++;
+    if (base_unlikely(store->page))
+        block_protect(store, index);
     descriptor_seal(entry, block->copy->place.generation);
     block_counters_publish(store);
 }
