@@ -73,8 +73,7 @@ static struct store_place block_make(struct store *store, uint32_t index, struct
     uint64_t old = atomic_load_explicit(&entry->word, memory_order_relaxed);
     uint64_t word = store_word(store_word_generation(old) + 1, STORE_CREATED);
     store->blocks[index] = (struct store_block){.chunk = chunk};
-    entry->length = length;
-    entry->offset = store->data_offset + chunk->offset;
+    entry_place(entry, store->data_offset + chunk->offset, length);
     atomic_store_explicit(&entry->note, 0, memory_order_relaxed);
     /* Readers look at these only after they saw SEALED, whose store releases them. */
     atomic_store_explicit(&entry->word, word, memory_order_relaxed);

@@ -136,6 +136,13 @@ static inline struct store_entry *store_entry_at(const struct store *store, uint
 {
     return (struct store_entry *)(store->tables + rank * store->table_bytes + index * store->entry_bytes);
 }
+/** Says where a block is that no reader can have a valid pin of. */
+static inline void entry_place(struct store_entry *entry, uint64_t offset, uint64_t length)
+{
+    /* Relaxed: store_find() may look all the same. */
+    __atomic_store_n(&entry->length, length, __ATOMIC_RELAXED);
+    __atomic_store_n(&entry->offset, offset, __ATOMIC_RELAXED);
+}
 static inline int store_pin_words(const struct store *store)
 {
     return (store->layout.size + 63) / 64;

@@ -112,21 +112,22 @@ static bool offset_of(const struct store *store, const char *address, uint64_t *
     return true;
 }
 
-/* Whether a sealed block covers the offset, perhaps one that is being freed. It may change meanwhile: then it
- * is another word, and not this one. */
+/* Whether a sealed block covers the offset, perhaps one that is being freed. It may become another one
+ * meanwhile, which its word shows; not quite for certain, as nothing that goes on depends on it. */
 static bool block_there(const struct store *store, int rank, uint32_t index, uint64_t offset,
                         struct store_spot *spot)
 {
     const struct store_entry *entry = store_entry_at(store, (uint32_t)rank, index);
-    /* Acquire pairs with the release of who sealed it. */
+    /* Acquire pairs with the release of who sealed it; those below: the word is looked at again after them.
+     */
     uint64_t word = atomic_load_explicit(&entry->word, memory_order_acquire);
     if (store_word_state(word) != STORE_SEALED && store_word_state(word) != STORE_FREEING)
         return false;
     struct store_spot found = {.rank = rank,
                                .note = atomic_load_explicit(&entry->note, memory_order_relaxed),
-                               .length = entry->length,
-                               .at = offset - entry->offset};
-    if (found.at >= block_bytes(store, entry) ||
+                               .length = __atomic_load_n(&entry->length, __ATOMIC_ACQUIRE),
+                               .at = offset - __atomic_load_n(&entry->offset, __ATOMIC_ACQUIRE)};
+    if (found.at >= block_bytes_for(store, found.length) ||
         atomic_load_explicit(&entry->word, memory_order_relaxed) != word)
         return false;
     *spot = found;

@@ -334,7 +334,7 @@ static void block_restored(struct store *store, uint32_t index)
     spill_block_left(store, entry);
     store->counters.restored++;
     store->counters.restored_bytes += entry->length;
-    entry->offset = store->data_offset + block->chunk->offset;
+    entry_place(entry, store->data_offset + block->chunk->offset, entry->length);
     block_touch(store, entry);
     block_cold_change(store, index, 1);
     block->kept++;

@@ -4,14 +4,17 @@
 #include "store/store_internal.h"
 
 #include <errno.h>
+#include <pthread.h>
 
-static int refusals; /* of the next calls of mprotect */
+static _Atomic int refusals; /* of the next calls of mprotect */
 
 int __real_mprotect(void *address, size_t length, int protection);
 int __wrap_mprotect(void *address, size_t length, int protection)
 {
+    if (atomic_load(&refusals) <= 0 || atomic_fetch_sub(&refusals, 1) <= 0)
+        return __real_mprotect(address, length, protection);
     errno = ENOMEM;
-    return refusals > 0 && refusals-- ? -1 : __real_mprotect(address, length, protection);
+    return -1;
 }
 
 #define RANKS 2
@@ -214,13 +217,13 @@ static void refuse(bool at_free, int times)
     struct store_place places[4];
     char *data[4];
     for (int i = 0; i < 4; i++) {
-        refusals = i == 2 && !at_free ? times : 0;
+        atomic_store(&refusals, i == 2 && !at_free ? times : 0);
         places[i] = make_sealed(i == 3 ? 2 * MIB : 100, &data[i]);
     }
     CU_ASSERT_EQUAL(is_protected(data[0]), at_free);
-    refusals = at_free ? times : 0;
+    atomic_store(&refusals, at_free ? times : 0);
     store_free(store, places[0]);
-    CU_ASSERT_EQUAL(refusals, 0);
+    CU_ASSERT_EQUAL(atomic_load(&refusals), 0);
     places[0] = make_sealed(100, &data[0]);
     for (int i = 0; i < 4; i++) {
         CU_ASSERT(!is_protected(data[i]));
@@ -236,6 +239,45 @@ static void test_refused(void)
         refuse(false, times);
         refuse(true, times);
     }
+}
+
+/* ---- several threads make, look at and free blocks of all sizes */
+
+#define ROUNDS 400
+#define HELD   5
+
+static void *churn(void *arg)
+{
+    struct store_place held[HELD] = {{0, 0, 0}};
+    uint64_t state = (uintptr_t)arg;
+    struct store_spot spot;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct store_place *place = &held[i % HELD];
+        if (place->generation) {
+            CU_ASSERT(spill_block_right(stores[0], *place));
+            store_free(stores[0], *place);
+        }
+        *place = spill_block(stores[0], random_next(&state) % (i % 10 ? 9000 : 300000));
+        store_find(stores[0], stores[0]->write + random_next(&state) % (4 * MIB), &spot);
+        if (arg == (void *)1 && i == ROUNDS / 2)
+            atomic_store(&refusals, 2);
+    }
+    for (int i = 0; i < HELD; i++)
+        if (held[i].generation)
+            store_free(stores[0], held[i]);
+    return NULL;
+}
+
+static void test_threads(void)
+{
+    pthread_t threads[4];
+    begin();
+    for (uintptr_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, churn, (void *)(i + 1)), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    CU_ASSERT_EQUAL(stores[0]->protect_most, 0); /* since that was refused */
+    end();
 }
 
 /* ---- finding */
@@ -289,6 +331,7 @@ static const struct unit_test tests[] = {
     {"protect: restored blocks are right, and protected", test_restored},
     {"protect: more blocks than may be", test_many},
     {"protect: a refused mprotect ends it, and nothing else", test_refused},
+    {"protect: four threads, and an mprotect that is refused amid them", test_threads},
     {"protect: whose block is at an address", test_find},
 };
 
