@@ -33,6 +33,9 @@ unit_tests += %D%/store/test_spill %D%/store/test_spill_faults %D%/store/test_sp
 %C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_stress_SOURCES = %D%/store/test_spill_stress.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_stress_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
+unit_tests += %D%/store/test_protect
+%C%_store_test_protect_SOURCES = %D%/store/test_protect.c %D%/store/spill_disk.c %D%/store/spill_disk.h
+%C%_store_test_protect_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk) -Wl,--wrap=mprotect
 if HAVE_LIBFABRIC
 unit_tests += %D%/net/test_ofi
 endif
@@ -129,8 +132,9 @@ mpi_tests += %D%/mpi/faults_recovery.test
 mpi_programs += %D%/mpi/objects
 %C%_mpi_objects_SOURCES = %D%/mpi/objects.c %D%/mpi/objects_refs.c %D%/mpi/objects.h
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
-mpi_programs += %D%/mpi/store_full %D%/mpi/spill %D%/mpi/seeing
-mpi_tests += %D%/mpi/store_full.test %D%/mpi/shm_small.test %D%/mpi/spill.test %D%/mpi/seeing.test
+mpi_programs += %D%/mpi/store_full %D%/mpi/spill %D%/mpi/seeing %D%/mpi/protect
+mpi_tests += %D%/mpi/store_full.test %D%/mpi/shm_small.test %D%/mpi/spill.test %D%/mpi/seeing.test \
+	%D%/mpi/protect.test %D%/hosts/protect.test
 mpi_programs += %D%/mpi/threads %D%/mpi/released
 mpi_tests += %D%/mpi/released.test
 sanitizer_tests += %D%/mpi/released.test

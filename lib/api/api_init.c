@@ -126,6 +126,11 @@ static bool in_guard(const void *address)
     return job.node.sched && sched_in_guard(job.node.sched, address);
 }
 
+static size_t describe_misuse(const void *address, char *text, size_t size)
+{
+    return job.node.store ? api_misuse(&job.node, address, text, size) : 0;
+}
+
 /* The process is asked to end (by mpirun, because another rank has died: say which), or leaves by exit(). */
 static void terminated(int signal)
 {
@@ -155,6 +160,7 @@ static int install_crash_handler(void)
                                      .rank = job.bootstrap.rank,
                                      .describe = describe_task,
                                      .overflow = in_guard,
+                                     .misuse = describe_misuse,
                                      .terminated = terminated};
     if (!job.node.config.crash_handler)
         return RAYMPI_OK;
@@ -231,6 +237,8 @@ static int open_node(const raympi_config *config)
                             b->config.create_timeout);
     if (status == RAYMPI_OK && b->config.checksum)
         status = store_checksums_open(store);
+    if (status == RAYMPI_OK && b->config.protect)
+        store_protect(store);
     if (status == RAYMPI_OK)
         status = open_spill(store, net);
     if (status != RAYMPI_OK) {

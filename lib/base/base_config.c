@@ -88,6 +88,8 @@ static const struct config_variable config_table[] = {
      "$TMPDIR, else /tmp; set but empty: none"},
     {"RAYMPI_CHECKSUM", CONFIG_BOOL, MEMBER(checksum), "0", 0, 1, true,
      "checksum of each object of the store, looked at when it comes from another host or back from disk"},
+    {"RAYMPI_PROTECT", CONFIG_BOOL, MEMBER(protect), "0", 0, 1, true,
+     "a rank can not write to its own stored objects either once they are sealed: such a mistake crashes"},
 };
 #define CONFIG_COUNT_ROWS (sizeof config_table / sizeof config_table[0])
 

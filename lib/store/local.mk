@@ -8,6 +8,7 @@ libraympi_sources += \
 	%D%/store_descriptor.c \
 	%D%/store_extent.c \
 	%D%/store_internal.h \
+	%D%/store_protect.c \
 	%D%/store_room.c \
 	%D%/store_spill.c \
 	%D%/store_spill.h \

@@ -38,8 +38,9 @@ int store_open(struct store **store, struct base_segment *segment, const struct 
  * still pin stay leased for good, so those blocks stay as they are. */
 void store_close(struct store *store);
 
-/** Bytes of the host's store. */
+/** Bytes of the host's store, and those that a block of `length` bytes takes of it. */
 uint64_t store_capacity(const struct store *store);
+uint64_t store_takes(const struct store *store, uint64_t length);
 
 /** A block of `length` bytes, 64-byte aligned, writable by this rank only. *place names it; unsealed. One
  * block may span several neighbouring extents. STORE_FULL at once when there is no room now (callers wait and
@@ -97,6 +98,22 @@ bool store_room_changed(struct store *store, uint32_t ticket);
 /** Blocks the calling thread for at most `seconds` (negative: the create_timeout of store_open) or until
  *  store_room_changed(ticket), and answers that. For threads that have nothing else to do. */
 bool store_room_wait(struct store *store, uint32_t ticket, double seconds);
+
+/* ---- writes by mistake (store_protect.c) */
+
+/** From here on nobody can write to a sealed block of this rank by the pointer that store_create() gave: who
+ * does gets SIGSEGV. Blocks take whole pages then, and a system call each to seal and to end. Of very many
+ * blocks some are not protected, with one warning. Before the first block. */
+void store_protect(struct store *store);
+/** Notes something about a block of this rank that store_find() tells; 0: nothing. Before the seal. */
+void store_note(struct store *store, struct store_place place, uint32_t note);
+struct store_spot {
+    int rank; /* who holds the sealed block that is there; -1: there is none, and the rest is 0 */
+    uint32_t note;
+    uint64_t length, at; /* bytes of the block; the address is that many from its start */
+};
+/** What is at an address; false: it is not in the store. Async-signal-safe; as of a moment. */
+bool store_find(const struct store *store, const void *address, struct store_spot *spot);
 
 /** Copies a value into the store: memcpy, from 1 MiB on past the caches (x86-64). May be followed by
  * store_seal at once; the two must not overlap. */

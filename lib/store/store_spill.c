@@ -317,7 +317,7 @@ void spill_read(struct store *store, struct spill_copy *copy, int error)
 void spill_block_left(struct store *store, const struct store_entry *entry)
 {
     store->counters.on_disk--;
-    store->counters.on_disk_bytes -= block_bytes(entry);
+    store->counters.on_disk_bytes -= block_bytes(store, entry);
 }
 
 /* The block is in memory. Lock held. */
@@ -328,10 +328,12 @@ static void block_restored(struct store *store, uint32_t index)
     spill_block_left(store, entry);
     store->counters.restored++;
     store->counters.restored_bytes += entry->length;
-    entry->offset = store->data_offset + block->chunk->offset;
+    entry_place(entry, store->data_offset + block->chunk->offset, entry->length);
     block_touch(store, entry);
     block_cold_change(store, index, 1);
     block->kept++;
+    if (base_unlikely(store->page))
+        block_protect(store, index);
     descriptor_seal(entry, block->copy->place.generation);
     block_counters_publish(store);
 }

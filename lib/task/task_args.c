@@ -32,7 +32,7 @@ static uint64_t stored_bytes(const struct task *task, struct arg *args, uint32_t
     for (uint32_t i = 0; i < length; i++) {
         const struct value *value = value_behind(task_arg_value(task, &args[i]));
         if (base_unlikely(value->kind == VALUE_STORE)) {
-            bytes += value_extent(value->length, value->nested);
+            bytes += store_takes(task->room->store, value_extent(value->length, value->nested));
             ++*count;
         }
         if (base_unlikely(args[i].count > 0))

@@ -233,6 +233,7 @@ struct present_news *copies_advance(struct task_room *room, uint64_t *lacking)
         }
         copy_plan_end(present, copy);
         if (status == RAYMPI_OK) {
+            store_note(room->store, copy->local, TASK_NOTE_COPY | (uint32_t)copy->at.holder);
             copy->state = COPY_COMING;
             copy->data = copy->to = to;
             DL_APPEND(present->asking, copy);
