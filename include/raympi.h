@@ -434,7 +434,7 @@ int raympi_arg_count(raympi_ctx *ctx);
 int raympi_arg_list_count(raympi_ctx *ctx, int i);
 
 /** The bytes of argument i: of the object where a ref was passed. Read in place, valid until the body
- * returns. NULL on a wrong index (the task then fails). len may be NULL. */
+ * returns, aligned as those of a view. NULL on a wrong index (the task then fails). len may be NULL. */
 raympi_const_pointer raympi_arg(raympi_ctx *ctx, int i, size_t *len);
 /** Member j of list argument i. */
 raympi_const_pointer raympi_arg_at(raympi_ctx *ctx, int i, int j, size_t *len);

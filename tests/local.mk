@@ -30,7 +30,7 @@ unit_tests += %D%/store/test_spill %D%/store/test_spill_faults %D%/store/test_sp
 %C%_store_test_spill_SOURCES = %D%/store/test_spill.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_faults_SOURCES = %D%/store/test_spill_faults.c %D%/store/spill_disk.c %D%/store/spill_disk.h
-%C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
+%C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk) -Wl,--wrap=open
 %C%_store_test_spill_stress_SOURCES = %D%/store/test_spill_stress.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_stress_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 unit_tests += %D%/store/test_protect
@@ -89,7 +89,7 @@ sanitizer_tests += %D%/mpi/tasks.test
 
 # Wrong input and faults.
 mpi_programs += %D%/mpi/bad_input
-%C%_mpi_bad_input_SOURCES = %D%/mpi/bad_input.c %D%/mpi/bad_input_body.c %D%/mpi/bad_input.h
+%C%_mpi_bad_input_SOURCES = %D%/mpi/bad_input.c %D%/mpi/bad_input_body.c %D%/mpi/bad_input_refs.c %D%/mpi/bad_input.h
 mpi_tests += %D%/mpi/bad_input.test
 sanitizer_tests += %D%/mpi/bad_input.test
 mpi_programs += %D%/mpi/faults
@@ -132,9 +132,9 @@ mpi_tests += %D%/mpi/faults_recovery.test
 mpi_programs += %D%/mpi/objects
 %C%_mpi_objects_SOURCES = %D%/mpi/objects.c %D%/mpi/objects_refs.c %D%/mpi/objects.h
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
-mpi_programs += %D%/mpi/store_full %D%/mpi/spill %D%/mpi/seeing %D%/mpi/protect
-mpi_tests += %D%/mpi/store_full.test %D%/mpi/shm_small.test %D%/mpi/spill.test %D%/mpi/seeing.test \
-	%D%/mpi/protect.test %D%/hosts/protect.test
+mpi_programs += %D%/mpi/store_full %D%/mpi/unread %D%/mpi/spill %D%/mpi/seeing %D%/mpi/protect %D%/mpi/disk
+mpi_tests += %D%/mpi/store_full.test %D%/mpi/unread.test %D%/mpi/shm_small.test %D%/mpi/spill.test %D%/mpi/seeing.test \
+	%D%/mpi/protect.test %D%/hosts/protect.test %D%/mpi/disk.test %D%/mpi/store_limit.test
 mpi_programs += %D%/mpi/threads %D%/mpi/released
 mpi_tests += %D%/mpi/released.test
 sanitizer_tests += %D%/mpi/released.test
@@ -213,6 +213,7 @@ sanitizer_tests += %D%/random/sim.test
 
 script_tests += %D%/script/examples-compile.test
 script_tests += %D%/script/readme.test
+script_tests += %D%/script/manual.test
 script_tests += %D%/script/check-rooms.test
 script_tests += %D%/script/acceptance-check.test
 script_tests += %D%/script/run-mpi.test

@@ -41,6 +41,8 @@ void store_close(struct store *store);
 /** Bytes of the host's store, and those that a block of `length` bytes takes of it. */
 uint64_t store_capacity(const struct store *store);
 uint64_t store_takes(const struct store *store, uint64_t length);
+/** Bytes of it that no rank has leased; as of a moment. */
+uint64_t store_unleased(const struct store *store);
 
 /** A block of `length` bytes, 64-byte aligned, writable by this rank only. *place names it; unsealed. One
  * block may span several neighbouring extents. STORE_FULL at once when there is no room now (callers wait and
@@ -141,6 +143,10 @@ int store_spill_open(struct store *store, const struct store_spill_config *confi
  * Any thread. *status: RAYMPI_OK, or why nothing can be written now (disk full, unwritable: text in
  * base_detail()); such a folder is tried again some seconds later, or when something in it was freed. */
 uint64_t store_make_room(struct store *store, uint64_t bytes, uint64_t *coming, int *status);
+/** Whether blocks can go to disk, as far as is known. */
+bool store_spills(const struct store *store);
+/** What hinders them, and the cure; "" if nothing is known to. */
+void store_spill_fault(const struct store *store, char *text, size_t size);
 /** Bytes of this rank's that could be freed: sealed, in memory. Of another local rank too: read from shared
  * memory. */
 uint64_t store_cold_bytes(const struct store *store, int local);

@@ -66,6 +66,14 @@ bool store_room_wait(struct store *store, uint32_t ticket, double seconds)
 
 /* ---- who holds what */
 
+uint64_t store_unleased(const struct store *store)
+{
+    uint64_t leased = 0;
+    for (int rank = 0; rank < store->layout.size; rank++)
+        leased += atomic_load_explicit(&store->ranks[rank].extents, memory_order_relaxed);
+    return leased < store->layout.extents ? (store->layout.extents - leased) * store->layout.extent_bytes : 0;
+}
+
 static uint64_t rank_pinned(struct store *store, uint32_t rank)
 {
     uint64_t pinned = 0;

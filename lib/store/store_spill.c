@@ -1,6 +1,7 @@
 /* The spill tier: blocks that leave memory for the disk, and come back. See store_spill.h. */
 #include "store/store_spill.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,6 +244,19 @@ uint64_t store_make_room(struct store *store, uint64_t bytes, uint64_t *coming, 
     pthread_mutex_unlock(&store->lock);
     *status = call.status;
     return call.freed;
+}
+
+bool store_spills(const struct store *store)
+{
+    return store->spill && spill_folders_work(&store->spill->files);
+}
+
+void store_spill_fault(const struct store *store, char *text, size_t size)
+{
+    if (store->spill)
+        spill_folders_print(&store->spill->files, text, size);
+    else
+        snprintf(text, size, "nothing goes to disk: name folders on a disk in RAYMPI_SPILL_DIR");
 }
 
 uint64_t store_cold_bytes(const struct store *store, int local)

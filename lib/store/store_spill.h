@@ -80,8 +80,12 @@ int spill_folders_open(struct spill_files *files, const char *list, bool asked_f
 void spill_folders_close(struct spill_files *files);
 /** A file in the folder that nobody can open, and that is gone with its descriptor; -1: errno says why. */
 int spill_file_create(const char *path);
-/** Whether there is no folder that is worth a try now; writes why. Anybody's. */
+/** Whether there is no folder that is worth a try now; writes why. Anybody's, as the next two. */
 bool spill_folders_failed(const struct spill_files *files, char *text, size_t size);
+/** Whether the last write to one of them was good. */
+bool spill_folders_work(const struct spill_files *files);
+/** Writes what is wrong with them. */
+void spill_folders_print(const struct spill_files *files, char *text, size_t size);
 
 /** Writes blocks one after the other into a file; 0, or errno of the folder that was tried last. */
 int spill_files_write(struct spill_files *files, struct spill_copy **copies, int count);

@@ -168,21 +168,43 @@ static void failure_print(const struct spill_folder *folder, int error, char *te
             folder->path, strerror(error));
 }
 
-bool spill_folders_failed(const struct spill_files *files, char *text, size_t size)
+/* Relaxed, here and below: whoever looks too early asks for a write that fails. */
+static int error_of(const struct spill_folder *folder)
+{
+    return atomic_load_explicit(&folder->error, memory_order_relaxed);
+}
+
+bool spill_folders_work(const struct spill_files *files)
+{
+    for (int i = 0; i < files->count; i++)
+        if (!error_of(&files->folders[i]))
+            return true;
+    return false;
+}
+
+void spill_folders_print(const struct spill_files *files, char *text, size_t size)
 {
     size_t used = 0;
     text[0] = 0;
+    for (int i = 0; i < files->count && used + 3 < size; i++) {
+        const struct spill_folder *folder = &files->folders[i];
+        int error = error_of(folder);
+        if (!error)
+            continue;
+        used += (size_t)snprintf(text + used, size - used, "%s", used ? "; " : "");
+        failure_print(folder, error, text + used, size - used);
+        used += strlen(text + used);
+    }
+}
+
+bool spill_folders_failed(const struct spill_files *files, char *text, size_t size)
+{
+    text[0] = 0;
     for (int i = 0; i < files->count; i++) {
         const struct spill_folder *folder = &files->folders[i];
-        /* Relaxed: whoever looks too early asks for a write that fails. */
-        int error = atomic_load_explicit(&folder->error, memory_order_relaxed);
-        if (!error || base_now() >= atomic_load_explicit(&folder->retry, memory_order_relaxed))
+        if (!error_of(folder) || base_now() >= atomic_load_explicit(&folder->retry, memory_order_relaxed))
             return false;
-        if (used + 3 < size) {
-            used += (size_t)snprintf(text + used, size - used, "%s", used ? "; " : "");
-            failure_print(folder, error, text + used, size - used);
-            used += strlen(text + used);
-        }
     }
+    spill_folders_print(files, text, size);
     return true;
 }

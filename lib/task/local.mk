@@ -5,6 +5,7 @@ libraympi_sources += \
 	%D%/task_context.c \
 	%D%/task_copy.c \
 	%D%/task_copy.h \
+	%D%/task_create.c \
 	%D%/task_cross.c \
 	%D%/task_done.c \
 	%D%/task_end.c \

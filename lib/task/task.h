@@ -60,6 +60,9 @@ enum task_message_type {
     TASK_MESSAGE_CORRUPT,    /* they were, and are not what was sealed */
     TASK_MESSAGE_STALE,      /* a block is gone: copies of it are of no use */
     TASK_MESSAGE_ROOM,       /* to a rank of this host: give up memory of the store */
+    TASK_MESSAGE_HUNGRY,  /* to the owner: does somebody wait for the result of this task? It waits for memory
+                           */
+    TASK_MESSAGE_AWAITED, /* somebody does, now */
 };
 
 /** net_send() of what somebody waits for and could not be told of: it waits for memory. NODE_DIED. */
@@ -278,6 +281,9 @@ void object_fail(struct task_room *room, struct object *object, int code, const 
                  const char *message);
 /** False when the object is ready already: the waiter is not added then. */
 bool object_wait_add(struct object *object, struct waiter *waiter);
+/** Does somebody wait for it who can go on then: other than as an argument of a task that nobody waits for?
+ * Of so many tasks that wait for each other one is taken for awaited. */
+bool object_awaited(struct object *object, int depth);
 /** False when it was not there any more: it fires or has fired. */
 bool object_wait_remove(struct object *object, struct waiter *waiter);
 /** A borrower asks the owner for the value, once. */
@@ -520,6 +526,14 @@ struct task_admission {
     struct admission_wait *waits;
 };
 
+/** Tasks that wait for memory in the store, as long as nobody waits for them; see task_create.c. */
+struct task_create {
+    struct base_spin lock;
+    struct create_wait *waits; /* of others, here */
+    struct hungry *hungry;     /* of this rank's, elsewhere: their results */
+    _Atomic int hungry_count;
+};
+
 struct task_room {
     struct net *net;
     struct store *store;
@@ -543,6 +557,7 @@ struct task_room {
     struct task_flight *flights; /* to each rank */
     struct kept_set kept;
     struct task_admission admission;
+    struct task_create create;
     struct task_present *present;               /* stored values that are brought here, and to others */
     _Atomic int stealing;                       /* a STEAL is on its way */
     _Atomic uint64_t sent_away, stolen, failed; /* tasks; for the statistics */

@@ -553,6 +553,7 @@ static inline bool task_run_wanted_now(struct task_thread *thread, struct object
     struct raympi_ctx *outer = thread->context->run;
     if (outer)
         task_covered(thread, outer);
+    task->item.run = NULL; /* see task_awaited() */
     task_item_run(&task->item);
     if (outer)
         task_uncovered(thread, outer);

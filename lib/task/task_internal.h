@@ -107,6 +107,16 @@ void task_args_let_go(struct raympi_ctx *run);
 void task_args_blocked(struct raympi_ctx *run);
 void task_args_resumed(struct raympi_ctx *run);
 
+/* task_create.c */
+/** store_create(), which waits for room as long as RAYMPI_CREATE_TIMEOUT allows. */
+int task_store_create(struct task_room *room, uint64_t bytes, struct store_place *place, void **data);
+/** object_awaited() of any of its results. */
+bool task_awaited(const struct task *task, int depth);
+/** Somebody waits for something: tells those that run it, if they have asked. */
+void task_hungry_look(struct task_room *room);
+void task_create_open(struct task_room *room);
+void task_create_close(struct task_room *room);
+
 /* task_present.c */
 struct task_present;
 int task_present_open(struct task_room *room);
@@ -136,6 +146,9 @@ static inline void task_arg_init(struct arg *arg, struct task *task, int kind)
     arg->list = NULL;
     value_init(&arg->value);
 }
+
+/** The task that it is an argument of; NULL: it is none's. */
+const struct task *waiter_task(const struct waiter *waiter);
 
 /* task_object.c */
 /** Slots of a slab that were ever given out: the others are not looked at, which would take memory for them.

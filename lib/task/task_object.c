@@ -266,6 +266,9 @@ bool object_wait_add(struct object *object, struct waiter *waiter)
         head = waiter;
     }
     waiters_unlock(object, head);
+    struct task_room *room = task_self ? task_self->room : NULL;
+    if (base_unlikely(room && atomic_load_explicit(&room->create.hungry_count, memory_order_relaxed) > 0))
+        task_hungry_look(room);
     return !(count & OBJECT_READY);
 }
 
@@ -278,6 +281,22 @@ bool object_wait_remove(struct object *object, struct waiter *waiter)
     bool found = *link != NULL;
     if (found)
         *link = waiter->next;
+    waiters_unlock(object, head);
+    return found;
+}
+
+/* Whoever waits stays in the list as long as that is locked, and so does the task whose argument it is. A
+ * task's lock is taken after that of its argument. */
+bool object_awaited(struct object *object, int depth)
+{
+    if (!atomic_load_explicit(&object->waiters, memory_order_relaxed))
+        return false;
+    struct waiter *head = (struct waiter *)waiters_lock(object);
+    bool found = false;
+    for (const struct waiter *waiter = head; waiter && !found; waiter = waiter->next) {
+        const struct task *task = waiter_task(waiter);
+        found = !task || depth == 0 || task_awaited(task, depth - 1);
+    }
     waiters_unlock(object, head);
     return found;
 }

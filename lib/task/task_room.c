@@ -160,6 +160,7 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for the tasks");
     }
     register_handlers(room);
+    task_create_open(room);
     *out = room;
     return RAYMPI_OK;
 }
@@ -241,6 +242,7 @@ void task_room_close(struct task_room *room)
             object_forget(&atomic_load(&room->slabs[i])[j]);
     for (uint32_t i = 0; i < room->slab_used; i++)
         base_memory_unmap(atomic_load(&room->slabs[i]), OBJECT_SLAB * sizeof(struct object));
+    task_create_close(room);
     task_present_close(room);
     base_pool_fini(&room->tasks);
     base_pool_fini(&room->args);

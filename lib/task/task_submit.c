@@ -211,6 +211,11 @@ static void arg_fire(struct waiter *waiter, struct object *object)
     resolved(base_container(waiter, struct arg, waiter)->task);
 }
 
+const struct task *waiter_task(const struct waiter *waiter)
+{
+    return waiter->fire == arg_fire ? base_container(waiter, struct arg, waiter)->task : NULL;
+}
+
 static void arg_depend(struct task *task, struct arg *arg)
 {
     for (uint32_t i = 0; arg->list && i < arg->count; i++)

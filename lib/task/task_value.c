@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-#define ROOM_RETRY UINT64_C(1000000) /* ns between two tries while the store is full */
-#define FAR_BYTES  65536 /* a longer value does not go to another host as bytes: it is told where they are */
+#define FAR_BYTES 65536 /* a longer value does not go to another host as bytes: it is told where they are */
 
 static struct value_blob *blob_init(struct value_blob *blob, uint64_t size)
 {
@@ -31,29 +30,6 @@ void value_blob_drop(struct value_blob *blob)
     /* Acquire-release: what the others did with it comes before the memory goes. */
     if (atomic_fetch_sub_explicit(&blob->holders, 1, memory_order_acq_rel) == 1)
         free(blob);
-}
-
-/* Waits for room in the store as long as RAYMPI_CREATE_TIMEOUT allows; other tasks run meanwhile, and
- * messages (which carry the frees) are handled. */
-static int store_create_waiting(struct task_room *room, uint64_t bytes, struct store_place *place,
-                                void **data)
-{
-    uint64_t deadline = task_deadline(room, room->config.create_timeout);
-    for (;;) {
-        store_collect(room->store);
-        int status = store_create(room->store, bytes, place, data);
-        uint64_t now = net_now(room->net);
-        if (status != RAYMPI_ERR_STORE_FULL || now >= deadline)
-            return status;
-        task_make_room(room, bytes);
-        struct sched_parker parker;
-        sched_parker_init(room->sched, &parker,
-                          (struct sched_reason){task_self->context->name, "room in the store", 0, false});
-        uint64_t next = now + ROOM_RETRY;
-        int parked = task_park(&parker, next < deadline ? next : deadline);
-        if (parked != RAYMPI_OK && parked != RAYMPI_ERR_TIMEOUT)
-            return status;
-    }
 }
 
 static uint32_t maker(void)
@@ -86,7 +62,7 @@ int value_create(struct task_room *room, struct value *value, uint64_t length, u
     value->kind = VALUE_NONE;
     value->u.store.at = (struct stored){.holder = room->config.rank};
     value->u.store.wires = NULL;
-    int status = store_create_waiting(room, bytes, &value->u.store.at.place, data);
+    int status = task_store_create(room, bytes, &value->u.store.at.place, data);
     if (status != RAYMPI_OK)
         return status;
     store_note(room->store, value->u.store.at.place, maker());

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What tests ask to see that a job on hosts has left no process behind. Process ids are used again, and the numbers of
+# What tests ask to see that a job has left no memory behind, and one on hosts no process. Process ids are used again, and the numbers of
 # namespaces at once: only an id with its start is for ever one process.
 state=/run/raympi-hosts
 
@@ -28,3 +28,13 @@ still_there() {
     done <<<"$1"
 }
 are_gone() { [ -z "$(still_there "$1")" ]; }
+
+# Segments in shared memory are named after their process: who is there without it was left behind.
+left_behind() {
+    local file pid
+    for file in /dev/shm/raympi-*; do
+        pid=${file#/dev/shm/raympi-*-}
+        pid=${pid%%-*}
+        [ ! -e "$file" ] || [ -d "/proc/$pid" ] || echo "$file"
+    done
+}

@@ -456,6 +456,7 @@ static const struct {
     {"results not set, set twice, or wrong", wrong_results},
     {"getting one's own result", own_results},
     {"released refs", released_refs},
+    {"released refs that are used late, anywhere", late_refs},
     {"foreign refs", foreign_refs},
     {"sealed twice", sealed_twice},
     {"negative counts, k > n", counts},

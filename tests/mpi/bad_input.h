@@ -47,4 +47,7 @@ void wrong_kinds(void);
 void wrong_results(void);
 void own_results(void);
 
+/* bad_input_refs.c */
+void late_refs(void);
+
 #endif

@@ -8,16 +8,21 @@
 
 static void fill(void *bytes, size_t len)
 {
+    uint64_t last = WORD(len / 8);
     for (size_t i = 0; i < len / 8; i++)
         ((uint64_t *)bytes)[i] = WORD(i);
+    memcpy((char *)bytes + len / 8 * 8, &last, len % 8);
 }
 
+/* And aligned, as a view is said to be; the store has what is longer than RAYMPI_INLINE_BYTES. */
 static bool filled(const void *bytes, size_t len)
 {
+    uint64_t last = WORD(len / 8);
     for (size_t i = 0; i < len / 8; i++)
         if (((const uint64_t *)bytes)[i] != WORD(i))
             return false;
-    return true;
+    return (len == 0 || memcmp((const char *)bytes + len / 8 * 8, &last, len % 8) == 0) &&
+           (uintptr_t)bytes % (len > 512 ? 64 : 8) == 0;
 }
 
 RAYMPI_TASK(length)
@@ -154,8 +159,9 @@ static void many_at_once(void)
 
 int main(int argc, char **argv)
 {
-    static const size_t lengths[] = {40,    48,    512,    520,    32600,   32768,
-                                     65536, 65544, 261504, 261512, 1 << 20, 40 << 20};
+    static const size_t lengths[] = {
+        0,     1,     40,    48,    63,    64,     65,     512,    520,     4095,          4097,
+        32600, 32768, 65536, 65537, 65544, 261504, 261511, 261512, 1 << 20, (1 << 20) + 1, 40 << 20};
     CHECK_OK(raympi_init(&argc, &argv, NULL));
     for (size_t i = 0; raympi_rank() == 0 && i < sizeof lengths / sizeof *lengths; i++)
         passes(lengths[i]);

@@ -1,5 +1,6 @@
-/* A job that has a neighbour on the host: `neighbours FOLDER OWN OTHER` goes on once both are running, which
- * FOLDER shows, and then checks that its objects are its own. */
+/* A job that has a neighbour on the host: `neighbours FOLDER OWN OTHER [spill]` goes on once both are
+ * running, which FOLDER shows, and then checks that its objects are its own, on disk too if they have to go
+ * there. */
 #include "mpi_test.h"
 
 #include <time.h>
@@ -9,6 +10,7 @@
 #define LEN     100000
 
 static const char *folder, *own, *other;
+static bool spills;
 
 RAYMPI_TASK(neighbours_sum)
 {
@@ -40,6 +42,26 @@ static void meet(void)
             nanosleep(&wait, NULL); /* run-mpi has the deadline */
 }
 
+/* Is it still what was put? */
+static void look(raympi_ref ref, int number)
+{
+    raympi_view view;
+    int status = raympi_get(ref, &view);
+    CHECK_OK(status);
+    if (status != RAYMPI_OK)
+        return;
+    const unsigned char *bytes = view.data, byte = (unsigned char)(own[0] + number);
+    CHECK(view.len == LEN && bytes[0] == byte && memcmp(bytes, bytes + 1, LEN - 1) == 0);
+    CHECK_OK(raympi_view_end(&view));
+}
+
+static void look_at_disk(void)
+{
+    struct raympi_store_stats stats = {.size = sizeof stats};
+    CHECK_OK(raympi_store_stats(&stats));
+    CHECK(!spills || (stats.spilled > 0 && stats.restored > 0));
+}
+
 static void body(void)
 {
     static unsigned char bytes[LEN];
@@ -55,10 +77,12 @@ static void body(void)
             int64_t sum = 0;
             CHECK_OK(raympi_get_copy(sums[i], &sum, sizeof sum));
             CHECK(sum == (int64_t)LEN * (unsigned char)(own[0] + i));
+            look(refs[i], i);
             CHECK_OK(raympi_release(sums[i]));
             CHECK_OK(raympi_release(refs[i]));
         }
     }
+    look_at_disk();
 }
 
 int main(int argc, char **argv)
@@ -68,6 +92,7 @@ int main(int argc, char **argv)
     folder = argv[1];
     own = argv[2];
     other = argv[3];
+    spills = argc > 4;
     if (raympi_init(&argc, &argv, NULL) != RAYMPI_OK)
         return EXIT_FAILURE;
     return test_end(test_drive(body));

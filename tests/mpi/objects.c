@@ -8,7 +8,8 @@
 
 _Atomic int test_failures;
 
-static const size_t sizes[] = {0, 1, 8, 40, 41, 512, 513, 4096, 65536, (1u << 20) + 1, 33u << 20};
+static const size_t sizes[] = {
+    0, 1, 8, 40, 41, 63, 64, 65, 512, 513, 4095, 4096, 4097, 65536, (1u << 20) + 1, 33u << 20};
 #define SIZES (sizeof sizes / sizeof sizes[0])
 
 static unsigned char byte_at(size_t i, int64_t seed)
@@ -31,6 +32,12 @@ bool painted(const unsigned char *bytes, size_t len, int64_t seed)
     return len == 0 || bytes[len - 1] == byte_at(len - 1, seed);
 }
 
+/* As a view is said to be: more so in the store. */
+static bool aligned(const void *bytes, size_t len)
+{
+    return (uintptr_t)bytes % (len > 512 ? 64 : 8) == 0;
+}
+
 RAYMPI_TASK(add)
 {
     return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0) + raympi_arg_int(ctx, 1));
@@ -40,6 +47,7 @@ RAYMPI_TASK(make)
 {
     size_t len = (size_t)raympi_arg_int(ctx, 0);
     unsigned char *bytes = raympi_return(ctx, 0, len);
+    CHECK(aligned(bytes, len));
     if (bytes)
         paint(bytes, len, raympi_arg_int(ctx, 1));
     return RAYMPI_OK;
@@ -49,7 +57,8 @@ RAYMPI_TASK(check)
 {
     size_t len;
     const unsigned char *bytes = raympi_arg(ctx, 0, &len);
-    if (len != (size_t)raympi_arg_int(ctx, 1) || !painted(bytes, len, raympi_arg_int(ctx, 2)))
+    if (len != (size_t)raympi_arg_int(ctx, 1) || !painted(bytes, len, raympi_arg_int(ctx, 2)) ||
+        !aligned(bytes, len))
         return raympi_fail(ctx, 5, "%zu bytes came, or they are wrong", len);
     return raympi_return_int(ctx, 0, (int64_t)len);
 }
@@ -93,7 +102,7 @@ static void put_and_get(void)
         CHECK(value_of(raympi_call_opts(AT(rank + 2), check, made, len, rank + 3)) == (int64_t)len);
         CHECK_OK(raympi_get(made, &second));
         CHECK(second.len == len && painted(second.data, len, rank + 3));
-        CHECK(len <= 512 || (uintptr_t)(const void *)view.data % 64 == 0);
+        CHECK(aligned(view.data, len) && aligned(second.data, len));
         free(bytes);
         raympi_scope_end();
     }

@@ -162,6 +162,14 @@ static void stranger(void)
     CHECK_OK(raympi_release_all(held, (size_t)count));
 }
 
+/* What the store came to be by default. */
+static void size(void)
+{
+    struct raympi_store_stats stats = {.size = sizeof stats};
+    CHECK_OK(raympi_store_stats(&stats));
+    printf("capacity: %llu MiB\n", (unsigned long long)stats.capacity >> 20);
+}
+
 static const char *part = "";
 
 static void drive(void)
@@ -175,6 +183,8 @@ static void drive(void)
         contend();
     if (strcmp(part, "large") == 0)
         too_large();
+    if (strcmp(part, "size") == 0 && driver)
+        size();
     if (strcmp(part, "stranger") == 0 && driver)
         stranger();
 }

@@ -1,9 +1,11 @@
 /* Folders that can not be used, disks that are full or fail, and blocks that are not what was written. */
 #include "spill_disk.h"
 #include "store/store_checksum.h"
+#include "store/store_spill.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -130,6 +132,42 @@ static void test_write_protected(void)
     CU_ASSERT_EQUAL(process_end(process_start(write_protected, store)), 0);
     rmdir("./spill-protected");
     end(store);
+}
+
+static bool no_nameless;
+
+/* Where file systems may know no files without a name. */
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    if (no_nameless && (flags & O_TMPFILE) == O_TMPFILE) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return __real_open(path, flags, mode);
+}
+
+/* A file is its user's alone, whatever the umask, and has no name. */
+static void test_files(void)
+{
+    mode_t before = umask(0);
+    for (int way = 0; way < 2; way++) {
+        struct stat about;
+        no_nameless = way == 1;
+        int fd = spill_file_create(".");
+        CU_ASSERT_FATAL(fd >= 0 && fstat(fd, &about) == 0);
+        CU_ASSERT_EQUAL(about.st_mode & 07777, 0600);
+        CU_ASSERT_EQUAL(about.st_nlink, 0);
+        CU_ASSERT_EQUAL(about.st_uid, geteuid());
+        CU_ASSERT(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+        close(fd);
+    }
+    no_nameless = false;
+    umask(before);
 }
 
 /* Two folders take turns, and one takes over from the other. */
@@ -368,6 +406,7 @@ static const struct unit_test tests[] = {
     {"spill: folders that are left out", test_folders_left_out},
     {"spill: none asked for", test_none},
     {"spill: a folder that this user may not write to", test_write_protected},
+    {"spill: files are the user's alone and have no name", test_files},
     {"spill: two folders", test_two_folders},
     {"spill: a full disk", test_full},
     {"spill: free while a write fails", test_full_freed},
