@@ -293,7 +293,8 @@ raympi_ref raympi_put_nested(const void *data, size_t len, const raympi_ref *ref
  * the store is full. The memory is the caller's until raympi_seal() or the ref's end. */
 raympi_pointer raympi_create(size_t len, raympi_ref *ref);
 /** Makes a created object immutable and visible. The pointer of raympi_create() is of no use after it: the
- * object may leave memory at any time; get a view. Errors: ARGUMENT, RELEASED. */
+ * object may leave memory at any time; get a view. With RAYMPI_PROTECT=1 a write by it crashes. Errors:
+ * ARGUMENT, RELEASED. */
 int raympi_seal(raympi_ref ref);
 
 /** The wire form of a ref or an actor handle; raympi_wire(x) takes either. */
@@ -414,7 +415,8 @@ struct raympi_store_stats {
     uint64_t copies;      /**< of objects of other hosts, in memory here */
     uint64_t fetched;     /**< read from other hosts */
     uint64_t evicted;     /**< given up of such copies */
-    uint64_t served;      /**< read by other hosts from here */
+    uint64_t served;      /**< sent to other hosts from here, by messages */
+    uint64_t relayed;     /**< of those fetched: from a host that had a copy, not from the holder */
 };
 /** Tells about this rank's part of the store. Errors: ARGUMENT (size). Any thread. */
 int raympi_store_stats(struct raympi_store_stats *stats);

@@ -1,4 +1,4 @@
-# RAYMPI_XXHASH: xxHash, for checksums of objects that are written to disk. Without it there are none.
+# RAYMPI_XXHASH: xxHash, for RAYMPI_CHECKSUM. Without it there is none.
 AC_DEFUN([RAYMPI_XXHASH], [
 RAYMPI_WITH_LIBRARY([xxhash], [XXHASH], [libxxhash], [xxhash.h],
     [[return (int)XXH3_64bits("", 0);]], [-lxxhash], [libxxhash-dev], [optional])

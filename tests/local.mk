@@ -33,6 +33,9 @@ unit_tests += %D%/store/test_spill %D%/store/test_spill_faults %D%/store/test_sp
 %C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk) -Wl,--wrap=open
 %C%_store_test_spill_stress_SOURCES = %D%/store/test_spill_stress.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_stress_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
+unit_tests += %D%/store/test_protect
+%C%_store_test_protect_SOURCES = %D%/store/test_protect.c %D%/store/spill_disk.c %D%/store/spill_disk.h
+%C%_store_test_protect_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk) -Wl,--wrap=mprotect
 if HAVE_LIBFABRIC
 unit_tests += %D%/net/test_ofi
 endif
@@ -129,11 +132,9 @@ mpi_tests += %D%/mpi/faults_recovery.test
 mpi_programs += %D%/mpi/objects
 %C%_mpi_objects_SOURCES = %D%/mpi/objects.c %D%/mpi/objects_refs.c %D%/mpi/objects.h
 mpi_tests += %D%/mpi/objects.test %D%/mpi/leaks.test
-mpi_programs += %D%/mpi/store_full %D%/mpi/unread %D%/mpi/spill %D%/mpi/seeing
-mpi_programs += %D%/mpi/disk
-mpi_tests += %D%/mpi/disk.test
-mpi_tests += %D%/mpi/store_limit.test
-mpi_tests += %D%/mpi/store_full.test %D%/mpi/unread.test %D%/mpi/shm_small.test %D%/mpi/spill.test %D%/mpi/seeing.test
+mpi_programs += %D%/mpi/store_full %D%/mpi/unread %D%/mpi/spill %D%/mpi/seeing %D%/mpi/protect %D%/mpi/disk
+mpi_tests += %D%/mpi/store_full.test %D%/mpi/unread.test %D%/mpi/shm_small.test %D%/mpi/spill.test %D%/mpi/seeing.test \
+	%D%/mpi/protect.test %D%/hosts/protect.test %D%/mpi/disk.test %D%/mpi/store_limit.test
 mpi_programs += %D%/mpi/threads %D%/mpi/released
 mpi_tests += %D%/mpi/released.test
 sanitizer_tests += %D%/mpi/released.test
@@ -144,8 +145,11 @@ mpi_programs += %D%/mpi/stress
 mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
-unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
-	%D%/task/test_close %D%/task/test_gaps
+unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_tree %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
+	%D%/task/test_close %D%/task/test_gaps %D%/task/test_sums
+# One-sided reads are the test's, and it looks at what can be seen during a check.
+%C%_task_test_sums_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=net_reads,--wrap=net_read,--wrap=net_read_serve \
+	-Wl,--wrap=store_seal_copy
 EXTRA_DIST += %D%/task/task_node.h
 # What is not freed is counted.
 %C%_task_test_close_SOURCES = %D%/task/test_close.c %D%/limits/fault.c
@@ -178,11 +182,11 @@ script_tests += %D%/script/aarch64.test
 EXTRA_DIST += %D%/limits/alloc.h %D%/limits/fault.h
 
 # Several hosts on one machine.
-mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/mpi/far
+mpi_programs += %D%/hosts/pingpong %D%/hosts/wire %D%/hosts/tree %D%/mpi/far
 %C%_hosts_pingpong_LDADD = $(MPI_LIBS)
 %C%_hosts_wire_LDADD =
 mpi_tests += %D%/hosts/hosts.test %D%/hosts/unread.test %D%/hosts/jobs.test %D%/hosts/ways.test %D%/hosts/lost.test
-mpi_programs += %D%/hosts/reads
+mpi_programs += %D%/hosts/reads %D%/hosts/sums
 mpi_programs += %D%/hosts/start %D%/hosts/stopped %D%/hosts/stranger %D%/hosts/replay
 if HAVE_LIBFABRIC
 mpi_programs += %D%/hosts/forger
@@ -191,7 +195,7 @@ endif
 %C%_hosts_start_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=raympi_version
 %C%_hosts_stranger_LDADD =
 %C%_hosts_replay_LDADD =
-mpi_tests += %D%/hosts/faults.test %D%/hosts/reads.test
+mpi_tests += %D%/hosts/faults.test %D%/hosts/reads.test %D%/hosts/sums.test
 EXTRA_DIST += %D%/hosts/run %D%/hosts/cluster %D%/hosts/host %D%/hosts/ranks %D%/hosts/enter %D%/hosts/cut %D%/hosts/heal
 EXTRA_DIST += %D%/hosts/rma-death
 EXTRA_DIST += %D%/hosts/left-lib.sh %D%/slurm/slurm-lib.sh %D%/slurm/on-hosts
@@ -240,7 +244,8 @@ EXTRA_DIST += $(smoke_tests) $(mpi_tests) $(script_tests) %D%/unit.h %D%/accepta
 	%D%/run-mpi %D%/run-lib.sh %D%/launcher.sh %D%/random-program %D%/check-rooms %D%/acceptance-check %D%/check-install \
 	%D%/configure-wishes %D%/check-in %D%/asan.supp %D%/lsan.supp %D%/tsan.supp %D%/valgrind.supp
 EXTRA_DIST += %D%/models/run %D%/models/tso.h %D%/models/sleep_net.pml %D%/models/sleep_workers.pml \
-	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/pin_drop.pml %D%/models/ring_full.pml %D%/models/deque.pml %D%/models/ends.pml
+	%D%/models/sleep_progress.pml %D%/models/pin_free.pml %D%/models/pin_drop.pml %D%/models/ring_full.pml %D%/models/deque.pml \
+	%D%/models/ends.pml %D%/models/cross.pml %D%/models/copies.pml %D%/models/refs_deaths.pml %D%/models/tree.pml
 
 # A script says in its first line what runs it; a program runs under run-mpi without mpirun, for
 # its deadline.

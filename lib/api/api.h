@@ -82,6 +82,10 @@ void api_nested_write(struct task_room *room, void *bytes, size_t length, const 
 raympi_ref api_nested_ref(struct task_thread *thread, struct object *container, raympi_wire_ref wire);
 int api_nested_hold(struct task_thread *thread, struct object *container, uint64_t handle, bool actor);
 
+/* api_misuse.c */
+/** What it means that somebody has used the address and crashed, as base_crash_hooks wants it. */
+size_t api_misuse(const struct api_node *node, const void *address, char *text, size_t size);
+
 /* api_attach.c */
 /** STATE, and why. */
 int api_not_running(void);

@@ -126,6 +126,11 @@ static bool in_guard(const void *address)
     return job.node.sched && sched_in_guard(job.node.sched, address);
 }
 
+static size_t describe_misuse(const void *address, char *text, size_t size)
+{
+    return job.node.store ? api_misuse(&job.node, address, text, size) : 0;
+}
+
 /* The process is asked to end (by mpirun, because another rank has died: say which), or leaves by exit(). */
 static void terminated(int signal)
 {
@@ -155,6 +160,7 @@ static int install_crash_handler(void)
                                      .rank = job.bootstrap.rank,
                                      .describe = describe_task,
                                      .overflow = in_guard,
+                                     .misuse = describe_misuse,
                                      .terminated = terminated};
     if (!job.node.config.crash_handler)
         return RAYMPI_OK;
@@ -212,11 +218,8 @@ static void wake(void *net)
 static int open_spill(struct store *store, struct net *net)
 {
     const struct base_config *config = &job.bootstrap.config;
-    struct store_spill_config spill = {.directories = config->spill_folders,
-                                       .asked_for = config->spill_asked,
-                                       .checksum = config->checksum,
-                                       .wake = wake,
-                                       .arg = net};
+    struct store_spill_config spill = {
+        .directories = config->spill_folders, .asked_for = config->spill_asked, .wake = wake, .arg = net};
     return store_spill_open(store, &spill);
 }
 
@@ -232,6 +235,10 @@ static int open_node(const raympi_config *config)
     if (status == RAYMPI_OK)
         status = store_open(&store, &b->segment, &b->layout, b->store_offset, b->data_offset, b->local,
                             b->config.create_timeout);
+    if (status == RAYMPI_OK && b->config.checksum)
+        status = store_checksums_open(store);
+    if (status == RAYMPI_OK && b->config.protect)
+        store_protect(store);
     if (status == RAYMPI_OK)
         status = open_spill(store, net);
     if (status != RAYMPI_OK) {

@@ -1,12 +1,10 @@
 /* How values come from other hosts: RAYMPI_FETCH, and what auto makes of it. All ranks come to the same. */
 #include "api/api_bootstrap.h"
 
-static const char *const ways[] = {[NET_READ_NONE] = "pull", [NET_READ_RMA] = "rma", [NET_READ_OFI] = "ofi"};
-
 static void say_choice(const struct bootstrap *b, const struct net *net, const char *why)
 {
     if (b->rank == 0)
-        base_log(BASE_LOG_INFO, "api", "values of other hosts: %s, %s", ways[net_reads(net)], why);
+        base_log(BASE_LOG_INFO, "api", "values of other hosts: %s, %s", net_way_name(net_reads(net)), why);
 }
 
 /* Collective. One-sided only where it is known that a death ends a read, and seen that a sleeping rank is
@@ -60,7 +58,8 @@ int bootstrap_reads(struct bootstrap *b, struct net *net)
         break;
     }
     if (status != RAYMPI_OK)
-        return fetch_fail(ways[b->config.fetch == BASE_FETCH_RMA ? NET_READ_RMA : NET_READ_OFI], status);
+        return fetch_fail(net_way_name(b->config.fetch == BASE_FETCH_RMA ? NET_READ_RMA : NET_READ_OFI),
+                          status);
     say_choice(b, net, "as RAYMPI_FETCH asks for");
     return RAYMPI_OK;
 }

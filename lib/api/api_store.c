@@ -100,7 +100,8 @@ static int store_stats(struct task_room *room, struct raympi_store_stats *stats)
                                              .copies = copies.bytes,
                                              .fetched = copies.fetched,
                                              .evicted = copies.evicted,
-                                             .served = copies.served};
+                                             .served = copies.served,
+                                             .relayed = copies.relayed};
     return give(stats, stats->size, &known, sizeof known);
 }
 

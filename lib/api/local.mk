@@ -6,6 +6,7 @@ libraympi_sources += \
 	%D%/api_bootstrap.h \
 	%D%/api_call.c \
 	%D%/api_init.c \
+	%D%/api_misuse.c \
 	%D%/api_mpi_threads.c \
 	%D%/api_mpi_threads.h \
 	%D%/api_node.c \

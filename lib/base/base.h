@@ -89,6 +89,7 @@ struct base_config {
     const char *spill_folders; /* RAYMPI_SPILL_DIR, else $TMPDIR, else /tmp; "" = none */
     bool spill_asked;          /* they were named by RAYMPI_SPILL_DIR */
     int checksum;              /* RAYMPI_CHECKSUM: 0|1 */
+    int protect;               /* RAYMPI_PROTECT: 0|1 */
 };
 /** Reads the environment. CONFIG (with variable, value, what is allowed) for a malformed value and for a
  * RAYMPI_* variable that does not exist (a typing error is never ignored; the closest name is offered). */
@@ -173,6 +174,9 @@ struct base_crash_hooks {
     int rank;
     size_t (*describe)(char *text, size_t size);
     bool (*overflow)(const void *address);
+    /* says what it means that somebody has used that address (" wrote to ..."), or nothing (0) where it does
+     * not know; async-signal-safe; may be NULL */
+    size_t (*misuse)(const void *address, char *text, size_t size);
     /* called for SIGTERM (signal = SIGTERM) and from atexit (0) when the process leaves inside a job;
      * async-signal-safe; may be NULL */
     void (*terminated)(int signal);

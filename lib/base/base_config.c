@@ -86,8 +86,10 @@ static const struct config_variable config_table[] = {
     {"RAYMPI_SPILL_DIR", CONFIG_FOLDERS, MEMBER(spill_folders), "/tmp", 0, 0, false,
      "folders (colons between them) for objects that a full store has no room for, not in memory; by default "
      "$TMPDIR, else /tmp; set but empty: none"},
-    {"RAYMPI_CHECKSUM", CONFIG_BOOL, MEMBER(checksum), "0", 0, 1, false,
-     "checksum of each object that is written to RAYMPI_SPILL_DIR, looked at when it is read back"},
+    {"RAYMPI_CHECKSUM", CONFIG_BOOL, MEMBER(checksum), "0", 0, 1, true,
+     "checksum of each object of the store, looked at when it comes from another host or back from disk"},
+    {"RAYMPI_PROTECT", CONFIG_BOOL, MEMBER(protect), "0", 0, 1, true,
+     "a rank can not write to its own stored objects either once they are sealed: such a mistake crashes"},
 };
 #define CONFIG_COUNT_ROWS (sizeof config_table / sizeof config_table[0])
 

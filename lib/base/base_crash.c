@@ -123,6 +123,19 @@ static void line_where(struct crash_line *line, int signal, const siginfo_t *inf
     }
 }
 
+/** What is known of a fault at an address; false: nothing. */
+static bool line_misuse(struct crash_line *line, const void *address)
+{
+    char text[320];
+    size_t length = crash_hooks.misuse != NULL ? crash_hooks.misuse(address, text, sizeof text) : 0;
+    if (length == 0)
+        return false;
+    text[length < sizeof text ? length : sizeof text - 1] = '\0';
+    line_text(line, text);
+    line_text(line, ": ");
+    return true;
+}
+
 static void crash_headline(int signal, const char *name, const siginfo_t *info)
 {
     struct crash_line line;
@@ -131,7 +144,7 @@ static void crash_headline(int signal, const char *name, const siginfo_t *info)
     line_who(&line);
     if (fault && crash_hooks.overflow != NULL && crash_hooks.overflow(info->si_addr))
         line_text(&line, " overflowed its fiber stack (raise RAYMPI_STACK_BYTES): ");
-    else
+    else if (!fault || !line_misuse(&line, info->si_addr))
         line_text(&line, " crashed: ");
     line_text(&line, name);
     line_where(&line, signal, info);

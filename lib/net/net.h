@@ -136,6 +136,8 @@ struct net_read {
 };
 /** The way there is; NONE: none. */
 enum net_read_way net_reads(const struct net *net);
+/** As RAYMPI_FETCH calls it. */
+const char *net_way_name(enum net_read_way way);
 /** Starts a read; any thread. Nobody looks there whether the bytes are what they were: the caller knows that
  * they stay, and that they are there (a page that is not would be made). Only where there is a way. */
 void net_read(struct net *net, struct net_read *read);

@@ -226,6 +226,13 @@ struct net_reads *reads_of(const struct net *net)
     return net->reads;
 }
 
+const char *net_way_name(enum net_read_way way)
+{
+    static const char *const names[] = {
+        [NET_READ_NONE] = "pull", [NET_READ_RMA] = "rma", [NET_READ_OFI] = "ofi"};
+    return names[way];
+}
+
 enum net_read_way net_reads(const struct net *net)
 {
     const struct net_reads *reads = reads_of(net);

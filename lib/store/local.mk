@@ -8,12 +8,14 @@ libraympi_sources += \
 	%D%/store_descriptor.c \
 	%D%/store_extent.c \
 	%D%/store_internal.h \
+	%D%/store_protect.c \
 	%D%/store_room.c \
 	%D%/store_spill.c \
 	%D%/store_spill.h \
 	%D%/store_spill_file.c \
 	%D%/store_spill_folder.c \
 	%D%/store_spill_io.c \
+	%D%/store_sums.c \
 	%D%/store_checksum.h \
 	%D%/store_victims.c
 if HAVE_XXHASH

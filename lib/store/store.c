@@ -199,6 +199,11 @@ uint64_t store_capacity(const struct store *store)
     return store_data_bytes(store);
 }
 
+uint64_t store_takes(const struct store *store, uint64_t length)
+{
+    return block_bytes_for(store, length);
+}
+
 void store_close(struct store *store)
 {
     spill_stop(store);

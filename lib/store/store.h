@@ -38,8 +38,9 @@ int store_open(struct store **store, struct base_segment *segment, const struct 
  * still pin stay leased for good, so those blocks stay as they are. */
 void store_close(struct store *store);
 
-/** Bytes of the host's store. */
+/** Bytes of the host's store, and those that a block of `length` bytes takes of it. */
 uint64_t store_capacity(const struct store *store);
+uint64_t store_takes(const struct store *store, uint64_t length);
 /** Bytes of it that no rank has leased; as of a moment. */
 uint64_t store_unleased(const struct store *store);
 
@@ -49,6 +50,17 @@ uint64_t store_unleased(const struct store *store);
 int store_create(struct store *store, uint64_t length, struct store_place *place, void **data);
 /** Makes the block immutable and visible to readers (release order). */
 void store_seal(struct store *store, struct store_place place);
+/** From here on every block gets a checksum (xxHash) as it is sealed; before the first block, and before
+ * store_spill_open(). UNSUPPORTED in a build without xxHash. */
+int store_checksums_open(struct store *store);
+/** The checksum of a block that this rank has sealed and pinned; 0 where there are none. */
+uint64_t store_checksum_of(const struct store *store, struct store_place place);
+/** Seals the copy of a block whose checksum is known, if it has that one. False: it has *found, is corrupt,
+ * and stays unsealed. Without checksums it is as store_seal(). */
+bool store_seal_copy(struct store *store, struct store_place place, uint64_t checksum, uint64_t *found);
+/** A copy of this block of the rank's was corrupt: looks whether the block itself is, says so, and drops its
+ * memory where it can be read again from disk. Any place; nothing without checksums. */
+void store_distrust(struct store *store, struct store_place place);
 /** Frees a block of this rank: sets FREEING, then looks at the pins; memory is reused once the last pin is
  * gone. Called once per block, by the holder, sealed or not. `waiting` frees are finished by store_collect().
  */
@@ -89,6 +101,22 @@ bool store_room_changed(struct store *store, uint32_t ticket);
  *  store_room_changed(ticket), and answers that. For threads that have nothing else to do. */
 bool store_room_wait(struct store *store, uint32_t ticket, double seconds);
 
+/* ---- writes by mistake (store_protect.c) */
+
+/** From here on nobody can write to a sealed block of this rank by the pointer that store_create() gave: who
+ * does gets SIGSEGV. Blocks take whole pages then, and a system call each to seal and to end. Of very many
+ * blocks some are not protected, with one warning. Before the first block. */
+void store_protect(struct store *store);
+/** Notes something about a block of this rank that store_find() tells; 0: nothing. Before the seal. */
+void store_note(struct store *store, struct store_place place, uint32_t note);
+struct store_spot {
+    int rank; /* who holds the sealed block that is there; -1: there is none, and the rest is 0 */
+    uint32_t note;
+    uint64_t length, at; /* bytes of the block; the address is that many from its start */
+};
+/** What is at an address; false: it is not in the store. Async-signal-safe; as of a moment. */
+bool store_find(const struct store *store, const void *address, struct store_spot *spot);
+
 /** Copies a value into the store: memcpy, from 1 MiB on past the caches (x86-64). May be followed by
  * store_seal at once; the two must not overlap. */
 void store_copy(void *to, const void *from, size_t length);
@@ -98,15 +126,13 @@ void store_copy(void *to, const void *from, size_t length);
 struct store_spill_config {
     const char *directories; /* separated by colons; NULL or "": no spilling */
     bool asked_for; /* by name: what can not be used is an error; else it is left out, with one warning */
-    bool checksum;  /* xxHash of each block, looked at when it is restored */
     void (*wake)(void *arg); /* called by I/O threads when something has been finished: somebody should call
                                 store_spill_poll(); may be NULL */
     void *arg;
 };
 /** Opens the tier; before any other thread uses the store. ARGUMENT (with folder, reason and cure) for a
- * folder that can not be used and was asked for; UNSUPPORTED for a checksum in a build without xxHash. No
- * thread and no file is made before the first block is spilled. store_close() closes it: waits for what the
- * I/O threads are doing, drops the files. */
+ * folder that can not be used and was asked for. No thread and no file is made before the first block is
+ * spilled. store_close() closes it: waits for what the I/O threads are doing, drops the files. */
 int store_spill_open(struct store *store, const struct store_spill_config *config);
 
 /** Makes room: walks the blocks of this rank that are sealed and that nobody pins, from the least recently

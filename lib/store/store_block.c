@@ -20,6 +20,7 @@ void block_counters_publish(struct store *store)
 /* Before giving up, a longer search at hand. */
 int block_chunk_make(struct store *store, uint64_t length, struct arena_chunk **chunk)
 {
+    length = block_bytes_for(store, length);
     *chunk = arena_take(&store->arena, length, ARENA_FIRST_TRIES);
     if (*chunk)
         return RAYMPI_OK;
@@ -57,6 +58,8 @@ void block_chunk_count(struct store *store, const struct arena_chunk *chunk)
 void block_chunk_drop(struct store *store, uint32_t index)
 {
     struct arena_chunk *chunk = store->blocks[index].chunk;
+    if (base_unlikely(store->blocks[index].protected))
+        block_unprotect(store, index);
     store->blocks[index].chunk = NULL;
     store->counters.memory_bytes -= chunk->length;
     extent_return(store, arena_give(&store->arena, chunk));
@@ -70,8 +73,8 @@ static struct store_place block_make(struct store *store, uint32_t index, struct
     uint64_t old = atomic_load_explicit(&entry->word, memory_order_relaxed);
     uint64_t word = store_word(store_word_generation(old) + 1, STORE_CREATED);
     store->blocks[index] = (struct store_block){.chunk = chunk};
-    entry->length = length;
-    entry->offset = store->data_offset + chunk->offset;
+    entry_place(entry, store->data_offset + chunk->offset, length);
+    atomic_store_explicit(&entry->note, 0, memory_order_relaxed);
     /* Readers look at these only after they saw SEALED, whose store releases them. */
     atomic_store_explicit(&entry->word, word, memory_order_relaxed);
     store->counters.created++;
@@ -122,15 +125,27 @@ void block_cold_change(struct store *store, uint32_t index, int sign)
                               (uint64_t)sign * store->blocks[index].chunk->length, memory_order_relaxed);
 }
 
-void store_seal(struct store *store, struct store_place place)
+void block_seal(struct store *store, struct store_place place)
 {
-    if (!descriptor_mine(store, place, 1u << STORE_CREATED, "seal"))
-        return;
     struct store_entry *entry = store_entry_at(store, place.rank, place.index);
     block_touch(store, entry);
     /* Before SEALED: who frees or drops it takes it off again. */
     block_cold_change(store, place.index, 1);
+    if (base_unlikely(store->page)) {
+        pthread_mutex_lock(&store->lock);
+        block_protect(store, place.index);
+        pthread_mutex_unlock(&store->lock);
+    }
     descriptor_seal(entry, place.generation);
+}
+
+void store_seal(struct store *store, struct store_place place)
+{
+    if (!descriptor_mine(store, place, 1u << STORE_CREATED, "seal"))
+        return;
+    if (base_unlikely(store->checksums))
+        store->blocks[place.index].checksum = block_checksum(store, place);
+    block_seal(store, place);
 }
 
 /* ---- free */
@@ -142,7 +157,7 @@ static void block_release(struct store *store, uint32_t index)
     uint64_t generation = store_word_generation(atomic_load_explicit(&entry->word, memory_order_relaxed));
     store->counters.freed++;
     store->counters.blocks--;
-    store->counters.bytes -= block_bytes(entry);
+    store->counters.bytes -= block_bytes(store, entry);
     atomic_store_explicit(&entry->word, store_word(generation, STORE_EMPTY), memory_order_relaxed);
     if (store->blocks[index].chunk)
         block_chunk_drop(store, index);

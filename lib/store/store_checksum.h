@@ -1,4 +1,4 @@
-/* Checksums of blocks on disk: by xxHash, or none in a build without it. */
+/* Checksums of blocks (store_sums.c): by xxHash, or none in a build without it. */
 #ifndef RAYMPI_STORE_CHECKSUM_H
 #define RAYMPI_STORE_CHECKSUM_H
 

@@ -44,6 +44,7 @@ struct store_entry {
     uint64_t length;         /* these two change only while no reader can have a valid pin */
     uint64_t offset;         /* in the segment */
     _Atomic uint32_t used;   /* the clock of the pool when it was last sealed, pinned or restored */
+    _Atomic uint32_t note;   /* see store_note() */
     _Atomic uint64_t pins[]; /* bit per rank */
 };
 
@@ -89,6 +90,8 @@ struct store_block {
     struct spill_copy *copy;   /* NULL: no copy on disk */
     uint32_t next;             /* in the list of free or of waiting descriptors */
     uint32_t kept;             /* by those who are being told that it has been restored */
+    uint64_t checksum;         /* of what was sealed; 0: there are none */
+    bool protected;            /* its memory can only be read */
 };
 
 struct store {
@@ -97,6 +100,7 @@ struct store {
     int rank;
     double create_timeout;
     uint64_t data_offset;
+    uint64_t page; /* blocks have whole ones, to be protected; 0: they are not */
 
     struct store_pool *pool;
     struct store_rank *ranks;
@@ -115,9 +119,12 @@ struct store {
     uint32_t free, waiting; /* lists of descriptors */
     uint32_t fresh;         /* descriptors from here on were never looked at */
     struct store_counters counters;
-    uint64_t unclocked; /* bytes made since the clock advanced */
+    uint64_t unclocked;               /* bytes made since the clock advanced */
+    uint32_t protected, protect_most; /* blocks; at most 0: none any more */
+    bool protect_told;                /* that there are as many as there can be */
 
     struct store_spill *spill; /* NULL: blocks stay in memory */
+    bool checksums;
 
     _Atomic uint32_t room; /* frees of this rank */
     /* Pins: how many views this rank has of each descriptor of the host, under the lock of the descriptor. */
@@ -130,6 +137,13 @@ struct store {
 static inline struct store_entry *store_entry_at(const struct store *store, uint32_t rank, uint32_t index)
 {
     return (struct store_entry *)(store->tables + rank * store->table_bytes + index * store->entry_bytes);
+}
+/** Says where a block is that no reader can have a valid pin of. */
+static inline void entry_place(struct store_entry *entry, uint64_t offset, uint64_t length)
+{
+    /* Relaxed: store_find() may look all the same. */
+    __atomic_store_n(&entry->length, length, __ATOMIC_RELAXED);
+    __atomic_store_n(&entry->offset, offset, __ATOMIC_RELAXED);
 }
 static inline int store_pin_words(const struct store *store)
 {
@@ -180,13 +194,27 @@ int block_chunk_make(struct store *store, uint64_t length, struct arena_chunk **
 /** Notes a chunk that a block now has, and one that it gives back. */
 void block_chunk_count(struct store *store, const struct arena_chunk *chunk);
 void block_chunk_drop(struct store *store, uint32_t index);
+/** Shows a block that only its maker knows of. */
+void block_seal(struct store *store, struct store_place place);
+/** Of what its memory holds now. No lock: the caller knows that it stays. */
+uint64_t block_checksum(const struct store *store, struct store_place place);
 /** Adds the block to the bytes that could be freed, or takes it off. */
 void block_cold_change(struct store *store, uint32_t index, int sign);
-/** Of its memory, where it has some. */
-static inline uint64_t block_bytes(const struct store_entry *entry)
+/** Of the memory of a block of `length` bytes, where it has some. */
+static inline uint64_t block_bytes_for(const struct store *store, uint64_t length)
 {
-    return base_align_up(entry->length ? entry->length : 1, ARENA_GRANULE);
+    length = length ? length : 1;
+    return base_unlikely(store->page) ? base_align_up(length, store->page)
+                                      : base_align_up(length, ARENA_GRANULE);
 }
+static inline uint64_t block_bytes(const struct store *store, const struct store_entry *entry)
+{
+    return block_bytes_for(store, entry->length);
+}
+/** Takes the right to write to the memory of a block, where blocks are protected, and gives it back to one
+ * that is. */
+void block_protect(struct store *store, uint32_t index);
+void block_unprotect(struct store *store, uint32_t index);
 /** Shows the counters to the other ranks. */
 void block_counters_publish(struct store *store);
 /** Releases blocks that wait for being freed, where nothing hinders it any more. Returns how many. */

@@ -1,6 +1,5 @@
 /* The spill tier: blocks that leave memory for the disk, and come back. See store_spill.h. */
 #include "store/store_spill.h"
-#include "store/store_checksum.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,18 +27,13 @@ int store_spill_open(struct store *store, const struct store_spill_config *confi
 {
     if (!config->directories || !config->directories[0])
         return RAYMPI_OK;
-    if (config->checksum && !store_checksum_there())
-        return base_fail(
-            RAYMPI_ERR_UNSUPPORTED,
-            "checksums of spilled objects need xxHash, which this build lacks: install it (Debian and "
-            "Ubuntu: libxxhash-dev), then configure and build again, or unset RAYMPI_CHECKSUM");
     struct store_spill *spill = calloc(1, sizeof *spill);
     if (!spill)
         return base_fail(RAYMPI_ERR_MEMORY, "no private memory for spilling objects");
     spill->done_end = &spill->done;
     spill->wake = config->wake;
     spill->arg = config->arg;
-    spill->files.checksum = config->checksum;
+    spill->files.checksum = store->checksums;
     int status = spill_folders_open(&spill->files, config->directories, config->asked_for, store->rank == 0);
     if (status == RAYMPI_OK && spill->files.count)
         status = queues_open(spill);
@@ -114,8 +108,7 @@ static void told(struct store_spill *spill)
         spill->wake(spill->arg);
 }
 
-/* Drops the memory of a block that has a copy at rest, unless somebody pins it. Returns the bytes. */
-static uint64_t block_drop(struct store *store, uint32_t index)
+uint64_t spill_block_drop(struct store *store, uint32_t index)
 {
     struct store_counters *counters = &store->counters;
     if (!descriptor_drop(store, index))
@@ -146,6 +139,7 @@ static uint64_t block_write(struct store *store, uint32_t index, int *status)
     copy->place = store_place_of(store, index, atomic_load_explicit(&entry->word, memory_order_relaxed));
     copy->memory = store->write + block->chunk->offset;
     copy->length = entry->length;
+    copy->checksum = block->checksum;
     *status = spill_queue_put(store, &store->spill->writes, copy);
     if (*status != RAYMPI_OK) {
         free(copy);
@@ -176,7 +170,7 @@ static void block_written(struct store *store, struct spill_copy *copy, int erro
     const struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
     /* Acquire: see block_candidate(). */
     if (store_word_state(atomic_load_explicit(&entry->word, memory_order_acquire)) == STORE_SEALED)
-        block_drop(store, index);
+        spill_block_drop(store, index);
 }
 
 void spill_written(struct store *store, struct spill_copy **copies, int count, int error)
@@ -221,7 +215,7 @@ static void room_make(struct store *store, struct room_call *call)
         if (index == STORE_NONE)
             return;
         if (store->blocks[index].copy) {
-            call->freed += block_drop(store, index);
+            call->freed += spill_block_drop(store, index);
         } else if (!call->failed) {
             call->begun += block_write(store, index, &call->status);
             call->failed = call->status != RAYMPI_OK;
@@ -337,7 +331,7 @@ void spill_read(struct store *store, struct spill_copy *copy, int error)
 void spill_block_left(struct store *store, const struct store_entry *entry)
 {
     store->counters.on_disk--;
-    store->counters.on_disk_bytes -= block_bytes(entry);
+    store->counters.on_disk_bytes -= block_bytes(store, entry);
 }
 
 /* The block is in memory. Lock held. */
@@ -348,10 +342,12 @@ static void block_restored(struct store *store, uint32_t index)
     spill_block_left(store, entry);
     store->counters.restored++;
     store->counters.restored_bytes += entry->length;
-    entry->offset = store->data_offset + block->chunk->offset;
+    entry_place(entry, store->data_offset + block->chunk->offset, entry->length);
     block_touch(store, entry);
     block_cold_change(store, index, 1);
     block->kept++;
+    if (base_unlikely(store->page))
+        block_protect(store, index);
     descriptor_seal(entry, block->copy->place.generation);
     block_counters_publish(store);
 }
@@ -362,7 +358,7 @@ static int read_failed(const struct spill_copy *copy, int error)
     if (error == SPILL_CORRUPT)
         return base_fail(
             RAYMPI_ERR_LOST,
-            "block %u.%u.%llu is corrupt on disk: in %s it is not what was written there (checksum)",
+            "block %u.%u.%llu is corrupt: what came back from %s is not what was sealed (checksum)",
             place->rank, place->index, (unsigned long long)place->generation, copy->file->folder->path);
     return base_fail(RAYMPI_ERR_LOST, "block %u.%u.%llu can not be read back from the spill folder %s: %s",
                      place->rank, place->index, (unsigned long long)place->generation,

@@ -34,9 +34,10 @@ struct spill_copy {
     struct store_place place;
     char *memory; /* what is written, or where to read to */
     uint64_t length;
+    uint64_t checksum;
     /* Set by the writing thread. */
     struct spill_file *file;
-    uint64_t offset, checksum;
+    uint64_t offset;
     int error; /* of what was done last: 0, errno, SPILL_CORRUPT */
 };
 
@@ -158,6 +159,10 @@ struct store_spill {
 void victims_start(struct store *store);
 uint32_t victims_next(struct store *store);
 
+/** Drops the memory of a block that has a copy at rest, unless somebody pins it. Returns the bytes. Lock
+ * held.
+ */
+uint64_t spill_block_drop(struct store *store, uint32_t index);
 /** A block that is on disk ends. Lock held. */
 void spill_block_left(struct store *store, const struct store_entry *entry);
 /** The copy of a block that ends. Lock held. */

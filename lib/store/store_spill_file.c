@@ -172,17 +172,9 @@ static void folder_failed(struct spill_folder *folder, int error)
              folder->path, strerror(error));
 }
 
-static void checksums_make(struct spill_copy **copies, int count)
-{
-    for (int i = 0; i < count; i++)
-        copies[i]->checksum = store_checksum(copies[i]->memory, copies[i]->length);
-}
-
 int spill_files_write(struct spill_files *files, struct spill_copy **copies, int count)
 {
     int error = 0;
-    if (files->checksum)
-        checksums_make(copies, count);
     for (int tried = 0; tried < files->count; tried++) {
         struct spill_folder *folder = &files->folders[files->turn++ % files->count];
         int before = atomic_load_explicit(&folder->error, memory_order_relaxed);

@@ -5,11 +5,13 @@ libraympi_sources += \
 	%D%/task_bytes.c \
 	%D%/task_context.c \
 	%D%/task_copy.c \
+	%D%/task_copy.h \
 	%D%/task_create.c \
 	%D%/task_cross.c \
 	%D%/task_done.c \
 	%D%/task_end.c \
 	%D%/task_ends.c \
+	%D%/task_fetch.c \
 	%D%/task_function.c \
 	%D%/task_held.c \
 	%D%/task_id.c \
@@ -29,6 +31,7 @@ libraympi_sources += \
 	%D%/task_short.h \
 	%D%/task_steal.c \
 	%D%/task_submit.c \
+	%D%/task_told.c \
 	%D%/task_value.c \
 	%D%/task_value.h \
 	%D%/task_wait.c \

@@ -55,7 +55,9 @@ enum task_message_type {
     TASK_MESSAGE_PULL,       /* to the holder of a stored block, on another host: these bytes of it */
     TASK_MESSAGE_CHUNK,      /* some of them */
     TASK_MESSAGE_LEASED,     /* the block is pinned for you, at this offset of this host's segment */
+    TASK_MESSAGE_ELSEWHERE,  /* another rank has a copy of it: ask there */
     TASK_MESSAGE_READ,       /* all were read */
+    TASK_MESSAGE_CORRUPT,    /* they were, and are not what was sealed */
     TASK_MESSAGE_STALE,      /* a block is gone: copies of it are of no use */
     TASK_MESSAGE_ROOM,       /* to a rank of this host: give up memory of the store */
     TASK_MESSAGE_HUNGRY,  /* to the owner: does somebody wait for the result of this task? It waits for memory
@@ -613,8 +615,9 @@ int task_plan_make(struct task_plan *plan, const struct task_room *room, const s
 
 /** Copies of values of other hosts that this rank keeps, and what it reads for others: bytes. */
 struct task_copies {
-    uint64_t bytes;                    /* kept now */
-    uint64_t fetched, evicted, served; /* since the start */
+    uint64_t bytes; /* kept now */
+    /* since the start; relayed: those fetched that came from another rank than the holder */
+    uint64_t fetched, evicted, served, relayed;
 };
 void task_copies_count(struct task_room *room, struct task_copies *copies);
 /** Calls visit for every object that this rank owns and some context has a name for, with a hold. */

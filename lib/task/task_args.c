@@ -36,7 +36,7 @@ static void stored_count(const struct task *task, struct arg *args, uint32_t len
     for (uint32_t i = 0; i < length; i++) {
         const struct value *value = value_behind(task_arg_value(task, &args[i]));
         if (base_unlikely(value->kind == VALUE_STORE)) {
-            uint64_t bytes = value_extent(value->length, value->nested);
+            uint64_t bytes = store_takes(task->room->store, value_extent(value->length, value->nested));
             sum->bytes += bytes;
             sum->far += net_local(task->room->net, value->u.store.at.holder) < 0 ? bytes : 0;
             sum->count++;

@@ -1,11 +1,12 @@
-/* Blocks of this rank's that other hosts read. The first range that a reader asks for pins the block for it,
- * which is its lease: the block stays as it is until the reader says that it has all. See task_present.h. */
+/* Blocks of this rank's that other hosts read, and copies that it keeps. The first range that a reader asks
+ * for pins the block for it, which is its lease: the block stays as it is until the reader says that it has
+ * all. Of a copy that is still coming what has come is served, the rest when it comes. See task_present.h. */
 #include "task/task_present.h"
 
 #include <stdlib.h>
 
 struct lease_name {
-    struct store_place place;
+    struct stored at;
     int32_t reader;
     uint32_t nothing;
 };
@@ -19,75 +20,15 @@ struct wish {
 struct lease {
     UT_hash_handle hh;
     struct lease_name name;
-    const char *data; /* NULL: it is on disk */
-    bool served;      /* it is read one-sidedly */
-    uint64_t length;
+    struct copy *copy; /* NULL: the block is this rank's own */
+    const char *data;  /* NULL: it is on disk */
+    bool served;       /* it is read one-sidedly */
+    uint64_t length, ready;
     struct wish *wishes;
     uint64_t number; /* another lease of the same name has another one */
     bool serving;    /* some thread serves the wishes that it has taken */
+    uint64_t serial; /* of the reader's copy, or of the one that it reads, as in struct pull */
 };
-
-/** Ranks that have read a block: they may have copies. */
-struct told {
-    UT_hash_handle hh;
-    struct store_place place;
-    struct present_want *ranks;
-};
-
-/* ---- who has copies */
-
-/* Under the lock. */
-static void told_add(struct task_present *present, struct store_place place, int rank)
-{
-    struct told *told;
-    struct present_want *reader;
-    int tries = 0;
-    HASH_FIND(hh, present->told, &place, sizeof place, told);
-    if (!told) {
-        told = base_alloc_sure(sizeof *told, "task", "the readers of a block");
-        *told = (struct told){.place = place};
-        for (;;) {
-            HASH_ADD(hh, present->told, place, sizeof told->place, told);
-            if (told->hh.tbl)
-                break;
-            base_await_memory(&tries, "task", "the readers of a block");
-        }
-    }
-    LL_FOREACH (told->ranks, reader)
-        if (reader->rank == rank)
-            return;
-    present_want(&told->ranks, rank);
-}
-
-/* First the block: who is told a lease later than that is refused, and so no reader is missed. */
-void stored_free(struct task_room *room, struct store_place place)
-{
-    struct told *told = NULL;
-    store_free(room->store, place);
-    base_spin_lock(&room->present->lock);
-    HASH_FIND(hh, room->present->told, &place, sizeof place, told);
-    if (told)
-        HASH_DEL(room->present->told, told);
-    base_spin_unlock(&room->present->lock);
-    while (told && told->ranks) {
-        struct present_want *reader = told->ranks;
-        told->ranks = reader->next;
-        present_tell(room, reader->rank, TASK_MESSAGE_STALE, &place, sizeof place, NULL, 0);
-        free(reader);
-    }
-    free(told);
-}
-
-void task_on_free(void *arg, const struct net_message *message)
-{
-    struct task_room *room = arg;
-    struct store_place place;
-    if (message->length != sizeof place)
-        return;
-    memcpy(&place, message->data, sizeof place);
-    if ((int)place.rank == net_local(room->net, room->config.rank))
-        stored_free(room, place);
-}
 
 /* ---- leases; under the lock */
 
@@ -113,8 +54,10 @@ static struct lease *lease_new(struct task_present *present, const struct lease_
 
 static void lease_end(struct task_room *room, struct lease *lease)
 {
-    if (lease->data)
-        store_unpin(room->store, lease->name.place);
+    if (lease->copy)
+        copy_return(room, lease->copy);
+    else if (lease->data)
+        store_unpin(room->store, lease->name.at.place);
     if (lease->served)
         net_read_serve(room->net, -1);
     while (lease->wishes) {
@@ -126,49 +69,86 @@ static void lease_end(struct task_room *room, struct lease *lease)
     free(lease);
 }
 
+static bool is_own(const struct task_room *room, const struct stored *at)
+{
+    return at->holder == room->config.rank;
+}
+
 /* OK, STORE_ON_DISK, LOST. A block that is being freed stays for those who have a lease, and gets no other.
  */
-static int lease_pin(struct task_room *room, struct lease *lease)
+static int lease_pin_own(struct task_room *room, struct lease *lease)
 {
     const void *data;
     struct store_look look;
-    if (lease->data)
-        return RAYMPI_OK;
-    int status = store_pin(room->store, lease->name.place, &data, &lease->length);
+    struct store_place place = lease->name.at.place;
+    int status = store_pin(room->store, place, &data, &lease->length);
     if (status != RAYMPI_OK)
         return status;
-    store_look(room->store, lease->name.place, &look);
+    store_look(room->store, place, &look);
     if (look.freed) {
-        store_unpin(room->store, lease->name.place);
+        store_unpin(room->store, place);
         return base_fail(RAYMPI_ERR_LOST, "the block is being freed");
     }
     lease->data = data;
-    told_add(room->present, lease->name.place, lease->name.reader);
+    lease->ready = lease->length;
+    told_add(room->present, place, lease->name.reader, lease->serial);
     return RAYMPI_OK;
+}
+
+/* Those who wait for more of it have a lease that began later than this copy: so nobody waits in a circle. */
+static int lease_pin_copy(struct task_room *room, struct lease *lease)
+{
+    if (!lease->copy)
+        lease->copy = copy_lend(room, &lease->name.at, lease->serial);
+    lease->data = copy_lent(lease->copy, &lease->length, &lease->ready);
+    return lease->data ? RAYMPI_OK : base_fail(RAYMPI_ERR_LOST, "its copy is not here any more");
+}
+
+static int lease_pin(struct task_room *room, struct lease *lease)
+{
+    if (!is_own(room, &lease->name.at))
+        return lease_pin_copy(room, lease);
+    return lease->data ? RAYMPI_OK : lease_pin_own(room, lease);
 }
 
 /* ---- serving */
 
-/* Who reads one-sidedly is told where it lies. */
-static void tell_lease(struct task_room *room, int reader, const struct stored *at, int status)
+/* What a thread has taken over of a lease: nobody else serves it meanwhile. */
+struct serving {
+    struct lease_name name;
+    uint64_t number;
+    struct wish *wishes;
+    int status;
+    const char *data;
+    uint64_t length, ready, offset, checksum;
+};
+
+/* Who reads one-sidedly is told where it lies, and how much of it may be read. */
+static void tell_lease(struct task_room *room, const struct serving *serving)
 {
-    struct leased leased = {.at = *at, .status = status};
-    if (status == RAYMPI_OK)
-        leased.offset = store_offset(room->store, at->place);
-    present_tell(room, reader, TASK_MESSAGE_LEASED, &leased, sizeof leased, NULL, 0);
+    struct leased leased = {.at = serving->name.at,
+                            .offset = serving->offset,
+                            .ready = serving->ready,
+                            .checksum = serving->checksum,
+                            .status = serving->status};
+    present_tell(room, serving->name.reader, TASK_MESSAGE_LEASED, &leased, sizeof leased, NULL, 0);
+}
+
+static bool is_within(const struct pull *pull, uint64_t length)
+{
+    return pull->length <= RANGE_BYTES && pull->offset <= length && pull->length <= length - pull->offset;
 }
 
 /* The block stays: the reader's word that ends the lease comes after all that it has asked for. */
-static void serve(struct task_room *room, int reader, const struct pull *pull, int status, const char *data,
-                  uint64_t length)
+static void serve(struct task_room *room, const struct serving *serving, const struct pull *pull)
 {
-    struct chunk chunk = {.at = pull->at, .offset = pull->offset};
+    struct chunk chunk = {.at = pull->at, .offset = pull->offset, .checksum = serving->checksum};
+    int reader = serving->name.reader, status = serving->status;
     if (pull->length == 0) {
-        tell_lease(room, reader, &pull->at, status);
+        tell_lease(room, serving);
         return;
     }
-    if (status == RAYMPI_OK &&
-        (pull->length > RANGE_BYTES || pull->offset > length || pull->length > length - pull->offset))
+    if (status == RAYMPI_OK && !is_within(pull, serving->length))
         status = RAYMPI_ERR_LOST; /* not of this block */
     if (status != RAYMPI_OK) {
         chunk.status = status;
@@ -177,7 +157,8 @@ static void serve(struct task_room *room, int reader, const struct pull *pull, i
     }
     for (uint64_t end = pull->offset + pull->length; chunk.offset < end;) {
         uint64_t left = end - chunk.offset, bytes = left < CHUNK_BYTES ? left : CHUNK_BYTES;
-        present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, data + chunk.offset, bytes);
+        present_tell(room, reader, TASK_MESSAGE_CHUNK, &chunk, sizeof chunk, serving->data + chunk.offset,
+                     bytes);
         chunk.offset += bytes;
         atomic_fetch_add_explicit(&room->present->served, bytes, memory_order_relaxed);
     }
@@ -190,32 +171,53 @@ static void wish_add(struct lease *lease, const struct pull *pull)
     LL_APPEND(lease->wishes, wish);
 }
 
-/* What a thread has taken over of a lease: nobody else serves it meanwhile. */
-struct serving {
-    struct lease_name name;
-    uint64_t number;
-    struct wish *wishes;
-    int status;
-    const char *data;
-    uint64_t length;
-};
+/* Has all come that is asked for? Of what is read one-sidedly a good step has to. */
+static bool is_ready(const struct lease *lease, const struct pull *pull)
+{
+    uint64_t length = pull->length ? pull->length : STEP_BYTES;
+    if (lease->ready == lease->length || pull->offset > lease->length)
+        return true;
+    return lease->ready >= pull->offset && length <= lease->ready - pull->offset;
+}
 
-/* Takes all wishes of a lease. False: there are none, another thread serves it, or the block is on disk.
- * `failed`: not OK: why the block does not come. Under the lock. */
+/* The first of them, in their order. */
+static struct wish *wishes_take(struct lease *lease, int status)
+{
+    struct wish **end = &lease->wishes, *taken;
+    while (*end && (status != RAYMPI_OK || is_ready(lease, &(*end)->pull)))
+        end = &(*end)->next;
+    struct wish *rest = *end;
+    *end = NULL;
+    taken = lease->wishes;
+    lease->wishes = rest;
+    return taken;
+}
+
+/* Takes wishes of a lease. False: there are none that can be served, another thread serves it, or the block
+ * is on disk. `failed`: not OK: why the block does not come. Under the lock. */
 static bool serving_begin(struct task_room *room, struct lease *lease, int failed, struct serving *serving)
 {
     if (!lease || !lease->wishes || lease->serving)
         return false;
     int status = failed == RAYMPI_OK ? lease_pin(room, lease) : failed;
     if (status == STORE_ON_DISK) {
-        present_restore(room, lease->name.place, -1);
+        present_restore(room, lease->name.at.place, -1);
         return false;
     }
-    *serving =
-        (struct serving){lease->name, lease->number, lease->wishes, status, lease->data, lease->length};
-    lease->wishes = NULL;
-    lease->serving = true;
-    return true;
+    *serving = (struct serving){.name = lease->name,
+                                .number = lease->number,
+                                .wishes = wishes_take(lease, status),
+                                .status = status,
+                                .data = lease->data,
+                                .length = lease->length,
+                                .ready = lease->ready};
+    if (status == RAYMPI_OK) {
+        struct store_place place = lease->copy ? copy_place(lease->copy) : lease->name.at.place;
+        serving->offset = store_offset(room->store, place);
+        serving->checksum = lease->copy ? copy_checksum(lease->copy) : store_checksum_of(room->store, place);
+    }
+    lease->serving = serving->wishes != NULL;
+    return lease->serving;
 }
 
 /* The reader may have read all by now, and the lease be over. Under the lock. */
@@ -243,7 +245,7 @@ static void lease_serve(struct task_room *room, const struct lease_name *name, i
         while (serving.wishes) {
             struct wish *wish = serving.wishes;
             serving.wishes = wish->next;
-            serve(room, serving.name.reader, &wish->pull, serving.status, serving.data, serving.length);
+            serve(room, &serving, &wish->pull);
             free(wish);
         }
         base_spin_lock(&present->lock);
@@ -252,23 +254,66 @@ static void lease_serve(struct task_room *room, const struct lease_name *name, i
     base_spin_unlock(&present->lock);
 }
 
+/* Leases of a block that lies in memory for its readers. */
+static int lent_times(const struct task_present *present, const struct stored *at)
+{
+    struct lease *lease, *next;
+    int count = 0;
+    HASH_ITER (hh, present->leases, lease, next)
+        count += lease->data && lease->length >= TREE_BYTES && memcmp(&lease->name.at, at, sizeof *at) == 0;
+    return count;
+}
+
+/* A long block that has readers enough is read from one of them. Under the lock. */
+static bool is_sent_on(struct task_room *room, int reader, const struct pull *pull)
+{
+    struct elsewhere elsewhere = {.at = pull->at};
+    struct store_look look;
+    if (!is_own(room, &pull->at) || pull->serial == 0 || lent_times(room->present, &pull->at) < TREE_READERS)
+        return false;
+    store_look(room->store, pull->at.place, &look);
+    if (look.freed || !told_elsewhere(room->present, reader, pull, &elsewhere))
+        return false;
+    present_tell(room, reader, TASK_MESSAGE_ELSEWHERE, &elsewhere, sizeof elsewhere, NULL, 0);
+    return true;
+}
+
+/* NULL: this wish is not for this rank, or not any more. Under the lock. */
+static struct lease *lease_of(struct task_room *room, const struct lease_name *name, const struct pull *pull)
+{
+    struct lease *lease = lease_find(room->present, name);
+    if (lease || (pull->serial != 0 && pull->offset > 0) || is_sent_on(room, name->reader, pull))
+        return lease; /* what was asked for before the answer came that it is to be had elsewhere, or not */
+    lease = lease_new(room->present, name);
+    lease->serial = pull->serial;
+    return lease;
+}
+
 static void pulled(struct task_room *room, int reader, const struct pull *pull)
 {
     struct task_present *present = room->present;
-    struct lease_name name = {pull->at.place, reader, 0};
+    struct lease_name name = {pull->at, reader, 0};
     base_spin_lock(&present->lock);
-    struct lease *lease = lease_find(present, &name);
-    if (!lease)
-        lease = lease_new(present, &name);
-    if (pull->length == 0 && !lease->served) {
-        lease->served = true;
-        net_read_serve(room->net, 1);
+    struct lease *lease = lease_of(room, &name, pull);
+    if (lease) {
+        if (pull->length == 0 && !lease->served) {
+            lease->served = true;
+            net_read_serve(room->net, 1);
+        }
+        wish_add(lease, pull);
     }
-    wish_add(lease, pull);
     base_spin_unlock(&present->lock);
     lease_serve(room, &name, RAYMPI_OK);
     task_present_look(room);
     present_mind(room);
+}
+
+static bool may_be_lent(const struct task_room *room, const struct stored *at)
+{
+    if (at->nothing || (unsigned)at->holder >= (unsigned)room->config.size)
+        return false;
+    return is_own(room, at) ? (int)at->place.rank == net_local(room->net, room->config.rank)
+                            : !stored_near(room, at);
 }
 
 void lease_on_pull(void *arg, const struct net_message *message)
@@ -277,8 +322,7 @@ void lease_on_pull(void *arg, const struct net_message *message)
     struct pull pull;
     if (message->length == sizeof pull)
         memcpy(&pull, message->data, sizeof pull);
-    if (message->length != sizeof pull || pull.at.holder != room->config.rank || pull.at.nothing ||
-        (int)pull.at.place.rank != net_local(room->net, room->config.rank)) {
+    if (message->length != sizeof pull || !may_be_lent(room, &pull.at)) {
         base_log(BASE_LOG_WARN, "task", "malformed wish for a value from rank %d dropped", message->source);
         return;
     }
@@ -292,7 +336,7 @@ void lease_on_read(void *arg, const struct net_message *message)
     if (message->length != sizeof at)
         return;
     memcpy(&at, message->data, sizeof at);
-    struct lease_name name = {at.place, message->source, 0};
+    struct lease_name name = {at, message->source, 0};
     base_spin_lock(&room->present->lock);
     struct lease *lease = lease_find(room->present, &name);
     if (lease)
@@ -300,15 +344,29 @@ void lease_on_read(void *arg, const struct net_message *message)
     base_spin_unlock(&room->present->lock);
 }
 
+/* Its lease is over, so that memory that is wrong can go if the block is on disk, too. */
+void lease_on_corrupt(void *arg, const struct net_message *message)
+{
+    struct task_room *room = arg;
+    struct stored at;
+    if (message->length != sizeof at)
+        return;
+    memcpy(&at, message->data, sizeof at);
+    lease_on_read(arg, message);
+    if (is_own(room, &at))
+        store_distrust(room->store, at.place);
+    else
+        copy_stale(room, &at);
+}
+
 /* The next after `number` of the leases that wait for a block. */
-static bool waiting_next(struct task_room *room, struct store_place place, uint64_t *number,
+static bool waiting_next(struct task_room *room, const struct stored *at, uint64_t *number,
                          struct lease_name *name)
 {
     struct lease *lease, *next, *found = NULL;
     base_spin_lock(&room->present->lock);
     HASH_ITER (hh, room->present->leases, lease, next)
-        if (lease->wishes && lease->number > *number &&
-            memcmp(&lease->name.place, &place, sizeof place) == 0 &&
+        if (lease->wishes && lease->number > *number && memcmp(&lease->name.at, at, sizeof *at) == 0 &&
             (!found || lease->number < found->number))
             found = lease;
     if (found) {
@@ -319,27 +377,17 @@ static bool waiting_next(struct task_room *room, struct store_place place, uint6
     return found != NULL;
 }
 
-void leases_restored(struct task_room *room, struct store_place place, int status)
+void leases_look(struct task_room *room, const struct stored *at, int status)
 {
     struct lease_name name;
     uint64_t number = 0;
-    while (waiting_next(room, place, &number, &name))
+    while (waiting_next(room, at, &number, &name))
         lease_serve(room, &name, status);
 }
 
 void leases_close(struct task_room *room)
 {
     struct lease *lease, *next;
-    struct told *told, *next_told;
     HASH_ITER (hh, room->present->leases, lease, next)
         lease_end(room, lease);
-    HASH_ITER (hh, room->present->told, told, next_told) {
-        HASH_DEL(room->present->told, told);
-        while (told->ranks) {
-            struct present_want *reader = told->ranks;
-            told->ranks = reader->next;
-            free(reader);
-        }
-        free(told);
-    }
 }

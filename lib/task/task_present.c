@@ -298,8 +298,10 @@ int task_present_open(struct task_room *room)
     net_handle(room->net, TASK_MESSAGE_BROUGHT, on_brought, room);
     net_handle(room->net, TASK_MESSAGE_PULL, lease_on_pull, room);
     net_handle(room->net, TASK_MESSAGE_READ, lease_on_read, room);
+    net_handle(room->net, TASK_MESSAGE_CORRUPT, lease_on_corrupt, room);
     net_handle(room->net, TASK_MESSAGE_CHUNK, copy_on_chunk, room);
     net_handle(room->net, TASK_MESSAGE_LEASED, copy_on_leased, room);
+    net_handle(room->net, TASK_MESSAGE_ELSEWHERE, copy_on_elsewhere, room);
     net_handle(room->net, TASK_MESSAGE_STALE, copy_on_stale, room);
     net_handle(room->net, TASK_MESSAGE_FREE, task_on_free, room);
     return RAYMPI_OK;
@@ -308,7 +310,8 @@ int task_present_open(struct task_room *room)
 void task_present_close(struct task_room *room)
 {
     restores_close(room);
-    copies_close(room);
     leases_close(room);
+    copies_close(room);
+    told_close(room->present);
     free(room->present);
 }

@@ -93,7 +93,8 @@ static void restores_end(struct task_room *room, struct restore *ended)
 {
     while (ended) {
         struct restore *next = ended->next;
-        leases_restored(room, ended->place, ended->status);
+        struct stored at = {ended->place, room->config.rank, 0};
+        leases_look(room, &at, ended->status);
         if (ended->kept)
             store_unpin(room->store, ended->place);
         free(ended);
@@ -110,26 +111,34 @@ void present_lack(const struct task_room *room, uint64_t *lacking, uint64_t byte
         *lacking += bytes;
 }
 
-/* In turn those ranks of the host that have something to give, at most one in a millisecond. */
-static void ask_for_room(struct task_room *room, uint64_t bytes)
+/* In turn those ranks of the host that have something to give, at most one in a millisecond; -1: none.
+ * Under the lock. */
+static int room_giver(struct task_room *room)
 {
     struct task_present *present = room->present;
     uint64_t now = net_now(room->net);
     int locals = net_locals(room->net), self = net_local(room->net, room->config.rank);
-    base_spin_lock(&present->lock);
-    bool due = now - present->room_asked >= MIND_REST;
-    if (due)
-        present->room_asked = now;
-    base_spin_unlock(&present->lock);
-    for (int i = 0; due && i < locals; i++) {
+    if (now - present->room_asked < MIND_REST)
+        return -1;
+    present->room_asked = now;
+    for (int i = 0; i < locals; i++) {
         int local = (present->room_turn + i) % locals;
         if (local == self || store_cold_bytes(room->store, local) == 0)
             continue;
         present->room_turn = local + 1;
+        return local;
+    }
+    return -1;
+}
+
+static void ask_for_room(struct task_room *room, uint64_t bytes)
+{
+    base_spin_lock(&room->present->lock);
+    int local = room_giver(room);
+    base_spin_unlock(&room->present->lock);
+    if (local >= 0)
         present_tell(room, net_rank_of_local(room->net, local), TASK_MESSAGE_ROOM, &bytes, sizeof bytes, NULL,
                      0);
-        return;
-    }
 }
 
 static uint64_t give_up(struct task_room *room, uint64_t bytes)

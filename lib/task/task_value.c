@@ -32,6 +32,12 @@ void value_blob_drop(struct value_blob *blob)
         free(blob);
 }
 
+static uint32_t maker(void)
+{
+    const raympi_ctx *run = task_self->context->run;
+    return run ? task_note_of(run->task->function->full_hash) : TASK_NOTE_OUTSIDE;
+}
+
 int value_create(struct task_room *room, struct value *value, uint64_t length, uint32_t nested, void **data)
 {
     uint64_t bytes = value_extent(length, nested);
@@ -57,9 +63,11 @@ int value_create(struct task_room *room, struct value *value, uint64_t length, u
     value->u.store.at = (struct stored){.holder = room->config.rank};
     value->u.store.wires = NULL;
     int status = task_store_create(room, bytes, &value->u.store.at.place, data);
-    if (status == RAYMPI_OK)
-        value->kind = VALUE_STORE;
-    return status;
+    if (status != RAYMPI_OK)
+        return status;
+    store_note(room->store, value->u.store.at.place, maker());
+    value->kind = VALUE_STORE;
+    return RAYMPI_OK;
 }
 
 void value_seal(struct task_room *room, struct value *value)

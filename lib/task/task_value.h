@@ -19,6 +19,16 @@ struct value_blob {
     char bytes[];
 };
 
+/** What store_note() is told of a block: 0 (it came from another host as bytes), who made it, or whose it is
+ * a copy of. */
+#define TASK_NOTE_OUTSIDE 1          /* code outside of tasks */
+#define TASK_NOTE_COPY    (1u << 31) /* of a block of the rank in the other bits */
+/** A task or method, by the hash of its full name. */
+static inline uint32_t task_note_of(uint64_t full_hash)
+{
+    return (uint32_t)(full_hash >> 33) | 2;
+}
+
 /** Names a stored value in the whole job. Travels, and is hashed as a whole. */
 struct stored {
     struct store_place place; /* on the holder's host */

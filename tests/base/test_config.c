@@ -17,6 +17,7 @@ static const char *const names[] = {
     "RAYMPI_OFI_PROVIDER", "RAYMPI_OFI_INTERFACE",
     "RAYMPI_HOST_TIMEOUT", "RAYMPI_CONNECT_TIMEOUT",
     "RAYMPI_SPILL_DIR",    "RAYMPI_CHECKSUM",
+    "RAYMPI_PROTECT",
 };
 #define NAMES (sizeof names / sizeof names[0])
 
@@ -62,6 +63,7 @@ static void test_defaults(void)
     CU_ASSERT_PTR_NULL(config.ofi_interface);
     CU_ASSERT_FALSE(config.spill_asked);
     CU_ASSERT_EQUAL(config.checksum, 0);
+    CU_ASSERT_EQUAL(config.protect, 0);
 }
 
 static void test_folders(void)

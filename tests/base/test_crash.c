@@ -87,6 +87,43 @@ static void test_segfault(void)
     CU_ASSERT_EQUAL(text[strlen(text) - 1], '\n');
 }
 
+static size_t misuse(const void *address, char *into, size_t size)
+{
+    static const char what[] = " wrote to a thing that is whose it is";
+    if (address != (void *)16 || size < sizeof what)
+        return 0;
+    memcpy(into, what, sizeof what);
+    return sizeof what - 1;
+}
+
+/* Of an address, not of a signal that somebody has sent. */
+static void misuse_it(void *arg)
+{
+    struct base_crash_hooks with = hooks();
+    with.misuse = misuse;
+    install(&with);
+    if (arg)
+        raise(SIGSEGV);
+    crash_in_function();
+}
+
+static void test_misuse(void)
+{
+    struct child_result child;
+    run(misuse_it, NULL, &child);
+    CU_ASSERT_TRUE(died_of(&child, SIGSEGV));
+    CU_ASSERT_PTR_NOT_NULL(strstr(child.text,
+                                  "raympi: rank 3: task crasher wrote to a thing that is whose it is: "
+                                  "SIGSEGV (address 0x10)\n"));
+    run(misuse_it, text, &child);
+    CU_ASSERT_TRUE(died_of(&child, SIGSEGV));
+    CU_ASSERT_PTR_NOT_NULL(strstr(child.text, "task crasher crashed: SIGSEGV\n"));
+    nowhere += 8;
+    run(misuse_it, NULL, &child);
+    nowhere -= 8;
+    CU_ASSERT_PTR_NOT_NULL(strstr(child.text, "task crasher crashed: SIGSEGV (address 0x18)\n"));
+}
+
 static void raise_signal(void *arg)
 {
     struct base_crash_hooks with = hooks();
@@ -441,6 +478,7 @@ static void test_install_and_remove(void)
 
 static const struct unit_test tests[] = {
     {"SIGSEGV: task, address, backtrace, text for survivors", test_segfault},
+    {"what is known of an address is said", test_misuse},
     {"each signal is named", test_each_signal},
     {"abort", test_abort},
     {"outside of tasks, without hooks", test_without_hooks},

@@ -2,7 +2,6 @@
  * and has another to read. An input is a sequence of {type, length, bytes}. */
 #include "fuzz_node.h"
 
-#include "net/net_internal.h"
 #include "task/task_present.h"
 
 #define STEPS 8
@@ -12,19 +11,28 @@ static const struct stored far_block = {{0, 5, 3}, 1, 0};
 static void fuzz_seeds(void)
 {
     struct stored own = {{0, 0, 1}, 0, 0};
-    struct pull pull = {own, 0, 8};
+    struct pull pull = {own, 0, 8, 0};
     struct __attribute__((packed)) {
         struct chunk head;
         char bytes[24];
     } chunk = {{.at = far_block}, {0}};
     struct brought brought = {far_block, {0, 0, 1}, 0, 0};
     struct bring bring = {far_block, 64};
+    struct elsewhere elsewhere = {far_block, 1, 2, 0};
+    struct pull copy_pull = {far_block, 0, 8, 1};
     const struct {
         const void *bytes;
         size_t size;
-    } parts[] = {{&chunk, sizeof chunk},         {&pull, sizeof pull},       {&own, sizeof own},
-                 {&own.place, sizeof own.place}, {&brought, sizeof brought}, {&bring, sizeof bring},
-                 {&own.place, sizeof own.place}};
+    } parts[] = {{&chunk, sizeof chunk},
+                 {&pull, sizeof pull},
+                 {&own, sizeof own},
+                 {&own.place, sizeof own.place},
+                 {&brought, sizeof brought},
+                 {&bring, sizeof bring},
+                 {&own.place, sizeof own.place},
+                 {&elsewhere, sizeof elsewhere},
+                 {&copy_pull, sizeof copy_pull},
+                 {&own, sizeof own}};
     char bytes[512];
     size_t used = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
@@ -48,16 +56,15 @@ static void on_bring(void *arg, const struct net_message *message)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static net_handler *const handlers[] = {copy_on_chunk, lease_on_pull, lease_on_read, copy_on_stale,
-                                            on_brought,    on_bring,      task_on_free};
-    static const int host_of[] = {0, 1}, ranks[] = {0}, local_of[] = {0, -1};
-    static const struct net_map map = {
-        .size = 2, .hosts = 2, .host_of = host_of, .locals = 1, .ranks = ranks};
+    static net_handler *const handlers[] = {copy_on_chunk, lease_on_pull,   lease_on_read, copy_on_stale,
+                                            on_brought,    on_bring,        task_on_free,  copy_on_elsewhere,
+                                            lease_on_pull, lease_on_corrupt};
     struct value own, far = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = 64};
     void *bytes;
     node_begin();
-    node.net[0]->map = &map;
-    node.net[0]->local_of = local_of;
+    node_apart(&node);
+    if (size % 2)
+        store_checksums_open(node.room->store); /* if there are any in this build */
     far.u.store.at = far_block;
     value_fetch(node.room, &far);
     FUZZ_CHECK(value_create(node.room, &own, 4096, 0, &bytes) == RAYMPI_OK);

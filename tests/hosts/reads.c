@@ -305,9 +305,9 @@ static void time_reads(const char *state)
                 took[i] = (double)(try.ended - start) / 1e3;
         }
         qsort(took, TRIES, sizeof *took, compare);
-        printf("%s, %s: %9llu bytes: %9.1f us (%.1f to %.1f), %.2f GB/s\n",
-               (const char *[]){"none", "rma", "ofi"}[net_reads(net)], state, (unsigned long long)sizes[s],
-               took[TRIES / 2], took[0], took[TRIES - 1], (double)sizes[s] / 1e3 / took[TRIES / 2]);
+        printf("%s, %s: %9llu bytes: %9.1f us (%.1f to %.1f), %.2f GB/s\n", net_way_name(net_reads(net)),
+               state, (unsigned long long)sizes[s], took[TRIES / 2], took[0], took[TRIES - 1],
+               (double)sizes[s] / 1e3 / took[TRIES / 2]);
     }
     free(to);
 }

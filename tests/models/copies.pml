@@ -1,9 +1,9 @@
 /* Copies of a block on another host: what is read there is the block, and when it is freed no copy and no lease stays.
  *
  * From the code:
- *   holder  lib/task/task_lease.c pulled(), lease_on_read(), leases_restored(), stored_free();
+ *   holder  lib/task/task_lease.c pulled(), lease_on_read(), leases_look(); lib/task/task_told.c stored_free();
  *           lib/store: frees and drops look at the pins first (pin_free.pml and pin_drop.pml have how)
- *   keeper  lib/task/task_copy.c copy_bring(), copies_advance(), copy_on_chunk(), copy_on_stale(), copies_evict()
+ *   keeper  lib/task/task_copy.c copy_bring(), copies_advance(), copy_on_stale(), copies_evict(); task_fetch.c copy_on_chunk()
  *   reader  lib/task/task_present.c value_pin(), await(), value_fetch()
  * One block of RANGES ranges. The keeper and the reader are two ranks of the other host. The reader reads the value, with
  * a hold that keeps the object, or only asks for it. When nobody holds it any more it may be freed at any time. The block
@@ -194,7 +194,7 @@ end:
 #endif
         fi
        }
-    /* leases_restored(): by any thread, one range at a time */
+    /* leases_look(): by any thread, one range at a time */
     :: atomic { lease && wishes > 0 && !has && (gone || freeing) -> lease_refuse() }
 #ifdef RESTORE_TOLD
     :: atomic { lease && has && wishes > 0 ->

@@ -171,8 +171,10 @@ bool spill_open(struct store *store, bool checksum)
 
 bool spill_open_in(struct store *store, const char *folders, bool checksum)
 {
-    struct store_spill_config config = {.directories = folders, .asked_for = true, .checksum = checksum};
-    int status = store_spill_open(store, &config);
+    struct store_spill_config config = {.directories = folders, .asked_for = true};
+    int status = checksum ? store_checksums_open(store) : RAYMPI_OK;
+    if (status == RAYMPI_OK)
+        status = store_spill_open(store, &config);
     if (status != RAYMPI_OK)
         fprintf(stderr, "spill: %s\n", base_detail());
     return status == RAYMPI_OK;

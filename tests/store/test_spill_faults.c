@@ -381,8 +381,7 @@ static void test_checksum(void)
 {
     struct store *store = begin_closed(4 * MIB);
     if (!store_checksum_there()) {
-        struct store_spill_config config = {.directories = ".", .asked_for = true, .checksum = true};
-        CU_ASSERT_EQUAL(store_spill_open(store, &config), RAYMPI_ERR_UNSUPPORTED);
+        CU_ASSERT_EQUAL(store_checksums_open(store), RAYMPI_ERR_UNSUPPORTED);
         CU_ASSERT_PTR_NOT_NULL(strstr(base_detail(), "xxHash"));
         end(store);
         return;

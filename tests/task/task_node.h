@@ -1,27 +1,35 @@
-/* Rank 0 of a job of two: a whole node, over the sim transport. Rank 1 is a net only, whose messages the test
- * reads. */
+/* Rank 0 of a job of two, or NODE_RANKS: a whole node, over the sim transport. The others are nets only,
+ * whose messages the test reads. */
 #ifndef TESTS_TASK_NODE_H
 #define TESTS_TASK_NODE_H
 
 #include "../unit.h"
 #include "api/api.h"
+#include "net/net_internal.h"
 #include "net/net_sim.h"
 #include "task/task_internal.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
 #define NODE_PAGE 4096
+#ifndef NODE_RANKS
+#define NODE_RANKS 2
+#endif
+#ifndef NODE_STORE
+#define NODE_STORE (2 << 20) /* bytes */
+#endif
 
 struct task_node {
     struct net_sim *sim;
     struct base_segment segment;
-    struct net *net[2];
+    struct net *net[NODE_RANKS];
     struct store *other_store;
     struct api_node api;
     struct task_room *room;
-    /* the last message that rank 1 got of each type */
+    /* the last message that any of the others got of each type */
     struct {
         char bytes[NET_MESSAGE_ONE];
         size_t length;
@@ -47,21 +55,32 @@ static inline void node_open(struct task_node *node)
     struct store *store;
     memset(node, 0, sizeof *node);
     CU_ASSERT_FATAL(base_config_read(&config) == RAYMPI_OK);
-    store_layout_make(&layout, 2, 2 << 20);
+    store_layout_make(&layout, 2, NODE_STORE);
     uint64_t control = base_align_up(NODE_PAGE + layout.control_bytes, NODE_PAGE);
     uint64_t size = control + layout.extents * layout.extent_bytes;
     CU_ASSERT_FATAL(base_segment_create(&node->segment, size, control, cookie) == RAYMPI_OK);
     base_segment_unlink(&node->segment);
-    CU_ASSERT_FATAL(net_sim_create(&node->sim, 2, 1, NULL) == RAYMPI_OK);
-    CU_ASSERT_FATAL(net_sim_open(&node->net[0], node->sim, 0) == RAYMPI_OK);
-    CU_ASSERT_FATAL(net_sim_open(&node->net[1], node->sim, 1) == RAYMPI_OK);
+    CU_ASSERT_FATAL(net_sim_create(&node->sim, NODE_RANKS, 1, NULL) == RAYMPI_OK);
+    for (int rank = 0; rank < NODE_RANKS; rank++)
+        CU_ASSERT_FATAL(net_sim_open(&node->net[rank], node->sim, rank) == RAYMPI_OK);
     CU_ASSERT_FATAL(store_open(&store, &node->segment, &layout, NODE_PAGE, control, 0, 1.0) == RAYMPI_OK);
     CU_ASSERT_FATAL(store_open(&node->other_store, &node->segment, &layout, NODE_PAGE, control, 1, 1.0) ==
                     RAYMPI_OK);
-    for (uint16_t type = 0; type < NET_HANDLERS; type++)
-        net_handle(node->net[1], type, node_other_got, node);
+    for (int rank = 1; rank < NODE_RANKS; rank++)
+        for (uint16_t type = 0; type < NET_HANDLERS; type++)
+            net_handle(node->net[rank], type, node_other_got, node);
     CU_ASSERT_FATAL(api_node_open(&node->api, &config, node->net[0], store, 1, 0, true) == RAYMPI_OK);
     node->room = node->api.tasks;
+}
+
+/** The sim's ranks are on one host; from here on they are on two. */
+static inline void node_apart(struct task_node *node)
+{
+    static const int host_of[] = {0, 1}, ranks[] = {0}, local_of[] = {0, -1};
+    static const struct net_map map = {
+        .size = 2, .hosts = 2, .host_of = host_of, .locals = 1, .ranks = ranks};
+    node->net[0]->map = &map;
+    node->net[0]->local_of = local_of;
 }
 
 static inline void node_step(void *arg, int rank)
@@ -77,10 +96,12 @@ static inline void node_step(void *arg, int rank)
 /** Until nothing moves: messages arrive, tasks of rank 0 run. */
 static inline void node_settle(struct task_node *node)
 {
-    task_self->in_call = 1; /* tasks run inside of a call */
+    struct context *context = task_self->context; /* tasks that parked leave theirs */
+    task_self->in_call = 1;                       /* tasks run inside of a call */
     sched_yield_fiber(node->api.sched);
     net_sim_run(node->sim, node_step, NULL, node);
     task_self->in_call = 0;
+    task_self->context = context;
 }
 
 static inline void node_close(struct task_node *node)
@@ -90,22 +111,29 @@ static inline void node_close(struct task_node *node)
     api_node_stop(&node->api);
     api_node_close(&node->api);
     store_close(node->other_store);
-    net_close(node->net[1]);
+    for (int rank = 1; rank < NODE_RANKS; rank++)
+        net_close(node->net[rank]);
     net_sim_destroy(node->sim);
     base_segment_close(&node->segment);
 }
 
-/** As if rank 1 had sent it. */
-static inline void node_receive(struct task_node *node, net_handler *handler, const void *bytes,
-                                size_t length)
+/** As if rank `source` had sent it. */
+static inline void node_receive_from(struct task_node *node, int source, net_handler *handler,
+                                     const void *bytes, size_t length)
 {
     /* Of its own, and exactly that long, so that a sanitizer sees a read past its end. */
     char *copy = malloc(length ? length : 1);
     if (length)
         memcpy(copy, bytes, length);
-    struct net_message message = {.source = 1, .data = copy, .length = length};
+    struct net_message message = {.source = source, .data = copy, .length = length};
     handler(node->room, &message);
     free(copy);
+}
+
+static inline void node_receive(struct task_node *node, net_handler *handler, const void *bytes,
+                                size_t length)
+{
+    node_receive_from(node, 1, handler, bytes, length);
 }
 
 /* What is logged from here on is not shown, until quiet_end(): broken messages are many. */
@@ -123,6 +151,25 @@ static inline void quiet_end(int kept)
     fflush(stderr);
     dup2(kept, STDERR_FILENO);
     close(kept);
+}
+
+/** A block of rank 0's goes to the disk, in the working folder; false: that can not be used. */
+static inline bool node_spill(struct task_node *node, struct store_place place)
+{
+    const struct store_spill_config config = {.directories = ".", .asked_for = true};
+    struct store *store = node->room->store;
+    struct store_look look;
+    uint64_t coming;
+    int status;
+    int kept = quiet_begin();
+    bool opened = store_spill_open(store, &config) == RAYMPI_OK;
+    quiet_end(kept);
+    while (opened && (store_look(store, place, &look), !look.on_disk)) {
+        store_make_room(store, look.length, &coming, &status);
+        CU_ASSERT_FATAL(status == RAYMPI_OK);
+        sched_yield();
+    }
+    return opened;
 }
 
 #endif

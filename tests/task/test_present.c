@@ -1,11 +1,8 @@
 /* Stored values of other hosts: who keeps the host's copy fetches it, and who holds the block serves it. Rank
  * 1 is the other side, on a host of its own. */
 #include "base/base_fiber_tools.h"
-#include "net/net_internal.h"
 #include "task/task_present.h"
 #include "task_node.h"
-
-#include <sched.h>
 
 #define BORROWED (((uint64_t)1 << REFCOUNT_SEQUENCE_BITS) + 77)
 #define PULLS    64
@@ -63,21 +60,11 @@ static void on_chunk(void *arg, const struct net_message *message)
     }
 }
 
-/* The sim's ranks are on one host; here they are on two. */
-static void apart(void)
-{
-    static const int host_of[] = {0, 1}, ranks[] = {0}, local_of[] = {0, -1};
-    static const struct net_map map = {
-        .size = 2, .hosts = 2, .host_of = host_of, .locals = 1, .ranks = ranks};
-    node.net[0]->map = &map;
-    node.net[0]->local_of = local_of;
-}
-
 static void begin(void)
 {
     CU_ASSERT_FATAL(task_functions_build() == RAYMPI_OK);
     node_open(&node);
-    apart();
+    node_apart(&node);
     memset(&other, 0, sizeof other);
     net_handle(node.net[1], TASK_MESSAGE_PULL, on_pull, NULL);
     net_handle(node.net[1], TASK_MESSAGE_READ, on_read, NULL);
@@ -305,7 +292,7 @@ static struct value own_value(void)
 
 static void pull(const struct stored *at, uint64_t offset, uint64_t length)
 {
-    struct pull wish = {*at, offset, length};
+    struct pull wish = {*at, offset, length, 0};
     node_receive(&node, lease_on_pull, &wish, sizeof wish);
     node_settle(&node);
 }
@@ -348,9 +335,12 @@ static void what_is_not_there_is_refused(void)
     CU_ASSERT_EQUAL(other.chunks, 5);
     int kept = quiet_begin();
     node_receive(&node, lease_on_pull, &at, sizeof at);
-    later.holder = 1;
+    later.holder = 7; /* of two ranks */
     pull(&later, 0, 8);
     quiet_end(kept);
+    later.holder = 1; /* of which there is no copy here */
+    pull(&later, 0, 8);
+    CU_ASSERT_EQUAL(other.refusals, 6);
     node_receive(&node, lease_on_read, &at, 4);
     pull(&at, 0, 8);
     CU_ASSERT_EQUAL(other.got, 8);
@@ -359,26 +349,8 @@ static void what_is_not_there_is_refused(void)
     value_drop(node.room, &value, true);
     CU_ASSERT_EQUAL(blocks(), 0);
     pull(&at, 0, 8);
-    CU_ASSERT_EQUAL(other.refusals, 6);
+    CU_ASSERT_EQUAL(other.refusals, 7);
     end();
-}
-
-/* On disk; false: the folder can not be used. */
-static bool spill(const struct stored *at)
-{
-    const struct store_spill_config config = {.directories = ".", .asked_for = true};
-    struct store_look look;
-    uint64_t coming;
-    int status;
-    int kept = quiet_begin();
-    bool opened = store_spill_open(node.room->store, &config) == RAYMPI_OK;
-    quiet_end(kept);
-    while (opened && (store_look(node.room->store, at->place, &look), !look.on_disk)) {
-        store_make_room(node.room->store, LONG, &coming, &status);
-        CU_ASSERT_EQUAL_FATAL(status, RAYMPI_OK);
-        sched_yield();
-    }
-    return opened;
 }
 
 static void who_waits_for_a_block_that_goes_is_told_in_order(void)
@@ -386,8 +358,8 @@ static void who_waits_for_a_block_that_goes_is_told_in_order(void)
     begin();
     struct value value = own_value();
     const struct stored at = value.u.store.at;
-    if (spill(&at)) {
-        struct pull first = {at, 0, RANGE_BYTES}, second = {at, RANGE_BYTES, RANGE_BYTES};
+    if (node_spill(&node, at.place)) {
+        struct pull first = {at, 0, RANGE_BYTES, 0}, second = {at, RANGE_BYTES, RANGE_BYTES, 0};
         node_receive(&node, lease_on_pull, &first, sizeof first);
         value_drop(node.room, &value, true); /* while the first range waits for the disk */
         node_receive(&node, lease_on_pull, &second, sizeof second);
@@ -409,10 +381,10 @@ static void a_block_on_disk_is_served_in_order(void)
     begin();
     struct value value = own_value();
     const struct stored at = value.u.store.at;
-    if (spill(&at)) {
+    if (node_spill(&node, at.place)) {
         for (uint64_t from = 0; from < LONG; from += RANGE_BYTES) {
             uint64_t left = LONG - from;
-            struct pull wish = {at, from, left < RANGE_BYTES ? left : RANGE_BYTES};
+            struct pull wish = {at, from, left < RANGE_BYTES ? left : RANGE_BYTES, 0};
             node_receive(&node, lease_on_pull, &wish, sizeof wish);
         }
         for (int tries = 0; tries < 1000000 && other.got < LONG; tries++) {
@@ -439,7 +411,7 @@ static void a_block_that_is_freed_is_lent_to_nobody_else(void)
     CU_ASSERT_EQUAL(other.stale, 1);
     pull(&at, 8, 8); /* of the lease that there is */
     CU_ASSERT_EQUAL(other.refusals, 0);
-    const struct pull wish = {at, 0, 8};
+    const struct pull wish = {at, 0, 8, 0};
     const struct net_message message = {.source = 0, .data = &wish, .length = sizeof wish};
     lease_on_pull(node.room, &message); /* another reader */
     node_settle(&node);
