@@ -41,8 +41,10 @@ void store_close(struct store *store);
 /** Bytes of the host's store, and those that a block of `length` bytes takes of it. */
 uint64_t store_capacity(const struct store *store);
 uint64_t store_takes(const struct store *store, uint64_t length);
-/** Bytes of it that no rank has leased; as of a moment. */
+/** Bytes of it that no rank has leased, and none was promised; as of a moment. */
 uint64_t store_unleased(const struct store *store);
+/** This rank is going to take so many bytes (less than 0: it has, or will not). */
+void store_promise(struct store *store, int64_t bytes);
 
 /** A block of `length` bytes, 64-byte aligned, writable by this rank only. *place names it; unsealed. One
  * block may span several neighbouring extents. STORE_FULL at once when there is no room now (callers wait and

@@ -57,6 +57,7 @@ struct store_rank {
     /* Written by the rank only, under its lock; away from the line above, which every pin reads. */
     _Alignas(BASE_CACHE_LINE) _Atomic uint64_t extents;
     _Atomic uint64_t blocks, bytes, disk; /* bytes in memory; bytes on disk only */
+    _Atomic uint64_t promised;            /* bytes that it is going to take; without the lock */
     /* Bytes of sealed blocks in memory; of store_seal() too, which takes no lock. */
     _Atomic uint64_t cold;
 };

@@ -66,12 +66,21 @@ bool store_room_wait(struct store *store, uint32_t ticket, double seconds)
 
 /* ---- who holds what */
 
+void store_promise(struct store *store, int64_t bytes)
+{
+    /* In the one order of all seq_cst operations: of two who promise and then look, one sees the other. */
+    atomic_fetch_add_explicit(&store->ranks[store->rank].promised, (uint64_t)bytes, memory_order_seq_cst);
+}
+
 uint64_t store_unleased(const struct store *store)
 {
-    uint64_t leased = 0;
-    for (int rank = 0; rank < store->layout.size; rank++)
-        leased += atomic_load_explicit(&store->ranks[rank].extents, memory_order_relaxed);
-    return leased < store->layout.extents ? (store->layout.extents - leased) * store->layout.extent_bytes : 0;
+    uint64_t taken = 0, all = store_data_bytes(store);
+    for (int rank = 0; rank < store->layout.size; rank++) {
+        const struct store_rank *it = &store->ranks[rank];
+        taken += atomic_load_explicit(&it->extents, memory_order_relaxed) * store->layout.extent_bytes;
+        taken += atomic_load_explicit(&it->promised, memory_order_seq_cst);
+    }
+    return taken < all ? all - taken : 0;
 }
 
 static uint64_t rank_pinned(struct store *store, uint32_t rank)

@@ -161,15 +161,19 @@ int task_args_bring(struct raympi_ctx *run)
     if (base_likely(sum.count == 0))
         return RAYMPI_OK;
     thread->context = &thread->root; /* what there was may belong to a fiber that goes on meanwhile */
-    int status = sum.far > 0 && !run->actor ? task_leave_room(task, sum.far) : RAYMPI_OK;
+    uint64_t promised = 0;
+    int status = sum.far > 0 && !run->actor ? task_leave_room(task, sum.far, &promised) : RAYMPI_OK;
     if (status == RAYMPI_OK)
         status = admit(task->room, task_name(task), sum.bytes);
-    if (status != RAYMPI_OK)
-        return status;
-    run->admitted = sum.bytes;
-    if (sum.count > 1)
-        fetch(task, task->args, task->arg_count);
-    return pin(task, task->args, task->arg_count, &run->pinned);
+    if (status == RAYMPI_OK) {
+        run->admitted = sum.bytes;
+        if (sum.count > 1)
+            fetch(task, task->args, task->arg_count);
+        status = pin(task, task->args, task->arg_count, &run->pinned);
+    }
+    if (promised > 0)
+        store_promise(task->room->store, -(int64_t)promised);
+    return status;
 }
 
 void task_args_let_go(struct raympi_ctx *run)

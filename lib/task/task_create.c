@@ -14,9 +14,13 @@
 #define ROOM_RETRY   UINT64_C(1000000) /* ns between two tries while the store is full */
 #define AWAITED_PART 4                 /* of the store, or as much as is asked for if that is more */
 
-/** Somebody who waits for memory. */
+/** Somebody who wants memory. */
 struct create_wait {
     struct create_wait *prev, *next;
+    uint64_t bytes;
+    struct store_place *place; /* of the block that is made; NULL: it is only promised */
+    void **data;
+    uint64_t promised;
     const struct task *task; /* that makes something; NULL: it is none that has to leave room */
     bool asked;              /* its owner, on another rank: in the list */
     _Atomic bool awaited;    /* the answer */
@@ -154,19 +158,37 @@ static int no_room_left(const struct task_room *room, uint64_t bytes)
         (unsigned long long)bytes, (unsigned long long)store_capacity(room->store));
 }
 
-/* `bound`: it has to leave room. No place: only that is looked at. */
-static int try_create(struct task_room *room, bool bound, uint64_t bytes, struct store_place *place,
-                      void **data)
+/* `bound`: it has to leave room. Who is as fast as others, so that there is too little for all, takes
+ * nothing. */
+static int try_create(struct task_room *room, const struct create_wait *wait, bool bound)
 {
+    uint64_t bytes = wait->bytes;
     if (bound && bytes <= store_capacity(room->store) && !leaves_room(room, bytes, bytes))
         return no_room_left(room, bytes);
-    if (!place)
-        return RAYMPI_OK;
-    int status = store_create(room->store, bytes, place, data);
+    int status = store_create(room->store, bytes, wait->place, wait->data);
     if (status != RAYMPI_OK || !bound || leaves_room(room, bytes, 0))
         return status;
-    store_free(room->store, *place); /* others were as fast */
+    store_free(room->store, *wait->place);
     return no_room_left(room, bytes);
+}
+
+/* Who need not leave room takes what there is, without a promise. */
+static int try_promise(struct task_room *room, struct create_wait *wait, bool bound)
+{
+    if (!bound)
+        return RAYMPI_OK;
+    store_promise(room->store, (int64_t)wait->bytes);
+    if (leaves_room(room, wait->bytes, 0)) {
+        wait->promised = wait->bytes;
+        return RAYMPI_OK;
+    }
+    store_promise(room->store, -(int64_t)wait->bytes);
+    return no_room_left(room, wait->bytes);
+}
+
+static int try(struct task_room *room, struct create_wait *wait, bool bound)
+{
+    return wait->place ? try_create(room, wait, bound) : try_promise(room, wait, bound);
 }
 
 /* ---- waiting */
@@ -255,8 +277,7 @@ static bool rest(struct task_room *room, uint64_t deadline)
     return status == RAYMPI_OK || status == RAYMPI_ERR_TIMEOUT;
 }
 
-static int create_waiting(struct task_room *room, struct create_wait *wait, uint64_t bytes,
-                          struct store_place *place, void **data)
+static int await_room(struct task_room *room, struct create_wait *wait)
 {
     uint64_t deadline = task_deadline(room, room->config.create_timeout);
     for (;;) {
@@ -264,10 +285,10 @@ static int create_waiting(struct task_room *room, struct create_wait *wait, uint
         bool last = net_now(room->net) >= deadline;
         bool bound = wait->task && !last && !store_spills(room->store) && !is_awaited(room, wait);
         store_collect(room->store);
-        int status = try_create(room, bound, bytes, place, data);
+        int status = try(room, wait, bound);
         if (status != RAYMPI_ERR_STORE_FULL || last)
             return too_late(room, wait, status);
-        task_make_room(room, bytes);
+        task_make_room(room, wait->bytes);
         if (!rest(room, deadline))
             return status;
         /* Who leaves room to others has time as long as they get on. */
@@ -276,28 +297,29 @@ static int create_waiting(struct task_room *room, struct create_wait *wait, uint
     }
 }
 
-int task_store_create(struct task_room *room, uint64_t bytes, struct store_place *place, void **data)
+static int take_room(struct task_room *room, struct create_wait *wait)
 {
-    struct create_wait wait = {.task = who_makes()};
     store_collect(room->store);
-    int status = try_create(room, wait.task && !store_spills(room->store), bytes, place, data);
+    int status = try(room, wait, wait->task && !store_spills(room->store));
     if (status != RAYMPI_ERR_STORE_FULL)
         return status;
-    wait_begin(room, &wait);
-    status = create_waiting(room, &wait, bytes, place, data);
-    wait_end(room, &wait);
+    wait_begin(room, wait);
+    status = await_room(room, wait);
+    wait_end(room, wait);
     return status;
 }
 
-int task_leave_room(const struct task *task, uint64_t bytes)
+int task_store_create(struct task_room *room, uint64_t bytes, struct store_place *place, void **data)
 {
-    struct task_room *room = task->room;
-    struct create_wait wait = {.task = task};
-    if (store_spills(room->store) || leaves_room(room, bytes, bytes))
-        return RAYMPI_OK;
-    wait_begin(room, &wait);
-    int status = create_waiting(room, &wait, bytes, NULL, NULL);
-    wait_end(room, &wait);
+    struct create_wait wait = {.bytes = bytes, .place = place, .data = data, .task = who_makes()};
+    return take_room(room, &wait);
+}
+
+int task_leave_room(const struct task *task, uint64_t bytes, uint64_t *promised)
+{
+    struct create_wait wait = {.bytes = bytes, .task = task};
+    int status = take_room(task->room, &wait);
+    *promised = wait.promised;
     return status;
 }
 

@@ -114,8 +114,9 @@ int task_store_create(struct task_room *room, uint64_t bytes, struct store_place
 bool task_awaited(const struct task *task, int depth);
 /** Somebody waits for something: tells those that run it, if they have asked. */
 void task_hungry_look(struct task_room *room);
-/** Before a task asks for copies of so many bytes on this host: waits in the same way. */
-int task_leave_room(const struct task *task, uint64_t bytes);
+/** Before a task asks for copies of so many bytes on this host: waits in the same way. When it has them, or
+ * will not, the promise is to be taken back (store_promise). */
+int task_leave_room(const struct task *task, uint64_t bytes, uint64_t *promised);
 /** Tasks that wait for each other's results, until one is taken for awaited. */
 #define TASK_AWAITED_DEPTH 16
 /** What a task of another rank's has to be asked for; made before it may end. */
