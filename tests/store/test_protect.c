@@ -310,10 +310,11 @@ static void test_find(void)
     store_collect(store);
     CU_ASSERT(store_find(stores[1], view, &spot) && spot.rank == -1 && spot.length == 0);
     CU_ASSERT(store_find(store, open, &spot) && spot.rank == 0 && spot.note == 0 && spot.length == 100);
-    store_free(store, before);
     struct store_place next = make_sealed(70000, &data); /* the same descriptor without its note */
     CU_ASSERT(store_find(store, data, &spot) && spot.note == 0);
+    CU_ASSERT_EQUAL(next.index, place.index);
     store_free(store, next);
+    store_free(store, before);
     CU_ASSERT(!store_find(store, &elsewhere, &spot));
     CU_ASSERT(!store_find(store, NULL, &spot));
     CU_ASSERT(!store_find(store, host.segment.read, &spot)); /* the control area */
