@@ -197,7 +197,7 @@ static void listen_begin(void)
     dup2(fileno(heard), STDERR_FILENO);
 }
 
-/* How many lines say so. */
+/* How many lines say so; others go on to where they would have gone. */
 static int listen_end(const char *what)
 {
     char line[1024];
@@ -205,8 +205,12 @@ static int listen_end(const char *what)
     dup2(usual_stderr, STDERR_FILENO);
     close(usual_stderr);
     rewind(heard);
-    while (fgets(line, sizeof line, heard))
-        lines += strstr(line, what) != NULL;
+    while (fgets(line, sizeof line, heard)) {
+        bool found = strstr(line, what) != NULL;
+        lines += found;
+        if (!found)
+            fputs(line, stderr);
+    }
     fclose(heard);
     return lines;
 }
