@@ -347,12 +347,34 @@ static int view_end(struct task_thread *thread, raympi_view *view)
     return status;
 }
 
-/* What has to come from elsewhere is asked for before any of it is waited for. */
-static void begin_fetch(struct task_thread *thread, raympi_ref ref)
+/* Asks for what it is, or for its bytes. */
+static void ask_for(struct task_thread *thread, raympi_ref ref)
 {
     struct object *object = object_own(thread, ref.handle);
     if (object && object_ready(object))
         value_fetch(thread->room, &object->value);
+    else if (object)
+        object_want(thread->room, object);
+}
+
+/* Waits until it is known where its bytes are, and asks for them. */
+static void ask_when_ready(struct task_thread *thread, raympi_ref ref, uint64_t deadline)
+{
+    struct object *object;
+    if (api_object_of(thread, ref, &object) != RAYMPI_OK)
+        return;
+    if (object_ready(object) || task_await(thread->room, object, deadline, "get") == RAYMPI_OK)
+        value_fetch(thread->room, &object->value);
+    object_drop(thread->room, object);
+}
+
+/* What has to come from elsewhere is all asked for before any of it is waited for. */
+static void ask_for_all(struct task_thread *thread, const raympi_ref *refs, size_t count, uint64_t deadline)
+{
+    for (size_t i = 0; i < count; i++)
+        ask_for(thread, refs[i]);
+    for (size_t i = 0; i < count; i++)
+        ask_when_ready(thread, refs[i], deadline);
 }
 
 int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, double timeout)
@@ -367,8 +389,8 @@ int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, do
     if (status == RAYMPI_OK && count && (!refs || !views))
         status = base_fail(RAYMPI_ERR_ARGUMENT, "get of %zu refs with a null array", count);
     uint64_t deadline = status == RAYMPI_OK ? task_deadline(thread->room, timeout) : 0;
-    for (size_t i = 0; i < count && status == RAYMPI_OK; i++)
-        begin_fetch(thread, refs[i]);
+    if (status == RAYMPI_OK && count > 1)
+        ask_for_all(thread, refs, count, deadline);
     size_t done = 0;
     for (; done < count && status == RAYMPI_OK; done++)
         status = get(thread, refs[done], &views[done], deadline);

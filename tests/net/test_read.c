@@ -379,13 +379,11 @@ static void test_serve(void)
     net_read_serve(hosts.nets[0], 1);
     net_read_serve(hosts.nets[0], 1);
     net_read_serve(hosts.nets[0], -1);
-    net_sleep(hosts.nets[0], base_now() + 2000000, NULL,
-              NULL); /* an unheeded wake-up may end the first one */
-    net_sleep(hosts.nets[0], base_now() + 2000000, NULL, NULL);
-    CU_ASSERT(fake.polls > 10);
+    while (fake.polls <= 10) /* it may get no time in one */
+        net_sleep(hosts.nets[0], base_now() + 2000000, NULL, NULL);
     int before = fake.polls;
-    net_tick(hosts.nets[0]); /* where main() computes */
-    CU_ASSERT(fake.polls > before + 10);
+    while (fake.polls <= before + 10)
+        net_tick(hosts.nets[0]); /* where main() computes */
     before = fake.polls;
     net_read_serve(hosts.nets[0], -1);
     net_sleep(hosts.nets[0], base_now() + 2000000, NULL, NULL);
