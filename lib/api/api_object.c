@@ -357,15 +357,23 @@ static void ask_for(struct task_thread *thread, raympi_ref ref)
         object_want(thread->room, object);
 }
 
-/* Waits until it is known where its bytes are, and asks for them. */
-static void ask_when_ready(struct task_thread *thread, raympi_ref ref, uint64_t deadline)
+/* Waits until it is known where its bytes are, and asks for them. False: an error, which whoever gets it
+ * sees. */
+static bool ask_when_ready(struct task_thread *thread, raympi_ref ref, uint64_t deadline)
 {
-    struct object *object;
+    struct object *object = object_own(thread, ref.handle);
+    if (base_likely(object && object_ready(object))) {
+        value_fetch(thread->room, &object->value);
+        return object->status == RAYMPI_OK;
+    }
     if (api_object_of(thread, ref, &object) != RAYMPI_OK)
-        return;
-    if (object_ready(object) || task_await(thread->room, object, deadline, "get") == RAYMPI_OK)
+        return false;
+    bool right =
+        task_await(thread->room, object, deadline, "get") == RAYMPI_OK && object->status == RAYMPI_OK;
+    if (right)
         value_fetch(thread->room, &object->value);
     object_drop(thread->room, object);
+    return right;
 }
 
 /* What has to come from elsewhere is all asked for before any of it is waited for. */
@@ -373,8 +381,8 @@ static void ask_for_all(struct task_thread *thread, const raympi_ref *refs, size
 {
     for (size_t i = 0; i < count; i++)
         ask_for(thread, refs[i]);
-    for (size_t i = 0; i < count; i++)
-        ask_when_ready(thread, refs[i], deadline);
+    for (size_t i = 0; i < count && ask_when_ready(thread, refs[i], deadline); i++)
+        continue;
 }
 
 int raympi_get_many(const raympi_ref *refs, size_t count, raympi_view *views, double timeout)

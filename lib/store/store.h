@@ -57,9 +57,11 @@ void store_seal(struct store *store, struct store_place place);
 int store_checksums_open(struct store *store);
 /** The checksum of a block that this rank has sealed and pinned; 0 where there are none. */
 uint64_t store_checksum_of(const struct store *store, struct store_place place);
-/** Seals the copy of a block whose checksum is known, if it has that one. False: it has *found, is corrupt,
- * and stays unsealed. Without checksums it is as store_seal(). */
+/** Seals the copy of a block whose checksum is known, if it has that one; it stays in memory until
+ * store_let_go(). False: it has *found, is corrupt, and stays unsealed. Without checksums it is right. */
 bool store_seal_copy(struct store *store, struct store_place place, uint64_t checksum, uint64_t *found);
+/** A block that was kept in memory without a pin may go; it may be another one by now. */
+void store_let_go(struct store *store, struct store_place place);
 /** A copy of this block of the rank's was corrupt: looks whether the block itself is, says so, and drops its
  * memory where it can be read again from disk. Any place; nothing without checksums. */
 void store_distrust(struct store *store, struct store_place place);

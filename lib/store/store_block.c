@@ -58,7 +58,7 @@ void block_chunk_count(struct store *store, const struct arena_chunk *chunk)
 void block_chunk_drop(struct store *store, uint32_t index)
 {
     struct arena_chunk *chunk = store->blocks[index].chunk;
-    if (base_unlikely(store->blocks[index].protected))
+    if (base_unlikely(store->blocks[index].guarded))
         block_unprotect(store, index);
     store->blocks[index].chunk = NULL;
     store->counters.memory_bytes -= chunk->length;

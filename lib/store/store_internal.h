@@ -90,9 +90,9 @@ struct store_block {
     struct arena_chunk *chunk; /* NULL: no memory */
     struct spill_copy *copy;   /* NULL: no copy on disk */
     uint32_t next;             /* in the list of free or of waiting descriptors */
-    uint32_t kept;             /* by those who are being told that it has been restored */
+    uint32_t kept;             /* by those who are told that it is there, and may want to pin it */
     uint64_t checksum;         /* of what was sealed; 0: there are none */
-    bool protected;            /* its memory can only be read */
+    bool guarded;              /* its memory can only be read */
 };
 
 struct store {
@@ -120,9 +120,9 @@ struct store {
     uint32_t free, waiting; /* lists of descriptors */
     uint32_t fresh;         /* descriptors from here on were never looked at */
     struct store_counters counters;
-    uint64_t unclocked;               /* bytes made since the clock advanced */
-    uint32_t protected, protect_most; /* blocks; at most 0: none any more */
-    bool protect_told;                /* that there are as many as there can be */
+    uint64_t unclocked;             /* bytes made since the clock advanced */
+    uint32_t guarded, protect_most; /* blocks; at most 0: none any more */
+    bool protect_told;              /* that there are as many as there can be */
 
     struct store_spill *spill; /* NULL: blocks stay in memory */
     bool checksums;

@@ -40,17 +40,17 @@ static bool all_open(struct store *store)
 static void protection_end(struct store *store)
 {
     int tries = 0;
-    base_log(BASE_LOG_WARN, "store",
-             "RAYMPI_PROTECT=1 has no effect on this rank's own objects from here on: mprotect: %s; %u "
-             "objects were "
-             "protected, each may take two of the process's mappings: raise their number (sysctl "
-             "vm.max_map_count), or make fewer and larger objects",
-             strerror(errno), store->protected);
-    store->protect_most = store->protected = 0;
+    base_log(
+        BASE_LOG_WARN, "store",
+        "RAYMPI_PROTECT=1 has no effect on this rank's own objects from here on: mprotect: %s; %u objects "
+        "were protected, each may take two of the process's mappings: raise their number (sysctl "
+        "vm.max_map_count), or make fewer and larger objects",
+        strerror(errno), store->guarded);
+    store->protect_most = store->guarded = 0;
     while (!all_open(store)) /* who writes to memory that is used again would crash */
         base_await_memory(&tries, "store", "making sealed objects writable again");
     for (uint32_t index = 0; index < store->fresh; index++)
-        store->blocks[index].protected = false;
+        store->blocks[index].guarded = false;
 }
 
 static void protection_full(struct store *store)
@@ -62,9 +62,8 @@ static void protection_full(struct store *store)
         BASE_LOG_WARN, "store",
         "RAYMPI_PROTECT=1 protects %u of this rank's objects now, as many as vm.max_map_count allows beside "
         "the stacks of tasks; others can be written to meanwhile: raise it (sysctl vm.max_map_count), or "
-        "make "
-        "fewer and larger objects",
-        store->protected);
+        "make fewer and larger objects",
+        store->guarded);
 }
 
 void block_protect(struct store *store, uint32_t index)
@@ -72,7 +71,7 @@ void block_protect(struct store *store, uint32_t index)
     struct store_block *block = &store->blocks[index];
     if (store->protect_most == 0)
         return;
-    if (store->protected == store->protect_most) {
+    if (store->guarded == store->protect_most) {
         protection_full(store);
         return;
     }
@@ -80,15 +79,15 @@ void block_protect(struct store *store, uint32_t index)
         protection_end(store);
         return;
     }
-    block->protected = true;
-    store->protected ++;
+    block->guarded = true;
+    store->guarded++;
 }
 
 void block_unprotect(struct store *store, uint32_t index)
 {
     struct store_block *block = &store->blocks[index];
-    block->protected = false;
-    store->protected --;
+    block->guarded = false;
+    store->guarded--;
     if (mprotect(store->write + block->chunk->offset, block->chunk->length, PROT_READ | PROT_WRITE) != 0)
         protection_end(store);
 }

@@ -387,8 +387,7 @@ static int read_take(struct store *store, struct spill_copy *copy)
                      place.index, (unsigned long long)place.generation);
 }
 
-/* Lets a block go that restored() has been told of; it may be another by now. */
-static void block_let_go(struct store *store, struct store_place place)
+void store_let_go(struct store *store, struct store_place place)
 {
     pthread_mutex_lock(&store->lock);
     const struct store_entry *entry = store_entry_at(store, place.rank, place.index);
@@ -426,7 +425,7 @@ int store_spill_poll(struct store *store, void (*restored)(void *arg, struct sto
         atomic_fetch_sub_explicit(&spill->busy, 1, memory_order_relaxed);
         restored(arg, place, status);
         if (status == RAYMPI_OK)
-            block_let_go(store, place);
+            store_let_go(store, place);
     }
     return finished;
 }

@@ -34,6 +34,9 @@ bool store_seal_copy(struct store *store, struct store_place place, uint64_t che
     if (*found != checksum)
         return false;
     store->blocks[place.index].checksum = checksum;
+    pthread_mutex_lock(&store->lock);
+    store->blocks[place.index].kept++;
+    pthread_mutex_unlock(&store->lock);
     block_seal(store, place);
     return true;
 }
@@ -66,8 +69,7 @@ void store_distrust(struct store *store, struct store_place place)
     bool dropped = memory_drop(store, place);
     base_log(BASE_LOG_WARN, "store",
              "block %u.%u.%llu, %llu bytes, is not what was sealed: something wrote to it since (by a "
-             "pointer kept "
-             "past raympi_seal?), or memory is bad; %s",
+             "pointer kept past raympi_seal?), or memory is bad; %s",
              place.rank, place.index, (unsigned long long)place.generation, (unsigned long long)length,
              dropped ? "it is read again from disk" : "it stays: it is in use, or not on disk");
 }

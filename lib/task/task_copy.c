@@ -16,14 +16,9 @@ struct copy *copy_find(const struct task_present *present, const struct stored *
 struct copy *copy_new(struct task_present *present, const struct stored *at, enum copy_state state)
 {
     struct copy *copy = base_alloc_sure(sizeof *copy, "task", "a copy of a value of another host");
-    int tries = 0;
     *copy = (struct copy){.at = *at, .state = state};
-    for (;;) {
-        HASH_ADD(hh, present->copies, at, sizeof copy->at, copy);
-        if (copy->hh.tbl)
-            return copy;
-        base_await_memory(&tries, "task", "a copy of a value of another host");
-    }
+    HASH_ADD_SURE(present->copies, at, copy, "a copy of a value of another host");
+    return copy;
 }
 
 void copy_end(struct task_present *present, struct copy *copy)

@@ -246,7 +246,8 @@ static bool is_awaited(struct task_room *room, struct create_wait *wait)
     return atomic_load(&wait->awaited);
 }
 
-static int too_late(struct task_room *room, const struct create_wait *wait, int status)
+/* `bound`: it has left room to others all the time. */
+static int too_late(struct task_room *room, bool bound, int status)
 {
     char spilling[256];
     if (status != RAYMPI_ERR_STORE_FULL)
@@ -257,7 +258,7 @@ static int too_late(struct task_room *room, const struct create_wait *wait, int 
         "%s; it was waited for %g s (RAYMPI_CREATE_TIMEOUT): release results sooner, end views, or raise "
         "RAYMPI_STORE_BYTES; %s",
         base_detail(), room->config.create_timeout, spilling);
-    if (wait->task) { /* those that were put aside have waited as long */
+    if (bound) { /* no memory came free in all that time: those that were put aside had no chance either */
         char text[512];
         snprintf(text, sizeof text, "%s", base_detail());
         task_aside_fail(room, status, text);
@@ -283,11 +284,11 @@ static int await_room(struct task_room *room, struct create_wait *wait)
     for (;;) {
         uint32_t ticket = store_room_ticket(room->store);
         bool last = net_now(room->net) >= deadline;
-        bool bound = wait->task && !last && !store_spills(room->store) && !is_awaited(room, wait);
+        bool bound = wait->task && !store_spills(room->store) && !is_awaited(room, wait);
         store_collect(room->store);
-        int status = try(room, wait, bound);
+        int status = try(room, wait, bound && !last);
         if (status != RAYMPI_ERR_STORE_FULL || last)
-            return too_late(room, wait, status);
+            return too_late(room, bound, status);
         task_make_room(room, wait->bytes);
         if (!rest(room, deadline))
             return status;

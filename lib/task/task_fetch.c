@@ -79,6 +79,7 @@ static struct present_news *copy_came(struct task_room *room, struct copy *copy)
     struct task_present *present = room->present;
     copy_let_go_of(room, copy);
     copy_pin_lent(room, copy);
+    store_let_go(room->store, copy->local);
     copy->state = COPY_HERE;
     present->count.bytes += copy->extent;
     present->count.fetched += copy->extent;

@@ -42,14 +42,9 @@ static struct lease *lease_find(const struct task_present *present, const struct
 static struct lease *lease_new(struct task_present *present, const struct lease_name *name)
 {
     struct lease *lease = base_alloc_sure(sizeof *lease, "task", "a reader on another host");
-    int tries = 0;
     *lease = (struct lease){.name = *name, .number = ++present->lease_number};
-    for (;;) {
-        HASH_ADD(hh, present->leases, name, sizeof lease->name, lease);
-        if (lease->hh.tbl)
-            return lease;
-        base_await_memory(&tries, "task", "a reader on another host");
-    }
+    HASH_ADD_SURE(present->leases, name, lease, "a reader on another host");
+    return lease;
 }
 
 static void lease_end(struct task_room *room, struct lease *lease)

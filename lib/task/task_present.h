@@ -24,6 +24,17 @@
 
 #define PRESENT_TEXT 200
 
+/** HASH_ADD() that waits for memory. */
+#define HASH_ADD_SURE(table, field, item, what)                                                              \
+    do {                                                                                                     \
+        for (int tries_ = 0;;) {                                                                             \
+            HASH_ADD(hh, table, field, sizeof(item)->field, item);                                           \
+            if ((item)->hh.tbl)                                                                              \
+                break;                                                                                       \
+            base_await_memory(&tries_, "task", what);                                                        \
+        }                                                                                                    \
+    } while (0)
+
 /** A rank that is to be told when something is here. */
 struct present_want {
     struct present_want *next;

@@ -28,14 +28,9 @@ static struct told *told_find(const struct task_present *present, struct store_p
 static struct told *told_new(struct task_present *present, struct store_place place)
 {
     struct told *told = base_alloc_sure(sizeof *told, "task", "the readers of a block");
-    int tries = 0;
     *told = (struct told){.place = place};
-    for (;;) {
-        HASH_ADD(hh, present->told, place, sizeof told->place, told);
-        if (told->hh.tbl)
-            return told;
-        base_await_memory(&tries, "task", "the readers of a block");
-    }
+    HASH_ADD_SURE(present->told, place, told, "the readers of a block");
+    return told;
 }
 
 void told_add(struct task_present *present, struct store_place place, int rank, uint64_t serial)

@@ -54,11 +54,21 @@ static void on_bring(void *arg, const struct net_message *message)
     ((struct task_room *)arg)->net->handlers[TASK_MESSAGE_BRING].run(arg, message);
 }
 
+static void on_hungry(void *arg, const struct net_message *message)
+{
+    ((struct task_room *)arg)->net->handlers[TASK_MESSAGE_HUNGRY].run(arg, message);
+}
+
+static void on_awaited(void *arg, const struct net_message *message)
+{
+    ((struct task_room *)arg)->net->handlers[TASK_MESSAGE_AWAITED].run(arg, message);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static net_handler *const handlers[] = {copy_on_chunk, lease_on_pull,   lease_on_read, copy_on_stale,
-                                            on_brought,    on_bring,        task_on_free,  copy_on_elsewhere,
-                                            lease_on_pull, lease_on_corrupt};
+    static net_handler *const handlers[] = {copy_on_chunk, lease_on_pull,    lease_on_read, copy_on_stale,
+                                            on_brought,    on_bring,         task_on_free,  copy_on_elsewhere,
+                                            lease_on_pull, lease_on_corrupt, on_hungry,     on_awaited};
     struct value own, far = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = 64};
     void *bytes;
     node_begin();

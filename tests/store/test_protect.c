@@ -37,7 +37,7 @@ static void end(void)
     CU_ASSERT_EQUAL(spill_counters(stores[0]).blocks, 0);
     CU_ASSERT_EQUAL(spill_counters(stores[0]).bytes, 0);
     CU_ASSERT_EQUAL(spill_counters(stores[0]).memory_bytes, 0);
-    CU_ASSERT_EQUAL(stores[0]->protected, 0);
+    CU_ASSERT_EQUAL(stores[0]->guarded, 0);
     for (int rank = 0; rank < RANKS; rank++)
         store_close(stores[rank]);
     host_end(&host);
@@ -172,13 +172,13 @@ static void test_restored(void)
         for (int i = 0; i < 8; i++)
             places[i] = spill_block(store, 100000);
         spill_everything(store);
-        CU_ASSERT_EQUAL(store->protected, 0);
+        CU_ASSERT_EQUAL(store->guarded, 0);
         for (int i = 0; i < 8; i++) {
             CU_ASSERT_EQUAL(spill_fetch(store, places[i]), RAYMPI_OK);
             CU_ASSERT(spill_block_right(store, places[i]));
             CU_ASSERT(is_protected(store->write + store_offset(store, places[i]) - store->data_offset));
         }
-        CU_ASSERT_EQUAL(store->protected, 8);
+        CU_ASSERT_EQUAL(store->guarded, 8);
         for (int i = 0; i < 8; i++)
             store_free(store, places[i]);
     }

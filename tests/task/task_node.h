@@ -73,12 +73,16 @@ static inline void node_open(struct task_node *node)
     node->room = node->api.tasks;
 }
 
-/** The sim's ranks are on one host; from here on they are on two. */
+/** The sim's ranks are on one host; from here on each is on one of its own. */
 static inline void node_apart(struct task_node *node)
 {
-    static const int host_of[] = {0, 1}, ranks[] = {0}, local_of[] = {0, -1};
-    static const struct net_map map = {
-        .size = 2, .hosts = 2, .host_of = host_of, .locals = 1, .ranks = ranks};
+    static int host_of[NODE_RANKS], ranks[] = {0}, local_of[NODE_RANKS];
+    static struct net_map map = {
+        .size = NODE_RANKS, .hosts = NODE_RANKS, .host_of = host_of, .locals = 1, .ranks = ranks};
+    for (int rank = 0; rank < NODE_RANKS; rank++) {
+        host_of[rank] = rank;
+        local_of[rank] = rank == 0 ? 0 : -1;
+    }
     node->net[0]->map = &map;
     node->net[0]->local_of = local_of;
 }

@@ -1,8 +1,7 @@
 /* Stored values of other hosts: who keeps the host's copy fetches it, and who holds the block serves it. Rank
  * 1 is the other side, on a host of its own. */
 #include "base/base_fiber_tools.h"
-#include "task/task_present.h"
-#include "task_node.h"
+#include "far_values.h"
 
 #define BORROWED (((uint64_t)1 << REFCOUNT_SEQUENCE_BITS) + 77)
 #define PULLS    64
@@ -17,10 +16,7 @@ struct other {
     int chunks, refusals, stale;
 };
 
-static struct task_node node;
 static struct other other;
-static char *content;
-static struct stored far_block = {{0, 5, 3}, 1, 0};
 
 static void on_pull(void *arg, const struct net_message *message)
 {
@@ -62,44 +58,22 @@ static void on_chunk(void *arg, const struct net_message *message)
 
 static void begin(void)
 {
-    CU_ASSERT_FATAL(task_functions_build() == RAYMPI_OK);
-    node_open(&node);
-    node_apart(&node);
+    far_begin(LONG);
     memset(&other, 0, sizeof other);
     net_handle(node.net[1], TASK_MESSAGE_PULL, on_pull, NULL);
     net_handle(node.net[1], TASK_MESSAGE_READ, on_read, NULL);
     net_handle(node.net[1], TASK_MESSAGE_CHUNK, on_chunk, NULL);
     net_handle(node.net[1], TASK_MESSAGE_STALE, on_stale, NULL);
-    content = malloc(LONG);
     other.bytes = malloc(LONG);
-    for (uint64_t i = 0; i < LONG; i++)
-        content[i] = (char)(i * 7 + i / 1000);
 }
 
 static void end(void)
 {
-    free(content);
     free(other.bytes);
-    node_close(&node);
-    task_functions_clear();
-}
-
-static uint64_t blocks(void)
-{
-    struct store_counters counters;
-    store_collect(node.room->store);
-    store_counters(node.room->store, &counters);
-    return counters.blocks + counters.waiting;
+    far_end();
 }
 
 /* ---- the reader */
-
-static struct value far_value(uint64_t length)
-{
-    struct value value = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = length};
-    value.u.store.at = far_block;
-    return value;
-}
 
 static void send_chunk(const struct stored *at, uint64_t offset, uint64_t length)
 {
@@ -125,18 +99,6 @@ static void fetch_all(struct value *value)
     value_fetch(node.room, value);
     node_settle(&node);
     serve();
-}
-
-static bool is_here(struct value *value)
-{
-    const void *data;
-    uint64_t length;
-    if (value_pin_now(node.room, value, &data, &length) != RAYMPI_OK)
-        return false;
-    bool right = length == value->length && memcmp(data, content, length) == 0 &&
-                 value_at(node.room, value, &length) == data;
-    value_unpin(node.room, value);
-    return right;
 }
 
 static void a_value_is_fetched(void)
@@ -280,28 +242,22 @@ static void a_room_closes_while_it_fetches(void)
 
 /* ---- who has the value */
 
-static struct value own_value(void)
+static struct value own_long(void)
 {
-    struct value value;
     void *data;
-    CU_ASSERT_FATAL(value_create(node.room, &value, LONG, 0, &data) == RAYMPI_OK);
-    memcpy(data, content, LONG);
-    value_seal(node.room, &value);
-    return value;
+    return own_value(LONG, &data);
 }
 
 static void pull(const struct stored *at, uint64_t offset, uint64_t length)
 {
-    struct pull wish = {*at, offset, length, 0};
-    node_receive(&node, lease_on_pull, &wish, sizeof wish);
-    node_settle(&node);
+    pull_by(1, at, offset, length, 0);
 }
 
 static void a_reader_keeps_the_block(void)
 {
     begin();
     uint64_t before = blocks();
-    struct value value = own_value();
+    struct value value = own_long();
     const struct stored at = value.u.store.at;
     pull(&at, 0, 200000);
     value_drop(node.room, &value, true); /* as its owner */
@@ -321,7 +277,7 @@ static void a_reader_keeps_the_block(void)
 static void what_is_not_there_is_refused(void)
 {
     begin();
-    struct value value = own_value();
+    struct value value = own_long();
     struct stored at = value.u.store.at, later = at, wrong = at;
     later.place.generation++;
     wrong.place.index++;
@@ -356,7 +312,7 @@ static void what_is_not_there_is_refused(void)
 static void who_waits_for_a_block_that_goes_is_told_in_order(void)
 {
     begin();
-    struct value value = own_value();
+    struct value value = own_long();
     const struct stored at = value.u.store.at;
     if (node_spill(&node, at.place)) {
         struct pull first = {at, 0, RANGE_BYTES, 0}, second = {at, RANGE_BYTES, RANGE_BYTES, 0};
@@ -379,7 +335,7 @@ static void who_waits_for_a_block_that_goes_is_told_in_order(void)
 static void a_block_on_disk_is_served_in_order(void)
 {
     begin();
-    struct value value = own_value();
+    struct value value = own_long();
     const struct stored at = value.u.store.at;
     if (node_spill(&node, at.place)) {
         for (uint64_t from = 0; from < LONG; from += RANGE_BYTES) {
@@ -403,7 +359,7 @@ static void a_block_on_disk_is_served_in_order(void)
 static void a_block_that_is_freed_is_lent_to_nobody_else(void)
 {
     begin();
-    struct value value = own_value();
+    struct value value = own_long();
     const struct stored at = value.u.store.at;
     pull(&at, 0, 8);
     value_drop(node.room, &value, true);
@@ -425,7 +381,7 @@ static void a_long_value_stays_where_it_was_made(void)
 {
     struct writer writer;
     begin();
-    struct value value = own_value(), read;
+    struct value value = own_long(), read;
     writer_init(&writer);
     writer.far = true;
     CU_ASSERT_FALSE(write_value(node.room, &writer, &value));

@@ -497,118 +497,6 @@ static void test_failed_growth_changes_nothing(void)
     refcount_fini(&record);
 }
 
-/* ---- bytes ---- */
-
-static void check_round_trip(struct refcount_message message)
-{
-    unsigned char bytes[REFCOUNT_WIRE_SIZE];
-    struct refcount_message read;
-
-    CU_ASSERT_EQUAL(refcount_encode(&message, bytes, sizeof bytes), REFCOUNT_OK);
-    CU_ASSERT_EQUAL(refcount_decode(bytes, sizeof bytes, REFCOUNT_MAX_RANKS, message.to, &read), REFCOUNT_OK);
-    CU_ASSERT_EQUAL(read.kind, message.kind);
-    CU_ASSERT_EQUAL(read.handle, message.handle);
-    CU_ASSERT_EQUAL(read.forwarder, message.forwarder);
-    CU_ASSERT_EQUAL(read.token, message.token);
-    CU_ASSERT_EQUAL(read.to, message.to);
-}
-
-static void test_bytes_round_trip(void)
-{
-    check_round_trip(registration(FORWARDER, container));
-    check_round_trip((struct refcount_message){.kind = REFCOUNT_RELEASE, .handle = object, .to = OWNER});
-    check_round_trip((struct refcount_message){.kind = REFCOUNT_ACK, .handle = UINT64_MAX, .to = 1});
-    check_round_trip((struct refcount_message){.kind = REFCOUNT_REGISTER,
-                                               .handle = 1,
-                                               .forwarder = REFCOUNT_MAX_RANKS - 1,
-                                               .token = UINT64_MAX,
-                                               .to = 0});
-}
-
-static void check_not_encoded(struct refcount_message message)
-{
-    unsigned char bytes[REFCOUNT_WIRE_SIZE];
-
-    CU_ASSERT_EQUAL(refcount_encode(&message, bytes, sizeof bytes), REFCOUNT_E_MALFORMED);
-}
-
-static void test_encode_rejects(void)
-{
-    struct refcount_message message = registration(FORWARDER, container);
-    unsigned char bytes[REFCOUNT_WIRE_SIZE];
-
-    CU_ASSERT_EQUAL(refcount_encode(&message, bytes, sizeof bytes - 1), REFCOUNT_E_MALFORMED);
-    check_not_encoded((struct refcount_message){.handle = object});
-    check_not_encoded((struct refcount_message){.kind = REFCOUNT_RELEASE});
-    check_not_encoded((struct refcount_message){.kind = REFCOUNT_ACK, .handle = object, .token = object});
-    check_not_encoded((struct refcount_message){.kind = REFCOUNT_ACK, .handle = object, .forwarder = -1});
-    check_not_encoded(registration(-1, container));
-    check_not_encoded(registration(FORWARDER, 0));
-}
-
-/* Changes one byte of a good message. */
-static int decode_changed(const struct refcount_message *message, int position, unsigned char value)
-{
-    unsigned char bytes[REFCOUNT_WIRE_SIZE];
-    struct refcount_message read;
-
-    CU_ASSERT_EQUAL(refcount_encode(message, bytes, sizeof bytes), REFCOUNT_OK);
-    bytes[position] = value;
-    return refcount_decode(bytes, sizeof bytes, RANKS, OWNER, &read);
-}
-
-static void test_decode_rejects(void)
-{
-    struct refcount_message message = registration(FORWARDER, container);
-    struct refcount_message release = {.kind = REFCOUNT_RELEASE, .handle = object, .to = OWNER};
-
-    CU_ASSERT_EQUAL(decode_changed(&message, 0, REFCOUNT_REGISTER), REFCOUNT_OK);
-    CU_ASSERT_EQUAL(decode_changed(&message, 0, 0), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&message, 0, 4), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&message, 0, REFCOUNT_ACK), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&message, 2, 1), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&message, 4, RANKS), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&message, 7, 0x80), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&message, 15, 0x80), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&message, 23, 0x80), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&release, 4, 1), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(decode_changed(&release, 16, 1), REFCOUNT_E_MALFORMED);
-}
-
-static void test_decode_rejects_lengths_and_null_handles(void)
-{
-    unsigned char bytes[REFCOUNT_WIRE_SIZE + 1] = {0};
-    struct refcount_message message = registration(FORWARDER, container), read = {.to = -7};
-
-    CU_ASSERT_EQUAL(refcount_encode(&message, bytes, sizeof bytes), REFCOUNT_OK);
-    for (size_t length = 0; length <= sizeof bytes; length++)
-        if (length != REFCOUNT_WIRE_SIZE)
-            CU_ASSERT_EQUAL(refcount_decode(bytes, length, RANKS, OWNER, &read), REFCOUNT_E_MALFORMED);
-    memset(bytes + 8, 0, 8);
-    CU_ASSERT_EQUAL(refcount_decode(bytes, REFCOUNT_WIRE_SIZE, RANKS, OWNER, &read), REFCOUNT_E_MALFORMED);
-    CU_ASSERT_EQUAL(read.to, -7);
-}
-
-/* Whatever is accepted must be what encode would have written: no two byte strings for one message. */
-static void test_decode_of_random_bytes(void)
-{
-    unsigned char bytes[REFCOUNT_WIRE_SIZE], again[REFCOUNT_WIRE_SIZE];
-    struct refcount_message read;
-    int good = 0;
-
-    srand(1);
-    for (int round = 0; round < 200000; round++) {
-        for (size_t i = 0; i < sizeof bytes; i++)
-            bytes[i] = (unsigned char)(rand() % 4 ? 0 : rand() % 8);
-        if (refcount_decode(bytes, sizeof bytes, RANKS, OWNER, &read) != REFCOUNT_OK)
-            continue;
-        good++;
-        CU_ASSERT_EQUAL(refcount_encode(&read, again, sizeof again), REFCOUNT_OK);
-        CU_ASSERT_EQUAL(memcmp(bytes, again, sizeof bytes), 0);
-    }
-    CU_ASSERT_TRUE(good > 0);
-}
-
 /* ---- threads ---- */
 
 enum { THREADS = 4, ROUNDS = 20000 };
@@ -727,20 +615,17 @@ int main(void)
                               TEST(test_holder_set_grows_and_stays_sorted),
                               TEST(test_failed_growth_changes_nothing),
                               CU_TEST_INFO_NULL};
-    CU_TestInfo bytes[] = {
-        TEST(test_bytes_round_trip),       TEST(test_encode_rejects),
-        TEST(test_decode_rejects),         TEST(test_decode_rejects_lengths_and_null_handles),
-        TEST(test_decode_of_random_bytes), CU_TEST_INFO_NULL};
     CU_TestInfo deaths[] = {TEST(test_orphan_ends_without_a_release),
                             TEST(test_lost_holder_is_dropped),
                             TEST(test_the_dead_are_forgotten_after_two_rounds),
                             TEST(test_a_later_death_comes_first),
                             TEST(test_epochs_that_can_not_be),
                             CU_TEST_INFO_NULL};
-    CU_SuiteInfo suites[] = {
-        {.pName = "holds", .pTests = holds},       {.pName = "refs that arrive", .pTests = refs},
-        {.pName = "messages", .pTests = messages}, {.pName = "deaths", .pTests = deaths},
-        {.pName = "bytes", .pTests = bytes},       CU_SUITE_INFO_NULL};
+    CU_SuiteInfo suites[] = {{.pName = "holds", .pTests = holds},
+                             {.pName = "refs that arrive", .pTests = refs},
+                             {.pName = "messages", .pTests = messages},
+                             {.pName = "deaths", .pTests = deaths},
+                             CU_SUITE_INFO_NULL};
     unsigned failures;
 
     if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)

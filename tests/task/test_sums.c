@@ -4,8 +4,8 @@
 #include "base/base_fiber_tools.h"
 #include "store/store_checksum.h"
 #include "store/store_internal.h"
-#include "task/task_present.h"
-#include "task_node.h"
+#include "far_reads.h"
+#include "far_values.h"
 
 #include <sched.h>
 
@@ -29,36 +29,8 @@ static struct {
     struct leased leased;
 } other;
 
-static struct task_node node;
-static char content[LONG];
-static const struct stored far_block = {{0, 5, 3}, 1, 0};
-static bool one_sided;
-static struct net_read *reading;
 static int checks;
-
-enum net_read_way __wrap_net_reads(const struct net *net);
-void __wrap_net_read(struct net *net, struct net_read *read);
-void __wrap_net_read_serve(struct net *net, int change);
-
-enum net_read_way __wrap_net_reads(const struct net *net)
-{
-    (void)net;
-    return one_sided ? NET_READ_RMA : NET_READ_NONE;
-}
-
-void __wrap_net_read(struct net *net, struct net_read *read)
-{
-    (void)net;
-    CU_ASSERT_PTR_NULL(reading);
-    CU_ASSERT_EQUAL(read->offset, OFFSET);
-    reading = read;
-}
-
-void __wrap_net_read_serve(struct net *net, int change)
-{
-    (void)net;
-    (void)change;
-}
+static bool crowded; /* memory is wanted as soon as a copy is sealed */
 
 /* Meanwhile the copy can not be read, and who wants to can say so: no lock is held. */
 bool __real_store_seal_copy(struct store *store, struct store_place place, uint64_t checksum,
@@ -72,7 +44,15 @@ bool __wrap_store_seal_copy(struct store *store, struct store_place place, uint6
     CU_ASSERT_EQUAL(value_pin_now(node.room, &value, &data, &length), STORE_ON_DISK);
     value_fetch(node.room, &value);
     checks++;
-    return __real_store_seal_copy(store, place, checksum, found);
+    bool sealed = __real_store_seal_copy(store, place, checksum, found);
+    if (crowded) {
+        uint64_t coming;
+        int status;
+        CU_ASSERT_EQUAL(store_make_room(store, LONG, &coming, &status), 0);
+        CU_ASSERT_EQUAL(status, RAYMPI_OK);
+        CU_ASSERT_EQUAL(coming, 0);
+    }
+    return sealed;
 }
 
 /* ---- rank 1 */
@@ -123,37 +103,25 @@ static bool begin(bool reads)
         printf("(no xxHash here) ");
         return false;
     }
-    CU_ASSERT_FATAL(task_functions_build() == RAYMPI_OK);
-    node_open(&node);
-    node_apart(&node);
+    far_begin(LONG);
     CU_ASSERT_FATAL(store_checksums_open(node.room->store) == RAYMPI_OK);
     memset(&other, 0, sizeof other);
     one_sided = reads;
     reading = NULL;
     checks = 0;
+    crowded = false;
     net_handle(node.net[1], TASK_MESSAGE_PULL, on_pull, NULL);
     net_handle(node.net[1], TASK_MESSAGE_READ, on_read, NULL);
     net_handle(node.net[1], TASK_MESSAGE_CORRUPT, on_corrupt, NULL);
     net_handle(node.net[1], TASK_MESSAGE_CHUNK, on_chunk, NULL);
     net_handle(node.net[1], TASK_MESSAGE_LEASED, on_leased, NULL);
-    for (uint64_t i = 0; i < LONG; i++)
-        content[i] = (char)(i * 7 + i / 1000);
     return true;
 }
 
 static void end(void)
 {
     one_sided = false;
-    node_close(&node);
-    task_functions_clear();
-}
-
-static uint64_t blocks(void)
-{
-    struct store_counters counters;
-    store_collect(node.room->store);
-    store_counters(node.room->store, &counters);
-    return counters.blocks + counters.waiting;
+    far_end();
 }
 
 /* ---- what it sends */
@@ -187,6 +155,7 @@ static void be_read(uint64_t extent)
     node_receive(&node, copy_on_leased, &leased, sizeof leased);
     struct net_read *read = reading;
     CU_ASSERT_PTR_NOT_NULL_FATAL(read);
+    CU_ASSERT_EQUAL(read->offset, OFFSET);
     CU_ASSERT_EQUAL(read->length, extent);
     reading = NULL;
     memcpy(read->to, content, extent);
@@ -209,24 +178,6 @@ static void serve(uint64_t extent)
 }
 
 /* ---- the reader */
-
-static struct value far_value(uint64_t length)
-{
-    struct value value = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = length};
-    value.u.store.at = far_block;
-    return value;
-}
-
-static bool is_here(struct value *value)
-{
-    const void *data;
-    uint64_t length;
-    if (value_pin_now(node.room, value, &data, &length) != RAYMPI_OK)
-        return false;
-    bool right = length == value->length && memcmp(data, content, length) == 0;
-    value_unpin(node.room, value);
-    return right;
-}
 
 static void fetch(struct value *value)
 {
@@ -395,20 +346,9 @@ static void a_lease_that_is_malformed_is_dropped(void)
 
 /* ---- the holder */
 
-static struct value own_value(void **data)
-{
-    struct value value;
-    CU_ASSERT_FATAL(value_create(node.room, &value, LONG, 0, data) == RAYMPI_OK);
-    memcpy(*data, content, LONG);
-    value_seal(node.room, &value);
-    return value;
-}
-
 static void pull(const struct stored *at, uint64_t offset, uint64_t length)
 {
-    struct pull wish = {*at, offset, length, 0};
-    node_receive(&node, lease_on_pull, &wish, sizeof wish);
-    node_settle(&node);
+    pull_by(1, at, offset, length, 0);
 }
 
 static void a_reader_is_told_what_was_sealed(void)
@@ -416,7 +356,7 @@ static void a_reader_is_told_what_was_sealed(void)
     void *data;
     if (!begin(false))
         return;
-    struct value value = own_value(&data);
+    struct value value = own_value(LONG, &data);
     const struct stored at = value.u.store.at;
     ((char *)data)[LONG / 2] ^= 1; /* after the seal, and before anybody reads it */
     const uint64_t checksum = store_checksum(content, LONG);
@@ -456,7 +396,7 @@ static void memory_that_is_wrong_is_read_again_from_disk(void)
     void *data;
     if (!begin(false))
         return;
-    struct value value = own_value(&data);
+    struct value value = own_value(LONG, &data);
     const struct stored at = value.u.store.at;
     struct store *store = node.room->store;
     if (node_spill(&node, at.place)) {
@@ -483,7 +423,7 @@ static void memory_that_is_wrong_when_it_is_written_is_found(void)
     void *data;
     if (!begin(false))
         return;
-    struct value value = own_value(&data);
+    struct value value = own_value(LONG, &data);
     const struct stored at = value.u.store.at;
     ((char *)data)[LONG / 2] ^= 1;
     if (node_spill(&node, at.place)) {
@@ -503,9 +443,33 @@ static void memory_that_is_wrong_when_it_is_written_is_found(void)
     end();
 }
 
+/* Whoever reads it pins it only after the seal. */
+static void a_copy_is_not_spilled_before_it_is_shown(void)
+{
+    const struct store_spill_config config = {.directories = ".", .asked_for = true};
+    uint64_t coming = 0;
+    int status;
+    if (!begin(false))
+        return;
+    int kept = quiet_begin();
+    crowded = store_spill_open(node.room->store, &config) == RAYMPI_OK;
+    quiet_end(kept);
+    if (crowded) {
+        struct value value = far_value(LONG);
+        fetch(&value);
+        CU_ASSERT_EQUAL(checks, 1);
+        CU_ASSERT(store_make_room(node.room->store, LONG, &coming, &status) + coming >
+                  0); /* afterwards it is */
+    } else {
+        printf("(no disk here) ");
+    }
+    end();
+}
+
 int main(void)
 {
     static const struct unit_test tests[] = {
+        {"a copy is not spilled before it is shown", a_copy_is_not_spilled_before_it_is_shown},
         {"a copy that comes corrupt is fetched again", a_copy_that_comes_corrupt_is_fetched_again},
         {"what is read corrupt is read again", what_is_read_corrupt_is_read_again},
         {"a copy that is always corrupt is given up", a_copy_that_is_always_corrupt_is_given_up},

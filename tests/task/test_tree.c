@@ -1,13 +1,13 @@
 /* Many hosts that read one block: later readers are sent to earlier ones. Ranks 1 to 3 are on hosts of their
  * own. */
 #define NODE_RANKS 4
-#define NODE_STORE (16 << 20)
-#include "net/net_internal.h"
-#include "task/task_present.h"
-#include "task_node.h"
+#define NODE_STORE (48 << 20)
+#include "far_reads.h"
+#include "far_values.h"
 
 #define PULLS 16
 #define SMALL (3 * RANGE_BYTES + 40) /* bytes: a copy that rank 0 fetches */
+#define STEPS (2 * STEP_BYTES + 40)  /* the same, one-sidedly */
 
 /* What a rank was asked for and told. */
 struct far {
@@ -16,13 +16,11 @@ struct far {
     struct elsewhere elsewhere;
     uint64_t got;
     bool wrong; /* bytes */
+    struct leased leased;
+    int leases;
 };
 
-static struct task_node node;
 static struct far far[NODE_RANKS];
-static char *content;
-static const struct stored far_block = {{0, 5, 3}, 1, 0};
-
 static void on_pull(void *arg, const struct net_message *message)
 {
     struct far *to = arg;
@@ -50,6 +48,14 @@ static void on_elsewhere(void *arg, const struct net_message *message)
     to->elsewheres++;
 }
 
+static void on_leased(void *arg, const struct net_message *message)
+{
+    struct far *to = arg;
+    CU_ASSERT_FATAL(message->length == sizeof to->leased);
+    memcpy(&to->leased, message->data, message->length);
+    to->leases++;
+}
+
 static void on_read(void *arg, const struct net_message *message)
 {
     (void)message;
@@ -64,81 +70,44 @@ static void on_stale(void *arg, const struct net_message *message)
 
 static void begin(void)
 {
-    static const int host_of[] = {0, 1, 2, 3}, ranks[] = {0}, local_of[] = {0, -1, -1, -1};
-    static const struct net_map map = {
-        .size = NODE_RANKS, .hosts = NODE_RANKS, .host_of = host_of, .locals = 1, .ranks = ranks};
-    CU_ASSERT_FATAL(task_functions_build() == RAYMPI_OK);
-    node_open(&node);
-    node.net[0]->map = &map;
-    node.net[0]->local_of = local_of;
+    far_begin(STEPS);
     memset(far, 0, sizeof far);
+    one_sided = false;
+    reading = NULL;
     for (int rank = 1; rank < NODE_RANKS; rank++) {
         net_handle(node.net[rank], TASK_MESSAGE_PULL, on_pull, &far[rank]);
         net_handle(node.net[rank], TASK_MESSAGE_CHUNK, on_chunk, &far[rank]);
         net_handle(node.net[rank], TASK_MESSAGE_ELSEWHERE, on_elsewhere, &far[rank]);
+        net_handle(node.net[rank], TASK_MESSAGE_LEASED, on_leased, &far[rank]);
         net_handle(node.net[rank], TASK_MESSAGE_READ, on_read, &far[rank]);
         net_handle(node.net[rank], TASK_MESSAGE_STALE, on_stale, &far[rank]);
     }
-    content = malloc(TREE_BYTES);
-    for (uint64_t i = 0; i < TREE_BYTES; i++)
-        content[i] = (char)(i * 7 + i / 1000);
-}
-
-static void end(void)
-{
-    free(content);
-    node_close(&node);
-    task_functions_clear();
-}
-
-static uint64_t blocks(void)
-{
-    struct store_counters counters;
-    store_collect(node.room->store);
-    store_counters(node.room->store, &counters);
-    return counters.blocks + counters.waiting;
-}
-
-static void pull(int rank, const struct stored *at, uint64_t offset, uint64_t length, uint64_t serial)
-{
-    const struct pull wish = {*at, offset, length, serial};
-    node_receive_from(&node, rank, lease_on_pull, &wish, sizeof wish);
-    node_settle(&node);
 }
 
 /* ---- the holder */
 
-static struct value own_value(uint64_t length)
-{
-    struct value value;
-    void *data;
-    CU_ASSERT_FATAL(value_create(node.room, &value, length, 0, &data) == RAYMPI_OK);
-    memcpy(data, content, length);
-    value_seal(node.room, &value);
-    return value;
-}
-
 static void later_readers_are_sent_to_earlier_ones(void)
 {
+    void *data;
     begin();
-    struct value value = own_value(TREE_BYTES);
+    struct value value = own_value(TREE_BYTES, &data);
     const struct stored at = value.u.store.at;
-    pull(1, &at, 0, 100, 11);
-    pull(2, &at, 0, 100, 22);
+    pull_by(1, &at, 0, 100, 11);
+    pull_by(2, &at, 0, 100, 22);
     CU_ASSERT_EQUAL(far[1].got, 100);
     CU_ASSERT_EQUAL(far[2].got, 100);
-    pull(3, &at, 0, 100, 33);
-    pull(3, &at, 100, 100, 33); /* which was on its way */
+    pull_by(3, &at, 0, 100, 33);
+    pull_by(3, &at, 100, 100, 33); /* which was on its way */
     CU_ASSERT_EQUAL_FATAL(far[3].elsewheres, 1);
     CU_ASSERT_EQUAL(far[3].got, 0);
     CU_ASSERT_EQUAL(far[3].refusals, 0);
     CU_ASSERT_EQUAL(far[3].elsewhere.rank, 1);
     CU_ASSERT_EQUAL(far[3].elsewhere.serial, 11);
-    pull(3, &at, 0, 100, 33); /* again: to the other one */
+    pull_by(3, &at, 0, 100, 33); /* again: to the other one */
     CU_ASSERT_EQUAL(far[3].elsewheres, 2);
     CU_ASSERT_EQUAL(far[3].elsewhere.rank, 2);
     CU_ASSERT_EQUAL(far[3].elsewhere.serial, 22);
-    pull(3, &at, 100, 100, 0); /* who has not got it there is served */
+    pull_by(3, &at, 100, 100, 0); /* who has not got it there is served */
     CU_ASSERT_EQUAL(far[3].got, 100);
     for (int rank = 1; rank < NODE_RANKS; rank++) {
         node_receive_from(&node, rank, lease_on_read, &at, sizeof at);
@@ -149,46 +118,48 @@ static void later_readers_are_sent_to_earlier_ones(void)
     for (int rank = 1; rank < NODE_RANKS; rank++)
         CU_ASSERT_EQUAL(far[rank].stale, 1);
     CU_ASSERT_EQUAL(blocks(), 0);
-    end();
+    far_end();
 }
 
 static void who_is_sent_on_hears_of_the_end(void)
 {
+    void *data;
     begin();
-    struct value value = own_value(TREE_BYTES);
+    struct value value = own_value(TREE_BYTES, &data);
     const struct stored at = value.u.store.at;
-    pull(1, &at, 0, 100, 11);
-    pull(2, &at, 0, 100, 22);
-    pull(3, &at, 0, 100, 33);
+    pull_by(1, &at, 0, 100, 11);
+    pull_by(2, &at, 0, 100, 22);
+    pull_by(3, &at, 0, 100, 33);
     value_drop(node.room, &value, true);
-    pull(3, &at, 0, 100, 33); /* while others read it: it is freed, and lent to nobody else */
+    pull_by(3, &at, 0, 100, 33); /* while others read it: it is freed, and lent to nobody else */
     CU_ASSERT_EQUAL(far[3].elsewheres, 1);
     CU_ASSERT_EQUAL(far[3].refusals, 1);
     CU_ASSERT_EQUAL(far[3].stale, 1);
     node_receive_from(&node, 1, lease_on_read, &at, sizeof at);
     node_receive_from(&node, 2, lease_on_read, &at, sizeof at);
     CU_ASSERT_EQUAL(blocks(), 0);
-    end();
+    far_end();
 }
 
 static void short_ones_and_few_readers_are_served(void)
 {
+    void *data;
     begin();
-    struct value small = own_value(TREE_BYTES - 1), large = own_value(TREE_BYTES);
+    struct value small = own_value(TREE_BYTES - 1, &data), large = own_value(TREE_BYTES, &data);
     for (int rank = 1; rank < NODE_RANKS; rank++)
-        pull(rank, &small.u.store.at, 0, 100, 7);
+        pull_by(rank, &small.u.store.at, 0, 100, 7);
     for (int rank = 1; rank < NODE_RANKS; rank++) { /* one after another */
-        pull(rank, &large.u.store.at, 0, 100, 7);
+        pull_by(rank, &large.u.store.at, 0, 100, 7);
         node_receive_from(&node, rank, lease_on_read, &large.u.store.at, sizeof large.u.store.at);
         CU_ASSERT_EQUAL(far[rank].elsewheres, 0);
         CU_ASSERT_EQUAL(far[rank].got, 200);
     }
-    pull(1, &large.u.store.at, 0, 100, 0);
-    pull(2, &large.u.store.at, 0, 100, 8);
-    pull(3, &large.u.store.at, 0, 100, 8);
+    pull_by(1, &large.u.store.at, 0, 100, 0);
+    pull_by(2, &large.u.store.at, 0, 100, 8);
+    pull_by(3, &large.u.store.at, 0, 100, 8);
     CU_ASSERT_EQUAL(far[3].elsewhere.rank, 1); /* by its copy of before */
     CU_ASSERT_EQUAL(far[3].elsewhere.serial, 7);
-    end();
+    far_end();
 }
 
 /* ---- who has a copy, or a part of it */
@@ -214,24 +185,12 @@ static void chunks(int source, uint64_t from, uint64_t to)
 
 static struct value fetched(uint64_t length)
 {
-    struct value value = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = length};
-    value.u.store.at = far_block;
+    struct value value = far_value(length);
     value_fetch(node.room, &value);
     node_settle(&node);
     CU_ASSERT_FATAL(far[1].pulled > 0);
     CU_ASSERT(far[1].pulls[0].serial != 0);
     return value;
-}
-
-static bool is_here(struct value *value)
-{
-    const void *data;
-    uint64_t length;
-    if (value_pin_now(node.room, value, &data, &length) != RAYMPI_OK)
-        return false;
-    bool right = length == value->length && memcmp(data, content, length) == 0;
-    value_unpin(node.room, value);
-    return right;
 }
 
 static void what_has_come_is_served(void)
@@ -240,7 +199,7 @@ static void what_has_come_is_served(void)
     struct value value = fetched(SMALL);
     uint64_t serial = far[1].pulls[0].serial;
     for (uint64_t from = 0; from < SMALL; from += RANGE_BYTES)
-        pull(2, &far_block, from, SMALL - from < RANGE_BYTES ? SMALL - from : RANGE_BYTES, serial);
+        pull_by(2, &far_block, from, SMALL - from < RANGE_BYTES ? SMALL - from : RANGE_BYTES, serial);
     CU_ASSERT_EQUAL(far[2].got, 0);
     chunks(1, 0, RANGE_BYTES - 1);
     CU_ASSERT_EQUAL(far[2].got, 0);
@@ -255,7 +214,7 @@ static void what_has_come_is_served(void)
     CU_ASSERT_EQUAL(blocks(), 1);
     node_receive_from(&node, 2, lease_on_read, &far_block, sizeof far_block);
     CU_ASSERT_EQUAL(blocks(), 0);
-    end();
+    far_end();
 }
 
 static void a_copy_that_is_here_is_lent(void)
@@ -264,20 +223,20 @@ static void a_copy_that_is_here_is_lent(void)
     struct value value = fetched(SMALL);
     uint64_t serial = far[1].pulls[0].serial;
     chunks(1, 0, SMALL);
-    pull(2, &far_block, 0, 1000, serial);
+    pull_by(2, &far_block, 0, 1000, serial);
     CU_ASSERT_EQUAL(far[2].got, 1000);
     task_make_room(node.room, SMALL);
     CU_ASSERT(is_here(&value));
     node_receive_from(&node, 2, lease_on_read, &far_block, sizeof far_block);
     task_make_room(node.room, SMALL);
     CU_ASSERT_FALSE(is_here(&value));
-    pull(2, &far_block, 0, 1000, serial);
+    pull_by(2, &far_block, 0, 1000, serial);
     CU_ASSERT_EQUAL(far[2].refusals, 1);
     value = fetched(SMALL); /* another copy: whoever waits for the one before must not wait for it */
-    pull(2, &far_block, 0, 1000, serial);
+    pull_by(2, &far_block, 0, 1000, serial);
     CU_ASSERT_EQUAL(far[2].refusals, 2);
     CU_ASSERT_EQUAL(far[2].got, 1000);
-    end();
+    far_end();
 }
 
 static void who_reads_a_copy_that_fails_is_told(void)
@@ -285,8 +244,8 @@ static void who_reads_a_copy_that_fails_is_told(void)
     begin();
     struct value value = fetched(SMALL);
     uint64_t serial = far[1].pulls[0].serial;
-    pull(2, &far_block, 0, 1000, serial);
-    pull(2, &far_block, RANGE_BYTES, 1000, serial);
+    pull_by(2, &far_block, 0, 1000, serial);
+    pull_by(2, &far_block, RANGE_BYTES, 1000, serial);
     chunks(1, 0, RANGE_BYTES);
     CU_ASSERT_EQUAL(far[2].got, 1000);
     chunk(1, RANGE_BYTES, 0);
@@ -294,7 +253,7 @@ static void who_reads_a_copy_that_fails_is_told(void)
     CU_ASSERT_FALSE(is_here(&value));
     CU_ASSERT_EQUAL(blocks(), 0);
     CU_ASSERT_EQUAL(node.room->present->ranges, 0);
-    end();
+    far_end();
 }
 
 /* ---- who is sent elsewhere */
@@ -323,7 +282,7 @@ static void it_is_read_elsewhere(void)
     CU_ASSERT_EQUAL(far[2].reads, 1);
     CU_ASSERT_EQUAL(far[1].reads, 0);
     CU_ASSERT_EQUAL(node.room->present->ranges, 0);
-    end();
+    far_end();
 }
 
 static void where_it_is_gone_the_holder_is_asked_again(void)
@@ -346,7 +305,128 @@ static void where_it_is_gone_the_holder_is_asked_again(void)
     CU_ASSERT(is_here(&value));
     CU_ASSERT_EQUAL(far[1].reads, 1);
     CU_ASSERT_EQUAL(node.room->present->ranges, 0);
-    end();
+    far_end();
+}
+
+/* ---- one-sidedly */
+
+static void lease(int rank, uint64_t ready)
+{
+    const struct leased leased = {.at = far_block, .offset = 4096, .ready = ready};
+    node_receive_from(&node, rank, copy_on_leased, &leased, sizeof leased);
+    node_settle(&node);
+}
+
+/* What is being read comes, or (not OK) does not. */
+static void read_ends(int rank, uint64_t offset, uint64_t length, int status)
+{
+    struct net_read *read = reading;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(read);
+    reading = NULL;
+    CU_ASSERT_EQUAL(read->rank, rank);
+    CU_ASSERT_EQUAL(read->offset, 4096 + offset);
+    CU_ASSERT_EQUAL_FATAL(read->length, length);
+    if (status == RAYMPI_OK)
+        memcpy(read->to, content + offset, length);
+    else
+        base_fail(status, "the test says so");
+    read->done(read, status);
+    node_settle(&node);
+}
+
+static void it_is_read_in_steps_and_lent_meanwhile(void)
+{
+    begin();
+    one_sided = true;
+    struct value value = fetched(STEPS);
+    uint64_t serial = far[1].pulls[0].serial;
+    lease(1, STEPS);
+    pull_by(2, &far_block, 0, 0, serial);
+    CU_ASSERT_EQUAL(far[2].leases, 0);
+    read_ends(1, 0, STEP_BYTES, RAYMPI_OK);
+    CU_ASSERT_EQUAL(far[2].leases, 1);
+    CU_ASSERT_EQUAL(far[2].leased.status, RAYMPI_OK);
+    CU_ASSERT_EQUAL(far[2].leased.ready, STEP_BYTES);
+    pull_by(2, &far_block, STEP_BYTES, 0, serial);
+    CU_ASSERT_EQUAL(far[2].leases, 1);
+    read_ends(1, STEP_BYTES, STEP_BYTES, RAYMPI_OK);
+    read_ends(1, 2 * STEP_BYTES, 40, RAYMPI_OK);
+    CU_ASSERT_EQUAL(far[2].leases, 2);
+    CU_ASSERT(far[2].leased.ready >= 2 * STEP_BYTES);
+    CU_ASSERT(is_here(&value));
+    CU_ASSERT_EQUAL(far[1].pulled, 1);
+    CU_ASSERT_EQUAL(far[1].reads, 1);
+    node_receive_from(&node, 2, lease_on_read, &far_block, sizeof far_block);
+    CU_ASSERT_EQUAL(node.room->present->ranges, 0);
+    far_end();
+}
+
+/* From another rank than the holder as far as that has it, then it is asked again. */
+static void it_is_read_as_far_as_it_has_come(void)
+{
+    begin();
+    one_sided = true;
+    struct value value = fetched(STEPS);
+    sent_to(2, 77);
+    CU_ASSERT_EQUAL(node.room->present->ranges, 0);
+    lease(2, STEP_BYTES);
+    read_ends(2, 0, STEP_BYTES, RAYMPI_OK);
+    CU_ASSERT_EQUAL_FATAL(far[2].pulled, 2);
+    CU_ASSERT_EQUAL(far[2].pulls[1].offset, STEP_BYTES);
+    CU_ASSERT_EQUAL(far[2].pulls[1].serial, 77);
+    lease(2, STEPS);
+    read_ends(2, STEP_BYTES, STEP_BYTES, RAYMPI_OK);
+    read_ends(2, 2 * STEP_BYTES, 40, RAYMPI_OK);
+    CU_ASSERT(is_here(&value));
+    CU_ASSERT_EQUAL(far[2].reads, 1);
+    far_end();
+}
+
+/* Late bytes of a rank that has died may still come: the holder's go elsewhere. */
+static void who_dies_is_replaced_by_the_holder(void)
+{
+    begin();
+    one_sided = true;
+    struct value value = fetched(STEPS);
+    uint64_t serial = far[1].pulls[0].serial;
+    sent_to(2, 77);
+    lease(2, STEPS);
+    const char *before = reading->to;
+    pull_by(3, &far_block, 0, 0, serial);
+    read_ends(2, 0, STEP_BYTES, RAYMPI_ERR_NODE_DIED);
+    CU_ASSERT_EQUAL(far[3].leases, 1); /* who reads this copy asks the holder, too */
+    CU_ASSERT_EQUAL(far[3].leased.status, RAYMPI_ERR_LOST);
+    for (int tries = 0; tries < 1000 && far[1].pulled < 2; tries++) {
+        task_present_look(node.room);
+        node_settle(&node);
+    }
+    CU_ASSERT_EQUAL_FATAL(far[1].pulled, 2);
+    CU_ASSERT_EQUAL(far[1].pulls[1].serial, 0);
+    CU_ASSERT_EQUAL(far[1].pulls[1].offset, 0);
+    lease(1, STEPS);
+    CU_ASSERT(reading->to != before);
+    read_ends(1, 0, STEP_BYTES, RAYMPI_OK);
+    read_ends(1, STEP_BYTES, STEP_BYTES, RAYMPI_OK);
+    read_ends(1, 2 * STEP_BYTES, 40, RAYMPI_OK);
+    CU_ASSERT(is_here(&value));
+    CU_ASSERT_EQUAL(node.room->present->ranges, 0);
+    far_end();
+}
+
+static void a_lease_of_nothing_is_a_refusal(void)
+{
+    begin();
+    one_sided = true;
+    struct value value = fetched(STEPS);
+    sent_to(2, 77);
+    lease(2, STEPS + 1);
+    CU_ASSERT_EQUAL_FATAL(far[1].pulled, 2);
+    lease(1, 0);
+    CU_ASSERT_PTR_NULL(reading);
+    CU_ASSERT_FALSE(is_here(&value));
+    CU_ASSERT_EQUAL(blocks(), 0);
+    CU_ASSERT_EQUAL(node.room->present->ranges, 0);
+    far_end();
 }
 
 static void wrong_words_are_ignored(void)
@@ -369,7 +449,7 @@ static void wrong_words_are_ignored(void)
     chunks(1, 20000, SMALL);
     CU_ASSERT(is_here(&value));
     CU_ASSERT_EQUAL(far[2].pulled, 0);
-    end();
+    far_end();
 }
 
 int main(void)
@@ -383,6 +463,10 @@ int main(void)
         {"who reads a copy that fails is told", who_reads_a_copy_that_fails_is_told},
         {"it is read elsewhere", it_is_read_elsewhere},
         {"where it is gone the holder is asked again", where_it_is_gone_the_holder_is_asked_again},
+        {"it is read in steps, and lent meanwhile", it_is_read_in_steps_and_lent_meanwhile},
+        {"it is read as far as it has come", it_is_read_as_far_as_it_has_come},
+        {"who dies is replaced by the holder", who_dies_is_replaced_by_the_holder},
+        {"a lease of nothing is a refusal", a_lease_of_nothing_is_a_refusal},
         {"wrong words are ignored", wrong_words_are_ignored},
     };
     return UNIT_MAIN("task: tree", tests);
