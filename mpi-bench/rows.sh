@@ -187,7 +187,13 @@ contender ours 'hosts ofi 3 1' ours/hosts broadcast "$(n 268435456 1048576)"
 contender MPI_Bcast 'hosts mpi 3 1' rivals/mpi_bytes broadcast "$(n 268435456 1048576)"
 target MPI_Bcast 1.2 '<= 1.2x'
 
-row SPILL 'put and get of 1 MiB objects, 3x the store' us/MiB
+# The threads that read and write may have the other cores, if there are any; and the same on one core.
+row SPILL.1 'put and get of 1 MiB objects, 3x the store' us/MiB
+contender ours 'job cores' ours/spill "$(n 256 16)"
+contender 'dd' cores rivals/disk "$(n 256 16)"
+target dd 1.111 '>= 0.9x'
+
+row SPILL.2 'the same, on one core' us/MiB
 contender ours 'job one' ours/spill "$(n 256 16)"
 contender 'dd' one rivals/disk "$(n 256 16)"
 target dd 1.111 '>= 0.9x'

@@ -9,7 +9,7 @@ function field(name,    s) {
 }
 NR == 1 {
     print field("host") ", " field("reps") " repetitions"
-    form = "%-6s %-62.62s %10s %-14s %-24.24s %10s %9s %7s  %-34.34s %-5s %s\n"
+    form = "%-7s %-62.62s %10s %-14s %-24.24s %10s %9s %7s  %-34.34s %-5s %s\n"
     printf form, "id", "work", "ours", "unit", "rival", "theirs", "ratio", "spread", "target", "met", "why"
 }
 {

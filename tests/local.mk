@@ -22,15 +22,17 @@ unit_tests += %D%/store/test_arena %D%/store/test_churn %D%/store/test_store %D%
 # Its allocations fail on demand.
 %C%_store_test_faults_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=calloc -Wl,--wrap=base_segment_commit -Wl,--wrap=mmap \
 	-Wl,--wrap=mprotect
-wrap_disk = -Wl,--wrap=pwritev -Wl,--wrap=pread -Wl,--wrap=sync_file_range
+wrap_disk = -Wl,--wrap=pwritev -Wl,--wrap=preadv2 -Wl,--wrap=sync_file_range
 # Their reads and writes are held and fail on demand.
-unit_tests += %D%/store/test_spill %D%/store/test_spill_faults %D%/store/test_spill_stress
+unit_tests += %D%/store/test_spill %D%/store/test_spill_faults %D%/store/test_spill_short %D%/store/test_spill_stress
 %C%_store_test_steps_SOURCES = %D%/store/test_steps.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_steps_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_SOURCES = %D%/store/test_spill.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_faults_SOURCES = %D%/store/test_spill_faults.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_faults_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk) -Wl,--wrap=open
+%C%_store_test_spill_short_SOURCES = %D%/store/test_spill_short.c %D%/store/spill_disk.c %D%/store/spill_disk.h
+%C%_store_test_spill_short_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 %C%_store_test_spill_stress_SOURCES = %D%/store/test_spill_stress.c %D%/store/spill_disk.c %D%/store/spill_disk.h
 %C%_store_test_spill_stress_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk)
 unit_tests += %D%/store/test_protect

@@ -14,7 +14,9 @@ libraympi_sources += \
 	%D%/store_spill.h \
 	%D%/store_spill_file.c \
 	%D%/store_spill_folder.c \
+	%D%/store_spill_hole.c \
 	%D%/store_spill_io.c \
+	%D%/store_spill_restore.c \
 	%D%/store_sums.c \
 	%D%/store_checksum.h \
 	%D%/store_victims.c

@@ -158,6 +158,9 @@ uint64_t store_cold_bytes(const struct store *store, int local);
  * store_spill_poll() tells; STORE_FULL: no room for it now (make room, try again); MEMORY: no private memory;
  * LOST: stale place. */
 int store_restore(struct store *store, struct store_place place);
+/** The same by the caller, at once, if the system has the block in its cache: OK: it is in memory, and stays
+ * there until store_let_go(). Else it is on its way. Copies the block: for those who have time for that. */
+int store_restore_cached(struct store *store, struct store_place place);
 /** Takes over I/O that has finished; calls restored() for each block that was being restored: RAYMPI_OK (it
  * can not be spilled again before restored() returns, which may pin it), or why not (text in base_detail()):
  * LOST when its file can not be read or the checksum is wrong, or when it was freed meanwhile. Cheap (one

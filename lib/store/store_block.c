@@ -101,6 +101,7 @@ static int create_locked(struct store *store, uint64_t length, struct store_plac
     }
     *place = block_make(store, index, chunk, length);
     *data = store->write + chunk->offset;
+    spill_ahead(store, chunk->length);
     return RAYMPI_OK;
 }
 

@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW_MOST (UINT64_C(64) << 20) /* bytes being written at once, if nobody asks for more */
-#define WINDOW_PART 8                    /* of the store */
-#define AHEAD_MOST  (UINT64_C(4) << 20)  /* bytes that are written at once where fewer would do */
-#define AHEAD_PART  32
+#define WINDOW_MOST  (UINT64_C(64) << 20) /* bytes being written at once, if nobody asks for more */
+#define WINDOW_PART  8                    /* of the store */
+#define AHEAD_MOST   (UINT64_C(4) << 20)  /* bytes that are written at once where fewer would do */
+#define AHEAD_PART   32
+#define PRESSED_PART 4 /* of the store: as much is written ahead of who takes memory after it was short */
 
 /* ---- open and close */
 
@@ -53,10 +54,8 @@ static void requests_drop(struct store *store)
     struct spill_copy *copy = spill->writes.first, *next;
     for (; copy; copy = next) {
         next = copy->next;
-        if (copy->phase == SPILL_FORGOTTEN) {
+        if (copy->phase == SPILL_FORGOTTEN)
             spill_file_forget(&spill->files, copy);
-            free(copy);
-        }
     }
     for (uint32_t index = 0; index < store->fresh; index++) {
         struct store_block *block = &store->blocks[index];
@@ -100,7 +99,7 @@ void spill_close(struct store *store)
 
 /* ---- leaving memory */
 
-static void told(struct store_spill *spill)
+void spill_tell(struct store_spill *spill)
 {
     /* Release: whoever sees it finds what was finished. */
     atomic_fetch_add_explicit(&spill->finished, 1, memory_order_release);
@@ -182,7 +181,7 @@ void spill_written(struct store *store, struct spill_copy **copies, int count, i
     block_waiting_release(store);
     pthread_mutex_unlock(&store->lock);
     atomic_fetch_sub_explicit(&spill->busy, (uint32_t)count, memory_order_relaxed);
-    told(spill);
+    spill_tell(spill);
 }
 
 /* ---- making room */
@@ -199,6 +198,14 @@ struct room_call {
     bool failed; /* nothing can be written now */
     int status;
 };
+
+static struct room_call room_call_of(const struct store *store, uint64_t bytes)
+{
+    uint64_t size = store_data_bytes(store), window = least(WINDOW_MOST, size / WINDOW_PART);
+    return (struct room_call){.bytes = bytes,
+                              .window = window > bytes ? window : bytes,
+                              .ahead = least(AHEAD_MOST, size / AHEAD_PART)};
+}
 
 static bool room_enough(const struct store *store, const struct room_call *call)
 {
@@ -226,10 +233,7 @@ static void room_make(struct store *store, struct room_call *call)
 uint64_t store_make_room(struct store *store, uint64_t bytes, uint64_t *coming, int *status)
 {
     char text[STORE_TEXT_BYTES / 2];
-    uint64_t size = store_data_bytes(store), window = least(WINDOW_MOST, size / WINDOW_PART);
-    struct room_call call = {.bytes = bytes,
-                             .window = window > bytes ? window : bytes,
-                             .ahead = least(AHEAD_MOST, size / AHEAD_PART)};
+    struct room_call call = room_call_of(store, bytes);
     *coming = 0;
     *status = RAYMPI_OK;
     if (!store->spill)
@@ -239,11 +243,32 @@ uint64_t store_make_room(struct store *store, uint64_t bytes, uint64_t *coming, 
         call.status = base_fail(RAYMPI_ERR_STORE_FULL, "%s", text);
     }
     pthread_mutex_lock(&store->lock);
+    store->spill->pressed = store_data_bytes(store) / PRESSED_PART;
     room_make(store, &call);
     *coming = store->spill->writing_bytes;
     pthread_mutex_unlock(&store->lock);
     *status = call.status;
     return call.freed;
+}
+
+/* What blocks can be made of without anything leaving memory, now or soon. */
+static uint64_t room_coming(const struct store *store)
+{
+    const struct store_rank *self = &store->ranks[store->rank];
+    uint64_t leased = atomic_load_explicit(&self->extents, memory_order_relaxed) * store->layout.extent_bytes;
+    return leased - store->counters.memory_bytes + store->spill->writing_bytes + store_unleased(store);
+}
+
+void spill_ahead(struct store *store, uint64_t bytes)
+{
+    struct store_spill *spill = store->spill;
+    char text[STORE_TEXT_BYTES / 2];
+    if (!spill || base_likely(!spill->pressed))
+        return;
+    spill->pressed -= least(bytes, spill->pressed);
+    struct room_call call = room_call_of(store, bytes);
+    if (room_coming(store) < call.ahead + bytes && !spill_folders_failed(&spill->files, text, sizeof text))
+        room_make(store, &call);
 }
 
 bool store_spills(const struct store *store)
@@ -264,177 +289,6 @@ uint64_t store_cold_bytes(const struct store *store, int local)
     return atomic_load_explicit(&store->ranks[local].cold, memory_order_relaxed);
 }
 
-/* ---- coming back */
-
-/* Begins to read a block. Lock held. */
-static int restore_begin(struct store *store, struct store_place place)
-{
-    struct store_block *block = &store->blocks[place.index];
-    struct spill_copy *copy = block->copy;
-    struct arena_chunk *chunk;
-    int status = arena_reserve(&store->arena);
-    if (status == RAYMPI_OK)
-        status = block_chunk_make(store, copy->length, &chunk);
-    if (status != RAYMPI_OK)
-        return status;
-    block->chunk = chunk;
-    block_chunk_count(store, chunk);
-    copy->memory = store->write + chunk->offset;
-    copy->phase = SPILL_READING;
-    status = spill_queue_put(store, &store->spill->reads, copy);
-    if (status != RAYMPI_OK) {
-        copy->phase = SPILL_WRITTEN;
-        block_chunk_drop(store, place.index);
-        return status;
-    }
-    block_counters_publish(store);
-    atomic_fetch_add_explicit(&store->spill->busy, 1, memory_order_relaxed);
-    return STORE_ON_DISK;
-}
-
-static int restore_locked(struct store *store, struct store_place place)
-{
-    uint64_t word = 0;
-    if (place.rank == (uint32_t)store->rank && place.index < store->fresh)
-        word =
-            atomic_load_explicit(&store_entry_at(store, place.rank, place.index)->word, memory_order_relaxed);
-    if (word == store_word(place.generation, STORE_SEALED))
-        return RAYMPI_OK;
-    if (word != store_word(place.generation, STORE_DISK))
-        return base_fail(RAYMPI_ERR_LOST, "block %u.%u.%llu can not be restored: it was freed", place.rank,
-                         place.index, (unsigned long long)place.generation);
-    if (store->blocks[place.index].copy->phase == SPILL_READING)
-        return STORE_ON_DISK;
-    return restore_begin(store, place);
-}
-
-int store_restore(struct store *store, struct store_place place)
-{
-    pthread_mutex_lock(&store->lock);
-    int status = restore_locked(store, place);
-    pthread_mutex_unlock(&store->lock);
-    return status;
-}
-
-void spill_read(struct store *store, struct spill_copy *copy, int error)
-{
-    struct store_spill *spill = store->spill;
-    copy->error = error;
-    pthread_mutex_lock(&spill->reads.lock);
-    copy->next = NULL;
-    *spill->done_end = copy;
-    spill->done_end = &copy->next;
-    pthread_mutex_unlock(&spill->reads.lock);
-    told(spill);
-}
-
-void spill_block_left(struct store *store, const struct store_entry *entry)
-{
-    store->counters.on_disk--;
-    store->counters.on_disk_bytes -= block_bytes(store, entry);
-}
-
-/* The block is in memory. Lock held. */
-static void block_restored(struct store *store, uint32_t index)
-{
-    struct store_entry *entry = store_entry_at(store, (uint32_t)store->rank, index);
-    struct store_block *block = &store->blocks[index];
-    spill_block_left(store, entry);
-    store->counters.restored++;
-    store->counters.restored_bytes += entry->length;
-    entry_place(entry, store->data_offset + block->chunk->offset, entry->length);
-    block_touch(store, entry);
-    block_cold_change(store, index, 1);
-    block->kept++;
-    if (base_unlikely(store->page))
-        block_protect(store, index);
-    descriptor_seal(entry, block->copy->place.generation);
-    block_counters_publish(store);
-}
-
-static int read_failed(const struct spill_copy *copy, int error)
-{
-    const struct store_place *place = &copy->place;
-    if (error == SPILL_CORRUPT)
-        return base_fail(
-            RAYMPI_ERR_LOST,
-            "block %u.%u.%llu is corrupt: what came back from %s is not what was sealed (checksum)",
-            place->rank, place->index, (unsigned long long)place->generation, copy->file->folder->path);
-    return base_fail(RAYMPI_ERR_LOST, "block %u.%u.%llu can not be read back from the spill folder %s: %s",
-                     place->rank, place->index, (unsigned long long)place->generation,
-                     copy->file->folder->path, strerror(error));
-}
-
-/* Takes over a block that has been read, or could not be. Lock held. */
-static int read_take(struct store *store, struct spill_copy *copy)
-{
-    struct store_place place = copy->place;
-    const struct store_entry *entry = store_entry_at(store, place.rank, place.index);
-    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
-    bool freed = store_word_state(word) == STORE_FREEING;
-    copy->phase = SPILL_WRITTEN;
-    if (!copy->error && !freed) {
-        block_restored(store, place.index);
-        return RAYMPI_OK;
-    }
-    block_chunk_drop(store, place.index);
-    block_counters_publish(store);
-    room_note(store, false);
-    if (!freed)
-        return read_failed(copy, copy->error);
-    block_waiting_release(store);
-    return base_fail(RAYMPI_ERR_LOST, "block %u.%u.%llu was freed while it was being restored", place.rank,
-                     place.index, (unsigned long long)place.generation);
-}
-
-void store_let_go(struct store *store, struct store_place place)
-{
-    pthread_mutex_lock(&store->lock);
-    const struct store_entry *entry = store_entry_at(store, place.rank, place.index);
-    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
-    if (store_word_generation(word) == place.generation && store->blocks[place.index].kept)
-        store->blocks[place.index].kept--;
-    pthread_mutex_unlock(&store->lock);
-}
-
-static struct spill_copy *done_take(struct store_spill *spill)
-{
-    pthread_mutex_lock(&spill->reads.lock);
-    struct spill_copy *copy = spill->done;
-    spill->done = NULL;
-    spill->done_end = &spill->done;
-    pthread_mutex_unlock(&spill->reads.lock);
-    return copy;
-}
-
-int store_spill_poll(struct store *store, void (*restored)(void *arg, struct store_place place, int status),
-                     void *arg)
-{
-    struct store_spill *spill = store->spill;
-    if (!spill || base_likely(!atomic_load_explicit(&spill->finished, memory_order_relaxed)))
-        return 0;
-    /* Acquire pairs with told(). */
-    int finished = (int)atomic_exchange_explicit(&spill->finished, 0, memory_order_acquire);
-    struct spill_copy *copy = done_take(spill), *next;
-    for (; copy; copy = next) {
-        next = copy->next;
-        struct store_place place = copy->place;
-        pthread_mutex_lock(&store->lock);
-        int status = read_take(store, copy);
-        pthread_mutex_unlock(&store->lock);
-        atomic_fetch_sub_explicit(&spill->busy, 1, memory_order_relaxed);
-        restored(arg, place, status);
-        if (status == RAYMPI_OK)
-            store_let_go(store, place);
-    }
-    return finished;
-}
-
-int store_spill_busy(const struct store *store)
-{
-    return store->spill ? (int)atomic_load_explicit(&store->spill->busy, memory_order_relaxed) : 0;
-}
-
 /* ---- the end of a copy */
 
 void spill_copy_forget(struct store *store, uint32_t index)
@@ -448,5 +302,4 @@ void spill_copy_forget(struct store *store, uint32_t index)
     if (!spill->stopped && spill_queue_put(store, &spill->writes, copy) == RAYMPI_OK)
         return;
     spill_file_forget(&spill->files, copy);
-    free(copy);
 }

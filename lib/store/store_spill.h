@@ -1,9 +1,11 @@
 /* What the files of the spill tier share.
  *
- *     store_spill.c         which block is where: writes, drops, restores, frees
+ *     store_spill.c         which block is where: writes, drops, frees
+ *     store_spill_restore.c the way back
  *     store_victims.c       which block is next
  *     store_spill_io.c      the two threads and their queues
  *     store_spill_file.c    files and the slots in them
+ *     store_spill_hole.c    slots that are free
  *     store_spill_folder.c  which folders can be used
  *
  * A block that has been written keeps its copy on disk until it is freed: it is immutable, so the copy stays
@@ -17,6 +19,8 @@
 /* Of one system call: ext4 takes 1 MiB at a time four times as fast as 4 MiB (Linux 6.18). */
 #define SPILL_WRITE_BYTES (UINT64_C(1) << 20)
 #define SPILL_CORRUPT     (-1) /* beside errno values: not what was written */
+#define SPILL_PAGE        4096
+#define SPILL_SLOT_SMALL  (16u << 10) /* shorter blocks lie close to each other: no holes for them */
 
 /* ---- copies */
 
@@ -29,8 +33,8 @@ enum spill_phase {
 
 /** The copy on disk of one block, and the request for whatever is being done with it. */
 struct spill_copy {
-    enum spill_phase phase; /* under the store's lock */
-    struct spill_copy *next;
+    enum spill_phase phase;         /* under the store's lock */
+    struct spill_copy *next, *prev; /* prev: of holes */
     struct store_place place;
     char *memory; /* what is written, or where to read to */
     uint64_t length;
@@ -51,9 +55,11 @@ static inline bool spill_copy_busy(const struct spill_copy *copy)
 
 struct spill_file {
     int fd;
-    uint64_t end, slots;
+    uint64_t end, slots, holes; /* slots: in use */
+    uint64_t ahead;             /* blocks of the disk are there up to here */
+    bool unprepared;            /* the system does not give them before */
     struct spill_folder *folder;
-    /* The system could not write back what it had accepted; the reading thread finds out. */
+    /* The system could not write back what it had accepted; those who read find out. */
     _Atomic bool broken;
 };
 
@@ -72,6 +78,8 @@ struct spill_files {
     uint64_t batch_bytes; /* of several blocks that are written at once */
     int open, open_most;
     bool checksum;
+    struct spill_copy *holes; /* what is left of slots, the last first */
+    pthread_mutex_t breaking; /* one at a time asks whether a file is broken */
 };
 
 /** The folders of a list with colons that can be used (count may come to be 0), or ARGUMENT where one can
@@ -89,12 +97,31 @@ void spill_folders_print(const struct spill_files *files, char *text, size_t siz
 
 /** Writes blocks one after the other into a file; 0, or errno of the folder that was tried last. */
 int spill_files_write(struct spill_files *files, struct spill_copy **copies, int count);
-/** Reads a block back: 0, errno, SPILL_CORRUPT. The reading thread's. */
-int spill_file_read(const struct spill_files *files, struct spill_copy *copy);
+/** Reads a block back: 0, errno, SPILL_CORRUPT. For whoever has set SPILL_READING, or was asked by them. */
+int spill_file_read(struct spill_files *files, struct spill_copy *copy);
+/** The same without waiting for the disk; EAGAIN: that needs it. */
+int spill_file_read_cached(struct spill_files *files, struct spill_copy *copy);
 /** Asks the system to read ahead. The reading thread's. */
 void spill_file_want(const struct spill_copy *copy);
-/** Gives the slot of a copy back. */
-void spill_file_forget(struct spill_files *files, const struct spill_copy *copy);
+/** Gives the slot of a copy back, and takes over the record. */
+void spill_file_forget(struct spill_files *files, struct spill_copy *copy);
+/** Nothing in it is needed any more: it begins anew, or is closed. */
+void spill_file_emptied(struct spill_files *files, struct spill_file *file);
+
+/* ---- holes (store_spill_hole.c): the writing thread's */
+
+static inline uint64_t spill_pages(uint64_t length)
+{
+    return (length + SPILL_PAGE - 1) / SPILL_PAGE;
+}
+/** A slot that is free; takes over the record. */
+void spill_hole_add(struct spill_files *files, struct spill_copy *copy);
+/** Gives a copy such a slot. */
+bool spill_hole_take(struct spill_files *files, struct spill_copy *copy);
+/** Gives one back to the disk, or all of a file without slots in use; false: there are none. */
+bool spill_hole_return(struct spill_files *files);
+/** Forgets those of a file; NULL: all. */
+void spill_holes_drop(struct spill_files *files, const struct spill_file *file);
 /** Closes what has no slots any more, and forgets the folders. */
 void spill_files_close(struct spill_files *files);
 
@@ -146,7 +173,8 @@ struct store_spill {
     /* Under the store's lock. */
     struct victims victims;
     uint64_t writing_bytes;
-    bool stopped; /* no thread any more */
+    uint64_t pressed; /* bytes that blocks may still take before nothing is written ahead any more */
+    bool stopped;     /* no thread any more */
 
     /* Reads that have finished, under `reads.lock`. */
     struct spill_copy *done, **done_end;
@@ -163,6 +191,10 @@ uint32_t victims_next(struct store *store);
  * held.
  */
 uint64_t spill_block_drop(struct store *store, uint32_t index);
+/** A block has taken so many bytes: begins to write others where memory was short not long ago. Lock held. */
+void spill_ahead(struct store *store, uint64_t bytes);
+/** Tells whoever polls that there is something. */
+void spill_tell(struct store_spill *spill);
 /** A block that is on disk ends. Lock held. */
 void spill_block_left(struct store *store, const struct store_entry *entry);
 /** The copy of a block that ends. Lock held. */

@@ -1,5 +1,5 @@
-/* Files of spilled blocks. Blocks are appended, many to a file; the slot of one that is freed becomes a hole,
- * and a file without slots is closed, which is its end: it has no name.
+/* Files of spilled blocks. Blocks are appended, many to a file; the slot of one that is freed is used again
+ * or becomes a hole, and a file without slots is closed, which is its end: it has no name.
  *
  * A write is done when the system has accepted it; disks fail later. Who has read a block back therefore asks
  * whether the system had to give up what it accepted, and then trusts nothing in that file.
@@ -17,15 +17,14 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define SLOT_PAGE     4096
-#define SLOT_SMALL    (16u << 10) /* shorter blocks lie close to each other: no holes for them */
+#define AHEAD_BYTES   (UINT64_C(16) << 20) /* that a file has on the disk before they are written */
 #define RETRY_SECONDS 5
 #define BEYOND_FILES  ((off_t)1 << 62)
 #define NANOSECONDS   UINT64_C(1000000000)
 
 static uint64_t slot_align(uint64_t offset, uint64_t length)
 {
-    return base_align_up(offset, length < SLOT_SMALL ? ARENA_GRANULE : SLOT_PAGE);
+    return base_align_up(offset, length < SPILL_SLOT_SMALL ? ARENA_GRANULE : SPILL_PAGE);
 }
 
 /* ---- files */
@@ -56,6 +55,31 @@ static void file_close(struct spill_files *files, struct spill_file *file)
     free(file);
 }
 
+/* No bytes are appended any more: those it has ahead go back. */
+static void file_leave(struct spill_files *files, struct spill_file *file)
+{
+    file->ahead = file->end;
+    if (!file->slots && !file->holes)
+        file_close(files, file);
+    else if (ftruncate(file->fd, (off_t)file->end) != 0)
+        base_log(BASE_LOG_DEBUG, "store", "a spill file keeps some bytes too many: %s", strerror(errno));
+}
+
+/* Blocks of the disk for what is appended up to `end`: the system writes into such a third faster than where
+ * it has to reserve page by page (ext4, Linux 6.18). Where it can not, it does that. */
+static void file_prepare(const struct spill_files *files, struct spill_file *file, uint64_t end)
+{
+    if (end <= file->ahead || file->unprepared)
+        return;
+    uint64_t ahead = base_align_up(end, AHEAD_BYTES);
+    if (ahead > files->file_bytes)
+        ahead = end;
+    file->unprepared =
+        fallocate(file->fd, FALLOC_FL_KEEP_SIZE, (off_t)file->ahead, (off_t)(ahead - file->ahead)) != 0;
+    if (!file->unprepared)
+        file->ahead = ahead;
+}
+
 /* The file that the next `bytes` go to; NULL: errno says why. Where there can be no more files, the current
  * one grows past its size. */
 static struct spill_file *file_for(struct spill_files *files, struct spill_folder *folder, uint64_t bytes)
@@ -69,8 +93,8 @@ static struct spill_file *file_for(struct spill_files *files, struct spill_folde
     if (!fresh)
         return errno == EMFILE || errno == ENFILE ? file : NULL;
     folder->current = fresh;
-    if (file && !file->slots)
-        file_close(files, file);
+    if (file)
+        file_leave(files, file);
     return fresh;
 }
 
@@ -123,7 +147,7 @@ static uint64_t slots_take(struct spill_file *file, struct spill_copy **copies, 
 /* Blocks, and zeros between them. */
 static int slots_write(struct spill_file *file, struct spill_copy **copies, int count)
 {
-    static const char zeros[SLOT_PAGE];
+    static const char zeros[SPILL_PAGE];
     struct iovec vector[2 * SPILL_BATCH];
     uint64_t end = file->end;
     int used = 0;
@@ -137,27 +161,47 @@ static int slots_write(struct spill_file *file, struct spill_copy **copies, int 
     return vector_write(file->fd, vector, used, file->end);
 }
 
-static int folder_write(struct spill_files *files, struct spill_folder *folder, struct spill_copy **copies,
-                        int count)
+/* At the end of a file. */
+static int folder_append(struct spill_files *files, struct spill_folder *folder, struct spill_copy **copies,
+                         int count)
 {
     uint64_t bytes = slots_take(NULL, copies, count, 0);
     struct spill_file *file = file_for(files, folder, bytes);
     if (!file)
         return errno;
     uint64_t end = slots_take(file, copies, count, file->end);
+    file_prepare(files, file, end);
     int error = slots_write(file, copies, count);
     if (error) {
-        /* What was written of it would take space from the others. */
-        if (!file->slots)
-            file_close(files, file);
-        else if (ftruncate(file->fd, (off_t)file->end) != 0)
-            base_log(BASE_LOG_DEBUG, "store", "a spill file keeps %llu bytes too many: %s",
-                     (unsigned long long)bytes, strerror(errno));
+        file_leave(files, file); /* what was written of it would take space from the others */
         return error;
     }
     file->end = end;
     file->slots += (uint64_t)count;
     return 0;
+}
+
+/* In place of a block that was freed; else false. */
+static bool hole_write(struct spill_files *files, struct spill_copy *copy)
+{
+    if (!spill_hole_take(files, copy))
+        return false;
+    struct iovec vector = {copy->memory, copy->length};
+    if (vector_write(copy->file->fd, &vector, 1, copy->offset) == 0)
+        return true;
+    copy->file->slots--;
+    return false;
+}
+
+static int folder_write(struct spill_files *files, struct spill_folder *folder, struct spill_copy **copies,
+                        int count)
+{
+    int error = folder_append(files, folder, copies, count);
+    if ((error != ENOSPC && error != EDQUOT) || !files->holes)
+        return error;
+    while (spill_hole_return(files))
+        continue;
+    return folder_append(files, folder, copies, count);
 }
 
 static void folder_failed(struct spill_folder *folder, int error)
@@ -172,7 +216,7 @@ static void folder_failed(struct spill_folder *folder, int error)
              folder->path, strerror(error));
 }
 
-int spill_files_write(struct spill_files *files, struct spill_copy **copies, int count)
+static int files_append(struct spill_files *files, struct spill_copy **copies, int count)
 {
     int error = 0;
     for (int tried = 0; tried < files->count; tried++) {
@@ -192,35 +236,54 @@ int spill_files_write(struct spill_files *files, struct spill_copy **copies, int
     return error;
 }
 
+int spill_files_write(struct spill_files *files, struct spill_copy **copies, int count)
+{
+    struct spill_copy *rest[SPILL_BATCH];
+    int left = 0;
+    for (int i = 0; i < count; i++)
+        if (!hole_write(files, copies[i]))
+            rest[left++] = copies[i];
+    return left ? files_append(files, rest, left) : 0;
+}
+
 void spill_files_close(struct spill_files *files)
 {
+    spill_holes_drop(files, NULL);
     for (int i = 0; i < files->count; i++)
         if (files->folders[i].current)
             file_close(files, files->folders[i].current);
+    pthread_mutex_destroy(&files->breaking);
     spill_folders_close(files);
 }
 
 /* ---- reading */
 
-/* Whether the system had to give up something of the file. It tells once: of a range without data, where
- * there is nothing to wait for. After the read: what was given up before it is told now. */
-static bool file_broken(struct spill_file *file)
+/* The system tells once that it had to give up something of the file: of a range without data, where there is
+ * nothing to wait for. */
+static bool breaks(const struct spill_file *file)
 {
-    /* Relaxed: a flag for good, of the reading thread; the writing one only looks where to append. */
-    if (atomic_load_explicit(&file->broken, memory_order_relaxed))
-        return true;
-    if (sync_file_range(file->fd, BEYOND_FILES, 1, SYNC_FILE_RANGE_WAIT_BEFORE) == 0 ||
-        (errno != EIO && errno != ENOSPC && errno != EDQUOT))
-        return false;
-    atomic_store_explicit(&file->broken, true, memory_order_relaxed);
-    return true;
+    return sync_file_range(file->fd, BEYOND_FILES, 1, SYNC_FILE_RANGE_WAIT_BEFORE) != 0 &&
+           (errno == EIO || errno == ENOSPC || errno == EDQUOT);
 }
 
-static int slot_read(const struct spill_copy *copy)
+/* After the read: what was given up before it is told now, to whoever asks first. */
+static bool file_broken(struct spill_files *files, struct spill_file *file)
+{
+    pthread_mutex_lock(&files->breaking);
+    /* Relaxed: a flag for good; the writing thread only looks where to append. */
+    if (!atomic_load_explicit(&file->broken, memory_order_relaxed) && breaks(file))
+        atomic_store_explicit(&file->broken, true, memory_order_relaxed);
+    bool broken = atomic_load_explicit(&file->broken, memory_order_relaxed);
+    pthread_mutex_unlock(&files->breaking);
+    return broken;
+}
+
+/* `flags`: of preadv2(). */
+static int slot_read(const struct spill_copy *copy, int flags)
 {
     for (uint64_t done = 0; done < copy->length;) {
-        ssize_t got =
-            pread(copy->file->fd, copy->memory + done, copy->length - done, (off_t)(copy->offset + done));
+        struct iovec rest = {copy->memory + done, copy->length - done};
+        ssize_t got = preadv2(copy->file->fd, &rest, 1, (off_t)(copy->offset + done), flags);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -230,14 +293,25 @@ static int slot_read(const struct spill_copy *copy)
     return 0;
 }
 
-int spill_file_read(const struct spill_files *files, struct spill_copy *copy)
+static int slot_check(struct spill_files *files, const struct spill_copy *copy)
 {
-    int error = slot_read(copy);
-    if (!error && file_broken(copy->file))
-        error = EIO;
-    if (error || !files->checksum)
-        return error;
-    return store_checksum(copy->memory, copy->length) == copy->checksum ? 0 : SPILL_CORRUPT;
+    if (file_broken(files, copy->file))
+        return EIO;
+    return !files->checksum || store_checksum(copy->memory, copy->length) == copy->checksum ? 0
+                                                                                            : SPILL_CORRUPT;
+}
+
+int spill_file_read(struct spill_files *files, struct spill_copy *copy)
+{
+    int error = slot_read(copy, 0);
+    return error ? error : slot_check(files, copy);
+}
+
+int spill_file_read_cached(struct spill_files *files, struct spill_copy *copy)
+{
+    /* Any error: the reading thread finds it again. A file system that can not tell what it has in memory
+     * answers with one. */
+    return slot_read(copy, RWF_NOWAIT) ? EAGAIN : slot_check(files, copy);
 }
 
 void spill_file_want(const struct spill_copy *copy)
@@ -247,32 +321,25 @@ void spill_file_want(const struct spill_copy *copy)
 
 /* ---- giving back */
 
-/* The bytes of a slot that no other slot shares a page with. Where the file system knows no holes, the space
- * comes back with the file. */
-static void slot_punch(const struct spill_copy *copy)
-{
-    if (copy->length < SLOT_SMALL)
-        return;
-    fallocate(copy->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)copy->offset,
-              (off_t)copy->length / SLOT_PAGE * SLOT_PAGE);
-}
-
-/* The file that is appended to begins anew when it has no slots. */
-static void file_emptied(struct spill_files *files, struct spill_file *file)
+void spill_file_emptied(struct spill_files *files, struct spill_file *file)
 {
     if (file->folder->current == file && ftruncate(file->fd, 0) == 0)
-        file->end = 0;
+        file->end = file->ahead = 0;
     else
         file_close(files, file);
 }
 
-void spill_file_forget(struct spill_files *files, const struct spill_copy *copy)
+void spill_file_forget(struct spill_files *files, struct spill_copy *copy)
 {
-    struct spill_folder *folder = copy->file->folder;
-    if (--copy->file->slots == 0)
-        file_emptied(files, copy->file);
-    else
-        slot_punch(copy);
+    struct spill_file *file = copy->file;
+    file->slots--;
     /* There is room again. */
-    atomic_store_explicit(&folder->retry, 0, memory_order_relaxed);
+    atomic_store_explicit(&file->folder->retry, 0, memory_order_relaxed);
+    if (copy->length >= SPILL_SLOT_SMALL) {
+        spill_hole_add(files, copy);
+        return;
+    }
+    free(copy);
+    if (!file->slots && !file->holes)
+        spill_file_emptied(files, file);
 }

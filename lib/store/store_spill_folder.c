@@ -130,6 +130,7 @@ int spill_folders_open(struct spill_files *files, const char *list, bool asked_f
     char *parts = strdup(list);
     if (!parts)
         return base_fail(RAYMPI_ERR_MEMORY, "no private memory for the list of spill folders");
+    pthread_mutex_init(&files->breaking, NULL);
     limits_take(files);
     int status = folders_take(files, parts, faults, sizeof faults);
     free(parts);

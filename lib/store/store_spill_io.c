@@ -62,11 +62,21 @@ static void batch_serve(struct store *store, struct spill_copy **batch, int coun
     struct spill_files *files = &store->spill->files;
     if (batch[0]->phase == SPILL_FORGOTTEN) {
         spill_file_forget(files, batch[0]);
-        free(batch[0]);
         return;
     }
     int error = spill_files_write(files, batch, count);
     spill_written(store, batch, count, error);
+}
+
+/* As long as nothing is asked for. Lock held. */
+static void holes_return(struct store *store, struct spill_queue *queue)
+{
+    bool more = true;
+    while (more && !queue->first && !queue->stopping) {
+        pthread_mutex_unlock(&queue->lock);
+        more = spill_hole_return(&store->spill->files);
+        pthread_mutex_lock(&queue->lock);
+    }
 }
 
 static void *writer_main(void *arg)
@@ -75,7 +85,10 @@ static void *writer_main(void *arg)
     struct spill_queue *queue = &store->spill->writes;
     struct spill_copy *batch[SPILL_BATCH];
     pthread_mutex_lock(&queue->lock);
-    while (queue_wait(queue)) {
+    for (;;) {
+        holes_return(store, queue);
+        if (!queue_wait(queue))
+            break;
         int count = batch_pop(queue, batch, store->spill->files.batch_bytes);
         pthread_mutex_unlock(&queue->lock);
         batch_serve(store, batch, count);

@@ -531,10 +531,12 @@ struct task_admission {
 struct task_create {
     struct base_spin lock;
     struct create_wait *waits; /* of others, here */
-    struct hungry *hungry;     /* of this rank's, elsewhere: their results */
-    _Atomic int hungry_count;  /* and of those put aside */
-    int waiting;               /* tasks that wait here */
-    _Atomic bool crowded;      /* enough of them: others are put aside; see task_aside.c */
+    struct create_rest *rests; /* until something comes free */
+    _Atomic int resting;
+    struct hungry *hungry;    /* of this rank's, elsewhere: their results */
+    _Atomic int hungry_count; /* and of those put aside */
+    int waiting;              /* tasks that wait here */
+    _Atomic bool crowded;     /* enough of them: others are put aside; see task_aside.c */
     struct task *aside, **aside_end;
 };
 

@@ -11,8 +11,9 @@
 
 #include <utlist.h>
 
-#define ROOM_RETRY   UINT64_C(1000000) /* ns between two tries while the store is full */
-#define AWAITED_PART 4                 /* of the store, or as much as is asked for if that is more */
+#define ROOM_RETRY                                                                                           \
+    UINT64_C(1000000)  /* ns between two tries while the store is full, if nothing comes free here */
+#define AWAITED_PART 4 /* of the store, or as much as is asked for if that is more */
 
 /** Somebody who wants memory. */
 struct create_wait {
@@ -24,6 +25,14 @@ struct create_wait {
     const struct task *task; /* that makes something; NULL: it is none that has to leave room */
     bool asked;              /* its owner, on another rank: in the list */
     _Atomic bool awaited;    /* the answer */
+};
+
+/** Who waits for that, until it is time to look again. */
+struct create_rest {
+    struct create_rest *prev, *next;
+    struct sched_parker parker;
+    bool woken; /* no longer in the list */
+    _Atomic int fired;
 };
 
 /** One of this rank's that does so elsewhere, as long as nobody waits for it. */
@@ -267,14 +276,55 @@ static int too_late(struct task_room *room, bool bound, int status)
     return status;
 }
 
+void task_create_wake(struct task_room *room)
+{
+    struct create_rest *rest, *next, *woken;
+    /* Relaxed: who begins to rest now looks again soon. */
+    if (base_likely(!atomic_load_explicit(&room->create.resting, memory_order_relaxed)))
+        return;
+    base_spin_lock(&room->create.lock);
+    woken = room->create.rests;
+    room->create.rests = NULL;
+    DL_FOREACH (woken, rest)
+        rest->woken = true;
+    base_spin_unlock(&room->create.lock);
+    DL_FOREACH_SAFE (woken, rest, next) {
+        sched_unpark(&rest->parker);
+        /* Release: the last touch of the waiter's stack comes before it. */
+        atomic_store_explicit(&rest->fired, 1, memory_order_release);
+    }
+}
+
+static void rest_begin(struct task_room *room, struct create_rest *rest)
+{
+    atomic_init(&rest->fired, 0);
+    sched_parker_init(room->sched, &rest->parker,
+                      (struct sched_reason){task_self->context->name, "room in the store", 0, false});
+    base_spin_lock(&room->create.lock);
+    DL_APPEND(room->create.rests, rest);
+    base_spin_unlock(&room->create.lock);
+    atomic_fetch_add_explicit(&room->create.resting, 1, memory_order_relaxed);
+}
+
+static void rest_end(struct task_room *room, struct create_rest *rest)
+{
+    atomic_fetch_sub_explicit(&room->create.resting, 1, memory_order_relaxed);
+    base_spin_lock(&room->create.lock);
+    if (!rest->woken)
+        DL_DELETE(room->create.rests, rest);
+    base_spin_unlock(&room->create.lock);
+    if (rest->woken)
+        base_spin_until(&rest->fired);
+}
+
 /* A moment, while other tasks run and messages (which carry the frees) are handled. False: the job ends. */
 static bool rest(struct task_room *room, uint64_t deadline)
 {
-    struct sched_parker parker;
-    sched_parker_init(room->sched, &parker,
-                      (struct sched_reason){task_self->context->name, "room in the store", 0, false});
+    struct create_rest rest = {.woken = false};
     uint64_t next = net_now(room->net) + ROOM_RETRY;
-    int status = task_park(&parker, next < deadline ? next : deadline);
+    rest_begin(room, &rest);
+    int status = task_park(&rest.parker, next < deadline ? next : deadline);
+    rest_end(room, &rest);
     return status == RAYMPI_OK || status == RAYMPI_ERR_TIMEOUT;
 }
 

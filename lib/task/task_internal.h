@@ -127,6 +127,8 @@ struct task_question {
 };
 void task_question_make(struct task_question *question, const struct task *task);
 void task_question_ask(struct task_room *room, const struct task_question *question);
+/** Something has left memory: who waits for some looks again. */
+void task_create_wake(struct task_room *room);
 void task_create_open(struct task_room *room);
 void task_create_close(struct task_room *room);
 

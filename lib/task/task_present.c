@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#define CACHED_MOST                                                                                          \
+    (UINT64_C(4) << 20) /* bytes of a block that whoever wants it reads from the system's cache */
+
 /** A thread that waits for a value. */
 struct present_wait {
     struct present_wait *prev, *next;
@@ -231,12 +234,37 @@ int value_pin_now(struct task_room *room, struct value *value, const void **data
     return base_fail(RAYMPI_ERR_LOST, "a stored block is shorter than its object");
 }
 
+/* A block of this rank's that is on disk, without the reading thread, if the system has it in its cache. Else
+ * STORE_ON_DISK: then it has to be waited for. */
+static int pin_cached(struct task_room *room, struct value *value, const void **data, uint64_t *length)
+{
+    struct store_place place = value->u.store.at.place;
+    uint64_t extent = value_extent(value->length, value->nested);
+    if (value->u.store.at.holder != room->config.rank || extent > CACHED_MOST)
+        return STORE_ON_DISK;
+    int status = store_restore_cached(room->store, place);
+    if (status == RAYMPI_ERR_STORE_FULL) {
+        task_make_room(room, extent);
+        status = store_restore_cached(room->store, place);
+    }
+    if (status != RAYMPI_OK)
+        return status == RAYMPI_ERR_STORE_FULL ? STORE_ON_DISK : status;
+    present_trace(TRACE_STORE_RESTORE, place.rank, extent);
+    status = value_pin_now(room, value, data, length);
+    store_let_go(room->store, place);
+    task_present_look(room); /* others may wait for it */
+    return status;
+}
+
 int value_pin(struct task_room *room, struct value *value, uint64_t deadline, const void **data,
               uint64_t *length)
 {
     int status;
     value = value_behind(value);
     while ((status = value_pin_now(room, value, data, length)) == STORE_ON_DISK) {
+        status = pin_cached(room, value, data, length);
+        if (status != STORE_ON_DISK)
+            return status;
         status = await(room, &value->u.store.at, value_extent(value->length, value->nested), deadline);
         if (status != RAYMPI_OK)
             return status;

@@ -194,8 +194,10 @@ void task_present_look(struct task_room *room)
     struct task_present *present = room->present;
     struct restore *ended = NULL;
     uint64_t lacking = 0;
-    if (base_unlikely(store_spill_poll(room->store, on_restored, room) > 0))
+    if (base_unlikely(store_spill_poll(room->store, on_restored, room) > 0)) {
         note_spilled(room);
+        task_create_wake(room);
+    }
     if (base_likely(!atomic_load_explicit(&present->pending, memory_order_relaxed)) ||
         atomic_exchange(&present->looking, 1))
         return;

@@ -71,6 +71,7 @@ bool told_elsewhere(struct task_present *present, int rank, const struct pull *p
 void stored_free(struct task_room *room, struct store_place place)
 {
     store_free(room->store, place);
+    task_create_wake(room);
     base_spin_lock(&room->present->lock);
     struct told *told = told_find(room->present, place);
     if (told)

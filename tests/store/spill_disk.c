@@ -19,6 +19,7 @@ static struct gate writes, reads;
 static _Atomic int later;
 static int last_fd = -1;
 static off_t last_offset;
+static _Atomic bool forgets;
 
 /* ---- the disk */
 
@@ -57,15 +58,21 @@ ssize_t __wrap_pwritev(int fd, const struct iovec *vector, int count, off_t offs
     return wrote;
 }
 
-ssize_t __real_pread(int fd, void *data, size_t length, off_t offset);
-ssize_t __wrap_pread(int fd, void *data, size_t length, off_t offset)
+ssize_t __real_preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags);
+ssize_t __wrap_preadv2(int fd, const struct iovec *vector, int count, off_t offset, int flags)
 {
-    int error = gate_pass(&reads);
+    int error = flags && atomic_load(&forgets) ? EAGAIN : gate_pass(&reads);
     if (error) {
         errno = error;
         return -1;
     }
-    return __real_pread(fd, data, length, offset);
+    /* Without the flag: the folder may be of a system that does not know it. */
+    return __real_preadv2(fd, vector, count, offset, 0);
+}
+
+void disk_forget(bool forget)
+{
+    atomic_store(&forgets, forget);
 }
 
 /* The system tells once. */
@@ -153,10 +160,18 @@ int disk_reads(void)
     return gate_passed(&reads);
 }
 
+off_t disk_last(void)
+{
+    pthread_mutex_lock(&lock);
+    off_t offset = last_offset;
+    pthread_mutex_unlock(&lock);
+    return offset;
+}
+
 bool disk_corrupt_last(void)
 {
     char byte;
-    if (__real_pread(last_fd, &byte, 1, last_offset) != 1)
+    if (pread(last_fd, &byte, 1, last_offset) != 1)
         return false;
     byte = (char)~byte;
     return pwrite(last_fd, &byte, 1, last_offset) == 1;

@@ -1,9 +1,11 @@
 /* A store that spills, and a disk that can be held and made to fail: the program is linked with --wrap for
- * pwritev, pread and sync_file_range, so that the threads of the store meet this. */
+ * pwritev, preadv2 and sync_file_range, so that the threads of the store meet this. */
 #ifndef TESTS_STORE_SPILL_DISK_H
 #define TESTS_STORE_SPILL_DISK_H
 
 #include "store_test.h"
+
+#include <sys/types.h>
 
 #define MIB (UINT64_C(1) << 20)
 
@@ -23,6 +25,10 @@ void disk_fail_next_write(int error);
 /** Calls that reached the disk. */
 int disk_writes(void);
 int disk_reads(void);
+/** The system has nothing in its cache from now on. */
+void disk_forget(bool forget);
+/** Where the last write ended in its file. */
+off_t disk_last(void);
 /** Inverts a byte of what the last write has written, on the disk. */
 bool disk_corrupt_last(void);
 
