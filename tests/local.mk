@@ -266,6 +266,7 @@ AM_TESTS_ENVIRONMENT = \
 	TSAN_OPTIONS="suppressions=$$suppressions/tsan.supp:ignore_noninstrumented_modules=1:$$TSAN_OPTIONS"; export TSAN_OPTIONS; \
 	UBSAN_OPTIONS="print_stacktrace=1:$$UBSAN_OPTIONS"; export UBSAN_OPTIONS;
 if !CHECK_FULL
+AM_TESTS_ENVIRONMENT += RAYMPI_TEST_STEPS=15000; export RAYMPI_TEST_STEPS;
 if CHECK_SANITIZER
 # With one worker there is less that could go wrong; other numbers of ranks are the same code.
 AM_TESTS_ENVIRONMENT += RAYMPI_TEST_RANKS=3; export RAYMPI_TEST_RANKS; \
