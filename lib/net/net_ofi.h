@@ -95,6 +95,33 @@ bool ofi_reads_flying(const struct ofi_wire *ofi);
 /** ofi_rank_waits() for each rank that is read. */
 void ofi_reads_wait(struct ofi_wire *ofi);
 
+/* ---- registered memory (net_ofi_regions.c); under the wire lock */
+
+/** Registers memory, for others to read; 0, or what libfabric says. */
+int ofi_mr_open(struct ofi_wire *ofi, const char *start, uint64_t length, struct fid_mr **mr);
+/** What they need for it: it is the segment's from `offset` on. */
+struct net_pass ofi_mr_pass(const struct ofi_wire *ofi, struct fid_mr *mr, const char *start, uint64_t offset,
+                            uint64_t length);
+
+/** Parts of the segment that are registered on their own. */
+struct ofi_regions {
+    struct ofi_wire *ofi;
+    const char *segment;
+    struct ofi_region *first;
+    int count, most;
+    uint64_t bytes, limit;            /* registered, and at most, in tests; 0: as the system says */
+    _Atomic uint64_t *made, *dropped; /* counters */
+};
+/** For tests: whatever the provider says, memory is registered so. KEPT[,BYTES]: see net_ofi_regions.c */
+#define OFI_TEST_PINNING "RAYMPI_TEST_PINNING"
+
+void ofi_regions_open(struct ofi_regions *regions, struct ofi_wire *ofi, const char *segment);
+void ofi_regions_free(struct ofi_regions *regions);
+/** See net_range_open(), net_range_close(), net_ranges_drop(). */
+int ofi_region_open(struct ofi_regions *regions, uint64_t offset, uint64_t length, struct net_range *range);
+void ofi_region_close(struct ofi_regions *regions, struct net_range *range);
+void ofi_regions_drop(struct ofi_regions *regions, uint64_t offset, uint64_t length);
+
 void ofi_free(struct ofi_wire *ofi);
 
 #endif

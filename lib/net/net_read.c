@@ -269,6 +269,41 @@ void net_read(struct net *net, struct net_read *read)
         net_wake(net);
 }
 
+int net_range_open(struct net *net, uint64_t offset, uint64_t length, struct net_range *range)
+{
+    struct net_reads *reads = reads_of(net);
+    *range = (struct net_range){.region = NULL};
+    if (!reads || !reads->way || !reads->way->ranged)
+        return RAYMPI_OK;
+    base_spin_lock(&reads->links->wire_lock);
+    int status = reads->way->operations->range_open(reads->way, offset, length, range);
+    base_spin_unlock(&reads->links->wire_lock);
+    if (base_unlikely(status != RAYMPI_OK) && atomic_fetch_add(&reads->refused, 1) == 0)
+        base_log(BASE_LOG_WARN, "net", "values go by messages where they can not be read: %s", base_detail());
+    return status;
+}
+
+void net_range_close(struct net *net, struct net_range *range)
+{
+    struct net_reads *reads = reads_of(net);
+    if (!range->region)
+        return;
+    base_spin_lock(&reads->links->wire_lock);
+    reads->way->operations->range_close(reads->way, range);
+    base_spin_unlock(&reads->links->wire_lock);
+    *range = (struct net_range){.region = NULL};
+}
+
+void net_ranges_drop(struct net *net, uint64_t offset, uint64_t length)
+{
+    struct net_reads *reads = reads_of(net);
+    if (!reads || !reads->way || !reads->way->ranged)
+        return;
+    base_spin_lock(&reads->links->wire_lock);
+    reads->way->operations->ranges_drop(reads->way, offset, length);
+    base_spin_unlock(&reads->links->wire_lock);
+}
+
 void net_read_serve(struct net *net, int change)
 {
     struct net_reads *reads = reads_of(net);

@@ -17,7 +17,6 @@
 #define TRY_PAUSE  UINT64_C(4000000)  /* from one to the next: the others are asleep again */
 #define TRY_NAP    UINT64_C(500000)   /* of those that are awake */
 #define TRY_READS  2
-#define TRY_BYTES  4096 /* of the segment's first page, which is there */
 
 struct try_result {
     uint64_t longest; /* ns of a read that counts */
@@ -30,7 +29,7 @@ struct try_read {
     bool done;
     int status;
     char text[128];
-    char bytes[TRY_BYTES];
+    char bytes[READS_FIRST];
 };
 
 static void try_done(struct net_read *read, int status)

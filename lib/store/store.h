@@ -83,6 +83,14 @@ int store_pin(struct store *store, struct store_place place, const void **data, 
 const void *store_at(const struct store *store, struct store_place place);
 /** The offset of such a block in the host's segment. */
 uint64_t store_offset(const struct store *store, struct store_place place);
+/** The extents that such a block, or one that this rank has made, lies in: bytes of the segment, which are in
+ * memory, and this rank's as long as the block is there. */
+void store_extents_of(const struct store *store, struct store_place place, uint64_t *offset,
+                      uint64_t *length);
+/** Whom to tell of extents that are this rank's no more (NULL: nobody): another one has them, or may have
+ * them. Called with the store's lock, some time after. */
+void store_on_extents_left(struct store *store, void (*left)(void *arg, uint64_t offset, uint64_t length),
+                           void *arg);
 /** What can be seen of a block from anywhere on its host, as of a moment. */
 struct store_look {
     bool in_memory, on_disk; /* neither: it is not sealed, being freed, or gone */

@@ -9,10 +9,15 @@
 
 /* ---- asking */
 
+static bool is_one_sided(const struct task_room *room, const struct copy *copy)
+{
+    return net_reads(room->net) != NET_READ_NONE && !copy->closed;
+}
+
 /* One-sidedly all of it, once it is known where it lies; else a range. */
 static void copy_ask(struct task_room *room, struct copy *copy)
 {
-    bool one_sided = net_reads(room->net) != NET_READ_NONE;
+    bool one_sided = is_one_sided(room, copy);
     uint64_t left = copy->extent - copy->asked, length = left < RANGE_BYTES ? left : RANGE_BYTES;
     struct pull pull = {copy->at, copy->asked, one_sided ? 0 : length, copy->source_serial};
     present_tell(room, copy->source, TASK_MESSAGE_PULL, &pull, sizeof pull, NULL, 0);
@@ -49,22 +54,41 @@ static void copy_ask_other(struct task_room *room, struct copy *copy)
 static void copy_ask_end(struct task_room *room, struct copy *copy)
 {
     uint64_t ranges = (copy->asked - copy->got + RANGE_BYTES - 1) / RANGE_BYTES;
-    room->present->ranges -= net_reads(room->net) == NET_READ_NONE ? (int)ranges : 1;
+    room->present->ranges -= is_one_sided(room, copy) ? 1 : (int)ranges;
     if (copy->asked < copy->extent)
         DL_DELETE(room->present->asking, copy);
     copies_ask(room);
 }
 
-/* What has come of whole ranges stays. */
+/* For the rest of it; what has come of whole ranges stays. */
+static void copy_ask_on(struct task_room *room, struct copy *copy)
+{
+    if (!is_one_sided(room, copy))
+        copy->got -= copy->got % RANGE_BYTES;
+    copy->asked = copy->got;
+    if (!is_from_holder(copy)) {
+        copy_ask_other(room, copy);
+        return;
+    }
+    DL_APPEND(room->present->asking, copy);
+    copies_ask(room);
+}
+
 static void copy_ask_holder(struct task_room *room, struct copy *copy)
 {
     copy->source = copy->at.holder;
     copy->source_serial = 0;
-    if (net_reads(room->net) == NET_READ_NONE)
-        copy->got -= copy->got % RANGE_BYTES;
-    copy->asked = copy->got;
-    DL_APPEND(room->present->asking, copy);
-    copies_ask(room);
+    copy->closed = false;
+    copy_ask_on(room, copy);
+}
+
+/* Its source does not let it be read one-sidedly. */
+static void copy_ask_ranges(struct task_room *room, struct copy *copy)
+{
+    if (is_from_holder(copy))
+        copy_ask_end(room, copy);
+    copy->closed = true;
+    copy_ask_on(room, copy);
 }
 
 /* ---- the end */
@@ -274,6 +298,7 @@ static struct copy *read_next(struct task_room *room, struct copy *copy)
                                    .offset = copy->offset + copy->got,
                                    .to = copy->to + copy->got,
                                    .length = left < STEP_BYTES ? left : STEP_BYTES,
+                                   .pass = copy->pass,
                                    .done = read_done,
                                    .arg = copy};
     return copy;
@@ -344,7 +369,7 @@ static struct copy *lease_take(struct task_room *room, const struct leased *leas
 {
     struct copy *copy = copy_find(room->present, &leased->at);
     if (!copy || copy->state != COPY_COMING || copy->source != source || copy->asked == 0 ||
-        copy->read.done) {
+        copy->read.done || copy->closed) {
         base_log(BASE_LOG_WARN, "task", "a lease from rank %d that was not asked for is ignored", source);
         return NULL;
     }
@@ -352,7 +377,12 @@ static struct copy *lease_take(struct task_room *room, const struct leased *leas
         *news = copy_refused(room, copy, leased->status);
         return NULL;
     }
+    if (leased->closed) {
+        copy_ask_ranges(room, copy);
+        return NULL;
+    }
     copy->offset = leased->offset;
+    copy->pass = leased->pass;
     copy->ready = leased->ready;
     copy->checksum = leased->checksum;
     return read_next(room, copy);
@@ -398,6 +428,7 @@ void copy_on_elsewhere(void *arg, const struct net_message *message)
         copy_ask_end(room, copy);
         copy->source = elsewhere.rank;
         copy->source_serial = elsewhere.serial;
+        copy->closed = false;
         copy->asked = 0;
         copy_ask_other(room, copy);
     }

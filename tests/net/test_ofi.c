@@ -342,6 +342,8 @@ static void with_net(void)
     test_strangers();
     test_reads();
     test_read_strangers();
+    test_region_reads();
+    test_region_gone();
     test_killed();
     provider = "tcp;ofi_rxm";
 }
@@ -356,6 +358,10 @@ int main(void)
         {"a packet that is missing is not waited for for ever", test_gap},
         {"ranks read each other's memory", test_reads},
         {"who has no key reads nothing, and does no harm", test_read_strangers},
+        {"where memory is pinned, what is open is read, and nothing else", test_region_reads},
+        {"what is not registered any more can not be read", test_region_gone},
+        {"what was registered is kept, some of it, while it is this rank's", test_regions_kept},
+        {"where memory can not be locked, what is kept goes, then one warning says so", test_regions_refused},
         {"a killed rank is told once", test_killed},
         {"leaving in good order is no death", test_left},
         {"all learn which rank has no provider or network", test_refused},
