@@ -127,7 +127,8 @@ struct net_pass {
     uint64_t offset, length; /* of that part */
     uint64_t key, base;      /* the way's own */
 };
-/** A part of this host's segment that other hosts may read. All 0: none. */
+/** A part of this host's segment that other hosts may read, or memory that bytes of theirs may come to. All
+ * 0: none. */
 struct net_range {
     struct net_pass pass;
     void *region; /* the way's own */
@@ -139,7 +140,8 @@ struct net_read {
     int rank;        /* of another host: whose host's segment */
     uint64_t offset; /* in that segment */
     struct net_pass pass;
-    void *to; /* this rank's memory: where the bytes go */
+    void *to;              /* this rank's memory: where the bytes go */
+    struct net_range into; /* that is open around it, by net_range_open_to() */
     uint64_t length;
     /* by the poller; OK, NODE_DIED, MPI: the text is in base_detail(). After NODE_DIED bytes may still come:
      * what is at `to` is not used for anything else as long as this process lives. */
@@ -158,10 +160,13 @@ void net_read(struct net *net, struct net_read *read);
  * that was registered before has it; else there is nothing to do. UNSUPPORTED: it can not be read (the limit
  * of locked memory, as a rule); the first time this is logged. Any thread. */
 int net_range_open(struct net *net, uint64_t offset, uint64_t length, struct net_range *range);
+/** Opens memory that this rank can write, for reads that go there. As net_range_open(). */
+int net_range_open_to(struct net *net, void *memory, uint64_t length, struct net_range *range);
 /** Clears it, too. What was registered may be kept for the next one that opens it. */
 void net_range_close(struct net *net, struct net_range *range);
-/** That part is not this rank's to open any more: what is registered of it goes, once nobody has it open. */
-void net_ranges_drop(struct net *net, uint64_t offset, uint64_t length);
+/** That part of the segment, which this rank could write at `memory`, is not this rank's any more: what is
+ * registered of it goes, once nobody has it open. */
+void net_ranges_drop(struct net *net, uint64_t offset, const void *memory, uint64_t length);
 /** This rank has one lease more (+1) or less (-1) open that others read: as long as there are some, it does
  * not sleep where the way needs the target's own progress. Any thread. */
 void net_read_serve(struct net *net, int change);

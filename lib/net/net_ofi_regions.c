@@ -1,6 +1,7 @@
-/* Parts of the host segment that are registered with libfabric one by one, as they are lent: where a provider
- * pins what is registered, the whole segment, which is sparse, can not be. To register costs (some
- * milliseconds for a few MiB that are pinned), so a region is kept after its last reader, until there are too
+/* Parts of the host segment that are registered with libfabric one by one: where a provider pins what is
+ * registered, the whole segment, which is sparse, can not be, so what others read is registered as it is
+ * lent; and where libfabric has to know what it writes to, what copies come to. To register costs (some
+ * milliseconds for a few MiB that are pinned), so a region is kept after its last use, until there are too
  * many, the limit of locked memory leaves no other way, or the memory is another rank's. All under the wire
  * lock. */
 #include "net/net_ofi.h"
@@ -17,7 +18,8 @@
 
 struct ofi_region {
     struct ofi_region *prev, *next; /* least recently used first */
-    uint64_t offset, length;
+    const char *start;              /* others read it by another mapping than the one that copies come by */
+    uint64_t length;
     struct fid_mr *mr;
     int users;    /* open ranges */
     bool dropped; /* it goes with the last one */
@@ -44,16 +46,15 @@ static int mr_enable(const struct ofi_wire *ofi, struct fid_mr *mr)
     return result ? result : fi_mr_enable(mr);
 }
 
-int ofi_mr_open(struct ofi_wire *ofi, const char *start, uint64_t length, struct fid_mr **mr)
+int ofi_mr_open(struct ofi_wire *ofi, const char *start, uint64_t length, uint64_t access, struct fid_mr **mr)
 {
     int result = -FI_ENOKEY;
     for (int i = 0; i < KEY_TRIES && result == -FI_ENOKEY; i++)
-        result = fi_mr_reg(ofi->domain, start, length, FI_REMOTE_READ, 0, key_draw(ofi), 0, mr, NULL);
-    if (result != 0)
-        return result;
-    result = mr_enable(ofi, *mr);
-    if (result != 0)
+        result = fi_mr_reg(ofi->domain, start, length, access, 0, key_draw(ofi), 0, mr, NULL);
+    if (result == 0 && (result = mr_enable(ofi, *mr)) != 0)
         fi_close(&(*mr)->fid);
+    if (result != 0)
+        *mr = NULL;
     return result;
 }
 
@@ -99,12 +100,11 @@ static void regions_shrink(struct ofi_regions *regions, int more, uint64_t lengt
         continue;
 }
 
-static struct ofi_region *region_find(const struct ofi_regions *regions, uint64_t offset, uint64_t length)
+static struct ofi_region *region_find(const struct ofi_regions *regions, const char *start, uint64_t length)
 {
     struct ofi_region *region;
     DL_FOREACH (regions->first, region)
-        if (!region->dropped && offset >= region->offset && length <= region->length &&
-            offset - region->offset <= region->length - length)
+        if (!region->dropped && start >= region->start && start + length <= region->start + region->length)
             return region;
     return NULL;
 }
@@ -116,14 +116,13 @@ static bool is_too_much(const struct ofi_regions *regions, uint64_t length)
 }
 
 /* 0, or what libfabric says in the end, when all that can go has gone. */
-static int region_register(struct ofi_regions *regions, struct ofi_region *region)
+static int region_register(struct ofi_regions *regions, struct ofi_region *region, uint64_t access)
 {
     int result;
     do {
-        result =
-            is_too_much(regions, region->length)
-                ? -FI_ENOMEM
-                : ofi_mr_open(regions->ofi, regions->segment + region->offset, region->length, &region->mr);
+        result = is_too_much(regions, region->length)
+                     ? -FI_ENOMEM
+                     : ofi_mr_open(regions->ofi, region->start, region->length, access, &region->mr);
     } while (result != 0 && regions_evict(regions));
     return result;
 }
@@ -144,14 +143,15 @@ static int region_refused(const struct ofi_regions *regions, uint64_t length, in
         (unsigned long long)regions->bytes, fi_strerror(-result), locked);
 }
 
-static int region_new(struct ofi_regions *regions, uint64_t offset, uint64_t length, struct ofi_region **out)
+static int region_new(struct ofi_regions *regions, const char *start, uint64_t length, uint64_t access,
+                      struct ofi_region **out)
 {
     struct ofi_region *region = malloc(sizeof *region);
     if (!region)
         return base_fail(RAYMPI_ERR_UNSUPPORTED, "no private memory to register a part of the host's store");
-    *region = (struct ofi_region){.offset = offset, .length = length};
+    *region = (struct ofi_region){.start = start, .length = length};
     regions_shrink(regions, 1, length);
-    int result = region_register(regions, region);
+    int result = region_register(regions, region, access);
     if (result != 0) {
         free(region);
         return region_refused(regions, length, result);
@@ -166,17 +166,43 @@ static int region_new(struct ofi_regions *regions, uint64_t offset, uint64_t len
 
 /* ---- the interface */
 
-int ofi_region_open(struct ofi_regions *regions, uint64_t offset, uint64_t length, struct net_range *range)
+static int region_take(struct ofi_regions *regions, const char *start, uint64_t length, uint64_t access,
+                       struct ofi_region **out)
 {
-    struct ofi_region *region = region_find(regions, offset, length);
-    int status = region ? RAYMPI_OK : region_new(regions, offset, length, &region);
+    struct ofi_region *region = region_find(regions, start, length);
+    int status = region ? RAYMPI_OK : region_new(regions, start, length, access, &region);
     if (status != RAYMPI_OK)
         return status;
     region->users++;
-    range->region = region;
-    range->pass = ofi_mr_pass(regions->ofi, region->mr, regions->segment + region->offset, region->offset,
-                              region->length);
+    *out = region;
     return RAYMPI_OK;
+}
+
+int ofi_region_open(struct ofi_regions *regions, uint64_t offset, uint64_t length, struct net_range *range)
+{
+    struct ofi_region *region;
+    int status = region_take(regions, regions->segment + offset, length, FI_REMOTE_READ, &region);
+    if (status != RAYMPI_OK)
+        return status;
+    range->region = region;
+    range->pass = ofi_mr_pass(regions->ofi, region->mr, region->start,
+                              (uint64_t)(region->start - regions->segment), region->length);
+    return RAYMPI_OK;
+}
+
+int ofi_region_open_to(struct ofi_regions *regions, char *memory, uint64_t length, struct net_range *range)
+{
+    struct ofi_region *region;
+    int status = region_take(regions, memory, length, FI_READ, &region);
+    if (status == RAYMPI_OK)
+        range->region = region;
+    return status;
+}
+
+void *ofi_region_desc(const struct net_range *range)
+{
+    const struct ofi_region *region = range->region;
+    return region ? fi_mr_desc(region->mr) : NULL;
 }
 
 void ofi_region_close(struct ofi_regions *regions, struct net_range *range)
@@ -193,16 +219,29 @@ void ofi_region_close(struct ofi_regions *regions, struct net_range *range)
     regions_shrink(regions, 0, 0);
 }
 
-void ofi_regions_drop(struct ofi_regions *regions, uint64_t offset, uint64_t length)
+static void region_drop(struct ofi_regions *regions, struct ofi_region *region)
+{
+    region->dropped = true;
+    if (region->users == 0)
+        region_end(regions, region);
+}
+
+static bool touches(const struct ofi_region *region, const char *start, uint64_t length)
+{
+    return region->start < start + length && start < region->start + region->length;
+}
+
+void ofi_regions_drop(struct ofi_regions *regions, uint64_t offset, const char *memory, uint64_t length)
 {
     struct ofi_region *region, *next;
-    DL_FOREACH_SAFE (regions->first, region, next) {
-        if (region->offset >= offset + length || offset >= region->offset + region->length)
-            continue;
-        region->dropped = true;
-        if (region->users == 0)
-            region_end(regions, region);
-    }
+    DL_FOREACH_SAFE (regions->first, region, next)
+        if (touches(region, regions->segment + offset, length) || touches(region, memory, length))
+            region_drop(regions, region);
+}
+
+const char *ofi_test_pinning(void)
+{
+    return getenv("RAYMPI_TEST_PINNING");
 }
 
 /* KEPT[,BYTES]: how many are kept; how much can be registered at once. */
@@ -215,7 +254,7 @@ static void regions_test(struct ofi_regions *regions, const char *text)
 
 void ofi_regions_open(struct ofi_regions *regions, struct ofi_wire *ofi, const char *segment)
 {
-    const char *test = getenv(OFI_TEST_PINNING);
+    const char *test = ofi_test_pinning();
     size_t good = ofi->info->domain_attr->mr_cnt;
     regions->ofi = ofi;
     regions->segment = segment;

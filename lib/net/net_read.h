@@ -46,11 +46,11 @@ struct reads_operations {
     /** Tells read_piece_ended() of what has ended, and serves others; true: something has. NULL: the wire's
      * poll does. Under the wire lock. */
     bool (*poll)(struct reads_way *way);
-    /** As net_range_open(), net_range_close(), net_ranges_drop(), which look at `ranged` first. NULL: nothing
-     * has to be opened. Under the wire lock. */
+    /** As net_range_open() and those after it, which look at `ranged` first. Under the wire lock. */
     int (*range_open)(struct reads_way *way, uint64_t offset, uint64_t length, struct net_range *range);
+    int (*range_open_to)(struct reads_way *way, void *memory, uint64_t length, struct net_range *range);
     void (*range_close)(struct reads_way *way, struct net_range *range);
-    void (*ranges_drop)(struct reads_way *way, uint64_t offset, uint64_t length);
+    void (*ranges_drop)(struct reads_way *way, uint64_t offset, const void *memory, uint64_t length);
     /** `orderly`: all ranks do so, and nobody reads any more. */
     void (*close)(struct reads_way *way, bool orderly);
 };
@@ -61,7 +61,7 @@ struct reads_way {
     struct net_reads *reads;
     uint64_t piece;  /* bytes of one, at most */
     uint64_t *sizes; /* by rank: of its host's segment */
-    bool ranged;     /* what others read here has to be opened */
+    bool ranged;     /* what is read, or what it comes to, has to be opened */
 };
 
 /** Of a net of several hosts. But for the atomic words, under the links' wire lock. */

@@ -43,16 +43,24 @@ static bool lets_read(const struct net_pass *pass, const struct read_piece *piec
            piece->offset - pass->offset <= pass->length - piece->length;
 }
 
+static int not_open(const struct read_piece *piece, const char *what)
+{
+    return base_fail(RAYMPI_ERR_MPI, "a read of %llu bytes at %llu of rank %d: %s not open",
+                     (unsigned long long)piece->length, (unsigned long long)piece->offset, piece->rank, what);
+}
+
 static int ofi_read_post(struct reads_way *way, struct read_piece *piece)
 {
     struct ofi_reads *own = reads_way_of(way);
-    const struct net_pass *shown = &piece->of->read->pass;
-    const struct net_pass *pass = shown->length > 0 ? shown : &own->targets[piece->rank];
+    const struct net_read *read = piece->of->read;
+    const struct net_pass *pass = read->pass.length > 0 ? &read->pass : &own->targets[piece->rank];
     if (base_unlikely(!lets_read(pass, piece)))
-        return base_fail(RAYMPI_ERR_MPI, "a read of %llu bytes at %llu of rank %d: they are not open",
-                         (unsigned long long)piece->length, (unsigned long long)piece->offset, piece->rank);
-    ssize_t result = fi_read(own->ofi->ep, piece->to, piece->length, NULL, own->ofi->addresses[piece->rank],
-                             pass->base + (piece->offset - pass->offset), pass->key, piece->driver);
+        return not_open(piece, "they are");
+    if (base_unlikely(own->ofi->local && !read->into.region))
+        return not_open(piece, "the memory that they come to is");
+    ssize_t result = fi_read(own->ofi->ep, piece->to, piece->length, ofi_region_desc(&read->into),
+                             own->ofi->addresses[piece->rank], pass->base + (piece->offset - pass->offset),
+                             pass->key, piece->driver);
     if (result == 0)
         return RAYMPI_OK;
     if (result == -FI_EAGAIN) {
@@ -111,7 +119,14 @@ void ofi_reads_wait(struct ofi_wire *ofi)
 
 static int ofi_range_open(struct reads_way *way, uint64_t offset, uint64_t length, struct net_range *range)
 {
-    return ofi_region_open(&reads_way_of(way)->regions, offset, length, range);
+    struct ofi_reads *own = reads_way_of(way);
+    return own->ofi->pins ? ofi_region_open(&own->regions, offset, length, range) : RAYMPI_OK;
+}
+
+static int ofi_range_open_to(struct reads_way *way, void *memory, uint64_t length, struct net_range *range)
+{
+    struct ofi_reads *own = reads_way_of(way);
+    return own->ofi->local ? ofi_region_open_to(&own->regions, memory, length, range) : RAYMPI_OK;
 }
 
 static void ofi_range_close(struct reads_way *way, struct net_range *range)
@@ -119,9 +134,9 @@ static void ofi_range_close(struct reads_way *way, struct net_range *range)
     ofi_region_close(&reads_way_of(way)->regions, range);
 }
 
-static void ofi_ranges_drop(struct reads_way *way, uint64_t offset, uint64_t length)
+static void ofi_ranges_drop(struct reads_way *way, uint64_t offset, const void *memory, uint64_t length)
 {
-    ofi_regions_drop(&reads_way_of(way)->regions, offset, length);
+    ofi_regions_drop(&reads_way_of(way)->regions, offset, memory, length);
 }
 
 /* ---- end */
@@ -148,6 +163,7 @@ static void ofi_reads_close(struct reads_way *way, bool orderly)
 static const struct reads_operations ofi_reads_operations = {.way = NET_READ_OFI,
                                                              .post = ofi_read_post,
                                                              .range_open = ofi_range_open,
+                                                             .range_open_to = ofi_range_open_to,
                                                              .range_close = ofi_range_close,
                                                              .ranges_drop = ofi_ranges_drop,
                                                              .close = ofi_reads_close};
@@ -177,27 +193,19 @@ static int unusable(const struct ofi_wire *ofi)
     return RAYMPI_OK;
 }
 
-/* The provider pins what is registered, so its memory has to be there: the segment's is not all. */
-static bool pins(const struct ofi_wire *ofi)
-{
-    return ofi->info->domain_attr->mr_mode & FI_MR_ALLOCATED || getenv(OFI_TEST_PINNING);
-}
-
 static int region_open(struct ofi_reads *own, struct read_card *card)
 {
     struct ofi_wire *ofi = own->ofi;
     struct net_links *links = &joint_of(ofi->net)->links;
-    uint64_t length = own->way.ranged ? READS_FIRST : own->size;
+    uint64_t length = ofi->pins ? READS_FIRST : own->size;
     base_spin_lock(&links->wire_lock);
-    int result = ofi_mr_open(ofi, own->alias, length, &own->region);
+    int result = ofi_mr_open(ofi, own->alias, length, FI_REMOTE_READ, &own->region);
     base_spin_unlock(&links->wire_lock);
-    if (result != 0) {
-        own->region = NULL;
+    if (result != 0)
         return base_fail(RAYMPI_ERR_UNSUPPORTED,
                          "libfabric's %s does not register %llu bytes of the host segment: %s; use "
                          "RAYMPI_FETCH=pull",
                          ofi->info->fabric_attr->prov_name, (unsigned long long)length, fi_strerror(-result));
-    }
     card->pass = ofi_mr_pass(ofi, own->region, own->alias, 0, length);
     return RAYMPI_OK;
 }
@@ -211,7 +219,7 @@ static int own_open(struct ofi_reads *own, const struct base_segment *segment, s
     own->alias = base_segment_map_read(segment);
     if (!own->targets || !own->alias)
         return base_fail(RAYMPI_ERR_MEMORY, "the host segment can not be mapped again");
-    own->way.ranged = pins(own->ofi);
+    own->way.ranged = own->ofi->pins || own->ofi->local;
     ofi_regions_open(&own->regions, own->ofi, own->alias);
     return region_open(own, card);
 }

@@ -124,7 +124,7 @@ struct store {
     uint32_t guarded, protect_most; /* blocks; at most 0: none any more */
     bool protect_told;              /* that there are as many as there can be */
 
-    void (*left)(void *arg, uint64_t offset, uint64_t length); /* see store_on_extents_left() */
+    store_extent_left *left; /* see store_on_extent_left() */
     void *left_arg;
 
     struct store_spill *spill; /* NULL: blocks stay in memory */

@@ -102,6 +102,7 @@ static struct present_news *copy_came(struct task_room *room, struct copy *copy)
 {
     struct task_present *present = room->present;
     copy_let_go_of(room, copy);
+    net_range_close(room->net, &copy->into);
     copy_pin_lent(room, copy);
     store_let_go(room->store, copy->local);
     copy->state = COPY_HERE;
@@ -125,6 +126,8 @@ static void copy_lose(struct task_room *room, struct copy *copy, int status)
     HASH_DEL(room->present->copies, copy);
     copy->state = COPY_LOST;
     copy->dirty = status == RAYMPI_ERR_NODE_DIED;
+    if (!copy->dirty)
+        net_range_close(room->net, &copy->into);
     if (copy->users == 0)
         copy_drop(room, copy);
 }
@@ -304,11 +307,35 @@ static struct copy *read_next(struct task_room *room, struct copy *copy)
     return copy;
 }
 
+/* False: what is read one-sidedly can not come here. */
+static bool into_open(struct task_room *room, struct copy *copy)
+{
+    void *memory;
+    uint64_t length;
+    if (copy->into.region)
+        return true;
+    store_writable_around(room->store, copy->local, &memory, &length);
+    return net_range_open_to(room->net, memory, length, &copy->into) == RAYMPI_OK;
+}
+
+static void read_refused(struct task_room *room, struct copy *copy)
+{
+    base_spin_lock(&room->present->lock);
+    copy->read.done = NULL;
+    copy_ask_ranges(room, copy);
+    base_spin_unlock(&room->present->lock);
+}
+
 /* It is under way until it is done, which no message says. */
 static void read_begin(struct task_room *room, struct copy *copy)
 {
     if (!copy)
         return;
+    if (!into_open(room, copy)) {
+        read_refused(room, copy);
+        return;
+    }
+    copy->read.into = copy->into;
     atomic_fetch_add(&room->present->pending, 1);
     net_read(room->net, &copy->read);
     present_mind(room);

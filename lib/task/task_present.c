@@ -285,10 +285,10 @@ void value_fetch(struct task_room *room, struct value *value)
 
 /* ---- open and close */
 
-static void on_extents_left(void *arg, uint64_t offset, uint64_t length)
+static void on_extent_left(void *arg, uint64_t offset, const void *memory, uint64_t length)
 {
     struct task_room *room = arg;
-    net_ranges_drop(room->net, offset, length);
+    net_ranges_drop(room->net, offset, memory, length);
 }
 
 int task_present_open(struct task_room *room)
@@ -300,7 +300,7 @@ int task_present_open(struct task_room *room)
     present->room = room;
     room->present = present;
     restores_open(room);
-    store_on_extents_left(room->store, on_extents_left, room);
+    store_on_extent_left(room->store, on_extent_left, room);
     net_handle(room->net, TASK_MESSAGE_BRING, on_bring, room);
     net_handle(room->net, TASK_MESSAGE_BROUGHT, on_brought, room);
     net_handle(room->net, TASK_MESSAGE_PULL, lease_on_pull, room);
@@ -316,7 +316,7 @@ int task_present_open(struct task_room *room)
 
 void task_present_close(struct task_room *room)
 {
-    store_on_extents_left(room->store, NULL, NULL);
+    store_on_extent_left(room->store, NULL, NULL);
     restores_close(room);
     leases_close(room);
     copies_close(room);

@@ -177,6 +177,7 @@ static void begin(struct try *try, int rank, uint64_t offset, void *to, uint64_t
                                  .to = to,
                                  .length = length,
                                  .done = on_read}};
+    CHECK(net_range_open_to(net, to, length ? length : 1, &try->read.into) == RAYMPI_OK);
     net_read(net, &try->read);
 }
 
@@ -184,6 +185,7 @@ static void await(struct try *try)
 {
     while (!try->done)
         poll_or_sleep();
+    net_range_close(net, &try->read.into);
 }
 
 /* ---- check */

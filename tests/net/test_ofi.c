@@ -348,6 +348,23 @@ static void with_net(void)
     provider = "tcp;ofi_rxm";
 }
 
+/* As packets go where libfabric has to know all memory that it touches. */
+static void with_buffers(void)
+{
+    static const char *const names[] = {"net", "tcp;ofi_rxm"};
+    setenv("RAYMPI_TEST_PINNING", "1", 1);
+    for (int i = 0; i < 2; i++) {
+        provider = names[i];
+        test_both_ways();
+        test_sleep();
+        test_strangers();
+        test_gap();
+        test_killed();
+        test_left();
+    }
+    unsetenv("RAYMPI_TEST_PINNING");
+}
+
 int main(void)
 {
     static const struct unit_test tests[] = {
@@ -367,6 +384,7 @@ int main(void)
         {"all learn which rank has no provider or network", test_refused},
         {"what ranks tell each other at start is not trusted", test_noise},
         {"the same with another provider", with_net},
+        {"messages where all memory has to be registered", with_buffers},
     };
     provider = "tcp;ofi_rxm";
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -40,9 +40,11 @@ int read_with(struct net_pass pass, uint64_t offset, uint64_t length)
                                    .length = length,
                                    .done = read_done}};
     JOB_CHECK(length <= sizeof bytes);
+    JOB_CHECK(net_range_open_to(side.net, bytes, sizeof bytes, &own.read.into) == RAYMPI_OK);
     net_read(side.net, &own.read);
     while (!own.done)
         poll_or_sleep();
+    net_range_close(side.net, &own.read.into);
     for (uint64_t i = 0; i < length && own.status == RAYMPI_OK; i++)
         JOB_CHECK(bytes[i] == (char)((offset + i) % 251));
     return own.status;

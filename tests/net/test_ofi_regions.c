@@ -7,7 +7,6 @@
 #include <fcntl.h>
 
 #define PAGE UINT64_C(4096)
-#define KEPT "2"
 
 static uint64_t page(uint64_t number)
 {
@@ -29,11 +28,16 @@ static struct net_range opened(uint64_t number, uint64_t pages)
     return range;
 }
 
-static void run_pinning(side_main *run)
+static void drop(uint64_t number, uint64_t pages)
 {
-    setenv(OFI_TEST_PINNING, KEPT, 1);
+    net_ranges_drop(side.net, page(number), side.job->segment.write + page(number), pages * PAGE);
+}
+
+static void run_pinning(side_main *run, const char *kept)
+{
+    setenv("RAYMPI_TEST_PINNING", kept, 1);
     run_both(run);
-    unsetenv(OFI_TEST_PINNING);
+    unsetenv("RAYMPI_TEST_PINNING");
 }
 
 /* ---- reads */
@@ -54,9 +58,9 @@ static int reads_what_is_open(struct job *job, int rank)
     JOB_CHECK(read_with(pass, page(4) - 1, 2) == RAYMPI_ERR_MPI && strstr(base_detail(), "not open"));
     JOB_CHECK(read_with(pass, page(1) - 1, 2) == RAYMPI_ERR_MPI && strstr(base_detail(), "not open"));
     JOB_CHECK(read_with(none, page(1), 1) == RAYMPI_ERR_MPI && strstr(base_detail(), "not open"));
-    JOB_CHECK(counters().regions == 2 && counters().reads == 302);
+    JOB_CHECK(counters().regions == 3 && counters().reads == 302); /* what bytes come to is one, too */
     net_range_close(side.net, &gone);
-    net_ranges_drop(side.net, page(5), PAGE);
+    drop(5, 1);
     JOB_CHECK(counters().dropped == 1);
     part();
     return 0;
@@ -64,7 +68,7 @@ static int reads_what_is_open(struct job *job, int rank)
 
 void test_region_reads(void)
 {
-    run_pinning(reads_what_is_open);
+    run_pinning(reads_what_is_open, "8");
 }
 
 static void poll_until(struct job *job, uint64_t steps)
@@ -87,7 +91,7 @@ static int reads_what_is_gone(struct job *job, int rank)
     while (side.received == 0)
         poll_or_sleep();
     net_range_close(side.net, &range);
-    net_ranges_drop(side.net, page(1), PAGE);
+    drop(1, 1);
     atomic_fetch_add(&job->shared[SHARED_OPEN], 1);
     poll_until(job, 2);
     if (rank == 1)
@@ -100,7 +104,7 @@ static int reads_what_is_gone(struct job *job, int rank)
 
 void test_region_gone(void)
 {
-    run_pinning(reads_what_is_gone);
+    run_pinning(reads_what_is_gone, "8");
 }
 
 /* ---- what is kept */
@@ -129,7 +133,7 @@ static int keeps_some(struct job *job, int rank)
     third = opened(3, 1);
     JOB_CHECK(counters().regions == 5 && counters().dropped == 3);
     net_range_close(side.net, &second);
-    net_ranges_drop(side.net, page(2), 2 * PAGE); /* one of them is still open */
+    drop(2, 2); /* one of them is still open */
     JOB_CHECK(counters().dropped == 4);
     again = opened(3, 1);
     JOB_CHECK(again.region != third.region && counters().regions == 6);
@@ -140,9 +144,31 @@ static int keeps_some(struct job *job, int rank)
     return 0;
 }
 
+/* What bytes come to has another mapping than what others read. */
+static int keeps_memory(struct job *job, int rank)
+{
+    open_side(job, rank);
+    open_reads(job, rank);
+    char *memory = job->segment.write + page(1);
+    struct net_range read = opened(1, 1), into, again;
+    JOB_CHECK(net_range_open_to(side.net, memory, PAGE, &into) == RAYMPI_OK);
+    JOB_CHECK(into.region && into.region != read.region && into.pass.length == 0);
+    JOB_CHECK(net_range_open_to(side.net, memory + 100, 50, &again) == RAYMPI_OK);
+    JOB_CHECK(again.region == into.region && counters().regions == 2);
+    net_range_close(side.net, &again);
+    drop(1, 1);
+    net_range_close(side.net, &into);
+    JOB_CHECK(counters().dropped == 1);
+    net_range_close(side.net, &read);
+    JOB_CHECK(counters().dropped == 2);
+    part();
+    return 0;
+}
+
 void test_regions_kept(void)
 {
-    run_pinning(keeps_some);
+    run_pinning(keeps_memory, "8");
+    run_pinning(keeps_some, "2");
 }
 
 /* ---- a limit of locked memory */
@@ -197,5 +223,5 @@ static int is_refused(struct job *job, int rank)
 
 void test_regions_refused(void)
 {
-    run_pinning(is_refused);
+    run_pinning(is_refused, "2");
 }

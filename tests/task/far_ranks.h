@@ -74,8 +74,8 @@ static inline void begin(void)
 {
     far_begin(STEPS);
     memset(far, 0, sizeof far);
-    one_sided = ranges_shut = false;
-    ranges_open = ranges_asked = 0;
+    one_sided = ranges_shut = memory_shut = false;
+    ranges_asked = ranges_open = memory_open = 0;
     reading = NULL;
     for (int rank = 1; rank < NODE_RANKS; rank++) {
         net_handle(node.net[rank], TASK_MESSAGE_PULL, on_pull, &far[rank]);

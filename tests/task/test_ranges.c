@@ -110,6 +110,40 @@ static void the_pass_is_shown(void)
     far_end();
 }
 
+static void memory_is_open_while_something_comes(void)
+{
+    begin_one_sided();
+    struct value value = fetched(STEPS);
+    CU_ASSERT_EQUAL(memory_open, 0);
+    lease(1, STEPS);
+    for (uint64_t at = 0; at < STEPS; at += STEP_BYTES) {
+        CU_ASSERT_PTR_NOT_NULL_FATAL(reading);
+        CU_ASSERT_EQUAL(memory_open, 1);
+        CU_ASSERT_PTR_EQUAL(reading->into.region, &memory_open);
+        CU_ASSERT(memory_at <= (char *)reading->to);
+        CU_ASSERT((char *)reading->to + reading->length <= memory_at + memory_length);
+        read_ends(1, at, STEPS - at < STEP_BYTES ? STEPS - at : STEP_BYTES, RAYMPI_OK);
+    }
+    CU_ASSERT(is_here(&value));
+    CU_ASSERT_EQUAL(memory_open, 0);
+    far_end();
+}
+
+/* Unless late bytes may still come there. */
+static void memory_is_closed_when_nothing_comes_any_more(void)
+{
+    static const int causes[] = {RAYMPI_ERR_MPI, RAYMPI_ERR_NODE_DIED};
+    for (int i = 0; i < 2; i++) {
+        begin_one_sided();
+        struct value value = fetched(STEPS);
+        lease(1, STEPS);
+        read_ends(1, 0, STEP_BYTES, causes[i]);
+        CU_ASSERT_FALSE(is_here(&value));
+        CU_ASSERT_EQUAL(memory_open, causes[i] == RAYMPI_ERR_NODE_DIED);
+        far_end();
+    }
+}
+
 /* All of it was asked for in ranges. */
 static bool asked_in_ranges(const struct far *of, int first, uint64_t from, uint64_t to)
 {
@@ -140,6 +174,22 @@ static void what_is_closed_comes_in_messages(void)
     task_make_room(node.room, SMALL);
     value = fetched(SMALL); /* the next time it is asked one-sidedly again */
     CU_ASSERT_EQUAL(far[1].pulls[far[1].pulled - 1].length, 0);
+    far_end();
+}
+
+static void what_can_not_come_one_sidedly_comes_in_messages(void)
+{
+    begin_one_sided();
+    memory_shut = true;
+    struct value value = fetched(SMALL);
+    lease(1, SMALL);
+    CU_ASSERT_PTR_NULL(reading);
+    CU_ASSERT(asked_in_ranges(&far[1], 1, 0, SMALL));
+    chunks(1, 0, SMALL);
+    CU_ASSERT(is_here(&value));
+    CU_ASSERT_EQUAL(far[1].reads, 1);
+    CU_ASSERT_EQUAL(node.room->present->ranges, 0);
+    CU_ASSERT_EQUAL(atomic_load(&node.room->present->pending), 0);
     far_end();
 }
 
@@ -213,7 +263,10 @@ int main(void)
         {"what can not be opened is served in messages", what_can_not_be_opened_is_served_in_messages},
         {"a block that is gone opens nothing", a_block_that_is_gone_opens_nothing},
         {"the pass is shown", the_pass_is_shown},
+        {"memory is open while something comes", memory_is_open_while_something_comes},
+        {"memory is closed when nothing comes any more", memory_is_closed_when_nothing_comes_any_more},
         {"what is closed comes in messages", what_is_closed_comes_in_messages},
+        {"what can not come one-sidedly comes in messages", what_can_not_come_one_sidedly_comes_in_messages},
         {"others may have it open", others_may_have_it_open},
         {"what was read before stays", what_was_read_before_stays},
         {"a lease of a lost copy is closed", a_lease_of_a_lost_copy_is_closed},
