@@ -219,9 +219,8 @@ static struct fi_info *info_ask(const char *provider, bool wished, bool reads, i
 static struct fi_info *info_get(const struct ofi_opening *o, const char *provider,
                                 const struct ofi_network *network)
 {
-    static const int own_keys = FI_MR_ENDPOINT | FI_MR_ALLOCATED,
-                     any = own_keys | FI_MR_PROV_KEY | FI_MR_VIRT_ADDR,
-                     modes[] = {own_keys, any, any | FI_MR_LOCAL};
+    enum { OWN_KEYS = FI_MR_ENDPOINT | FI_MR_ALLOCATED, ANY = OWN_KEYS | FI_MR_PROV_KEY | FI_MR_VIRT_ADDR };
+    static const int modes[] = {OWN_KEYS, ANY, ANY | FI_MR_LOCAL};
     const int count = sizeof modes / sizeof modes[0];
     bool wished = o->options->provider != NULL;
     struct fi_info *info = NULL;
