@@ -40,7 +40,7 @@ unit_tests += %D%/store/test_protect
 %C%_store_test_protect_LDFLAGS = $(AM_LDFLAGS) $(wrap_disk) -Wl,--wrap=mprotect
 if HAVE_LIBFABRIC
 unit_tests += %D%/net/test_ofi
-%C%_net_test_ofi_SOURCES = %D%/net/test_ofi.c %D%/net/test_ofi_reads.c %D%/net/ofi_pair.c %D%/net/ofi_pair.h
+%C%_net_test_ofi_SOURCES = %D%/net/test_ofi.c %D%/net/test_ofi_reads.c %D%/net/test_ofi_regions.c %D%/net/ofi_pair.c %D%/net/ofi_pair.h
 endif
 EXTRA_DIST += %D%/net/job.h %D%/net/hosts.h %D%/net/sim_world.h %D%/store/store_test.h
 unit_tests += %D%/topo/test_topo %D%/trace/test_trace %D%/trace/test_json
@@ -148,13 +148,14 @@ mpi_programs += %D%/mpi/stress
 mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
-unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_tree %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
+unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_tree %D%/task/test_ranges %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
 	%D%/task/test_close %D%/task/test_gaps %D%/task/test_refcount_bytes %D%/task/test_sums
 # One-sided reads are the test's; it looks at what can be seen during a check.
-wrap_reads = -Wl,--wrap=net_reads,--wrap=net_read,--wrap=net_read_serve
+wrap_reads = -Wl,--wrap=net_reads,--wrap=net_read,--wrap=net_read_serve,--wrap=net_range_open,--wrap=net_range_open_to,--wrap=net_range_close
+%C%_task_test_ranges_LDFLAGS = $(AM_LDFLAGS) $(wrap_reads)
 %C%_task_test_tree_LDFLAGS = $(AM_LDFLAGS) $(wrap_reads)
 %C%_task_test_sums_LDFLAGS = $(AM_LDFLAGS) $(wrap_reads) -Wl,--wrap=store_seal_copy
-EXTRA_DIST += %D%/task/task_node.h %D%/task/far_values.h %D%/task/far_reads.h
+EXTRA_DIST += %D%/task/task_node.h %D%/task/far_values.h %D%/task/far_reads.h %D%/task/far_ranks.h
 # What is not freed is counted.
 %C%_task_test_close_SOURCES = %D%/task/test_close.c %D%/limits/fault.c
 %C%_task_test_close_LDFLAGS = $(AM_LDFLAGS) $(wrap_allocations)

@@ -45,8 +45,10 @@ if HAVE_LIBFABRIC
 libraympi_sources += \
 	%D%/net_ofi.c \
 	%D%/net_ofi.h \
+	%D%/net_ofi_buffers.c \
 	%D%/net_ofi_networks.c \
 	%D%/net_ofi_open.c \
+	%D%/net_ofi_regions.c \
 	%D%/net_read_ofi.c \
 	%D%/net_seal.c \
 	%D%/net_seal.h

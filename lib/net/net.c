@@ -307,6 +307,7 @@ void net_counters(const struct net *net, struct net_counters *counters)
     counters->rings = atomic_load_explicit(&net->rings, memory_order_relaxed);
     counters->far_sent = counters->far_bytes = counters->packets = 0;
     counters->reads = counters->read_bytes = 0;
+    counters->regions = counters->dropped = counters->refused = 0;
     if (net->operations->count)
         net->operations->count(net, counters);
 }

@@ -121,13 +121,27 @@ void net_hold(struct net *net, bool hold);
 /* ---- one-sided reads between hosts (net_read*.c) */
 
 enum net_read_way { NET_READ_NONE, NET_READ_RMA, NET_READ_OFI };
+/** What who reads a part of a segment has to show: as net_range_open() gave it there. It travels in messages
+ * as it is. All 0: nothing. */
+struct net_pass {
+    uint64_t offset, length; /* of that part */
+    uint64_t key, base;      /* the way's own */
+};
+/** A part of this host's segment that other hosts may read, or memory that bytes of theirs may come to. All
+ * 0: none. */
+struct net_range {
+    struct net_pass pass;
+    void *region; /* the way's own */
+};
 /** A one-sided read of bytes of another host's segment. Its memory is the caller's, the net's own until
  * done(). */
 struct net_read {
     struct net_read *next;
     int rank;        /* of another host: whose host's segment */
     uint64_t offset; /* in that segment */
-    void *to;        /* this rank's memory: where the bytes go */
+    struct net_pass pass;
+    void *to;              /* this rank's memory: where the bytes go */
+    struct net_range into; /* that is open around it, by net_range_open_to() */
     uint64_t length;
     /* by the poller; OK, NODE_DIED, MPI: the text is in base_detail(). After NODE_DIED bytes may still come:
      * what is at `to` is not used for anything else as long as this process lives. */
@@ -141,6 +155,18 @@ const char *net_way_name(enum net_read_way way);
 /** Starts a read; any thread. Nobody looks there whether the bytes are what they were: the caller knows that
  * they stay, and that they are there (a page that is not would be made). Only where there is a way. */
 void net_read(struct net *net, struct net_read *read);
+/** Opens a part of this host's segment, in memory that is committed, for reads that others begin with
+ * range->pass, until it is closed. Where the way pins what can be read, this registers it, unless something
+ * that was registered before has it; else there is nothing to do. UNSUPPORTED: it can not be read (the limit
+ * of locked memory, as a rule); the first time this is logged. Any thread. */
+int net_range_open(struct net *net, uint64_t offset, uint64_t length, struct net_range *range);
+/** Opens memory that this rank can write, for reads that go there. As net_range_open(). */
+int net_range_open_to(struct net *net, void *memory, uint64_t length, struct net_range *range);
+/** Clears it, too. What was registered may be kept for the next one that opens it. */
+void net_range_close(struct net *net, struct net_range *range);
+/** That part of the segment, which this rank could write at `memory`, is not this rank's any more: what is
+ * registered of it goes, once nobody has it open. */
+void net_ranges_drop(struct net *net, uint64_t offset, const void *memory, uint64_t length);
 /** This rank has one lease more (+1) or less (-1) open that others read: as long as there are some, it does
  * not sleep where the way needs the target's own progress. Any thread. */
 void net_read_serve(struct net *net, int change);
@@ -151,8 +177,8 @@ void net_read_serve(struct net *net, int change);
  * all texts name that rank and why. The segment has to stay until the net is closed.
  *
  * By MPI: a window over the whole segment, on a duplicate of `comm` (an MPI_Comm). MPI, MEMORY.
- * By libfabric: on the endpoint that carries messages. UNSUPPORTED (MPI carries them; the provider can not,
- * or would pin all of the segment), MEMORY.
+ * By libfabric: on the endpoint that carries messages. UNSUPPORTED (MPI carries them; the provider can not),
+ * MEMORY.
  */
 int net_rma_open(struct net *net, const struct base_segment *segment, const struct net_gather *gather,
                  const void *comm);
@@ -265,6 +291,7 @@ struct net_counters {
     uint64_t sent, received, bytes_sent, bytes_received, queued, malformed, sleeps, wakes, rings;
     uint64_t far_sent, far_bytes, packets; /* of those: to other hosts, and in how many packets */
     uint64_t reads, read_bytes;            /* one-sided ones that have ended well */
+    uint64_t regions, dropped, refused;    /* parts of the segment: registered; not any more; could not be */
 };
 void net_counters(const struct net *net, struct net_counters *counters);
 

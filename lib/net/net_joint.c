@@ -244,6 +244,9 @@ static void joint_count(const struct net *net, struct net_counters *counters)
     counters->far_bytes = atomic_load_explicit(&joint->links.bytes, memory_order_relaxed);
     counters->reads = atomic_load_explicit(&joint->reads.count, memory_order_relaxed);
     counters->read_bytes = atomic_load_explicit(&joint->reads.bytes, memory_order_relaxed);
+    counters->regions = atomic_load_explicit(&joint->reads.regions, memory_order_relaxed);
+    counters->dropped = atomic_load_explicit(&joint->reads.dropped, memory_order_relaxed);
+    counters->refused = atomic_load_explicit(&joint->reads.refused, memory_order_relaxed);
     counters->packets = atomic_load_explicit(&joint->links.packets, memory_order_relaxed);
 }
 

@@ -131,14 +131,17 @@ static bool ofi_post(struct net_wire *wire, struct net_packet *packet)
      */
     net_seal_make((unsigned char *)packet->bytes + packet->length, peer->key_out, ofi->net->rank,
                   link_head_of(packet)->serial, packet->bytes, packet->length);
-    ssize_t result = fi_send(ofi->ep, packet->bytes, packet->length + SEAL_TAG_BYTES, NULL,
+    size_t length = packet->length + SEAL_TAG_BYTES;
+    ssize_t result = fi_send(ofi->ep, ofi_buffer_out(ofi, packet, length), length, ofi_buffers_desc(ofi),
                              ofi->addresses[packet->peer], packet->driver);
     if (result == -FI_EAGAIN)
         peer_waits(ofi, peer, base_now());
     else if (result < 0)
         peer_fails(ofi, peer, (int)-result, NULL);
-    if (result < 0)
+    if (result < 0) {
+        ofi_buffer_back(ofi, packet, 0);
         return false;
+    }
     packet->at = (uint32_t)ofi->outs;
     ofi->out[ofi->outs++] = packet;
     return true;
@@ -149,6 +152,7 @@ static void sent(struct ofi_wire *ofi, struct net_packet *packet)
     struct net_packet *last = ofi->out[--ofi->outs];
     ofi->out[packet->at] = last;
     last->at = packet->at;
+    ofi_buffer_back(ofi, packet, 0);
     net_link_sent(ofi->wire.links, packet);
 }
 
@@ -233,12 +237,13 @@ static void arrived(struct ofi_wire *ofi, struct net_packet *packet, size_t leng
     in_order(ofi, peer);
 }
 
-/* Takes a receive out of those that are posted. */
-static void received(struct ofi_wire *ofi, struct net_packet *packet)
+/* Takes a receive out of those that are posted: so many bytes have come. */
+static void received(struct ofi_wire *ofi, struct net_packet *packet, size_t length)
 {
     struct net_packet *last = ofi->in[--ofi->ins];
     ofi->in[packet->at] = last;
     last->at = packet->at;
+    ofi_buffer_back(ofi, packet, length);
 }
 
 static void receives_post(struct ofi_wire *ofi)
@@ -249,8 +254,9 @@ static void receives_post(struct ofi_wire *ofi)
             return; /* the next poll tries again */
         packet->peer = -1;
         packet->at = (uint32_t)ofi->ins;
-        if (fi_recv(ofi->ep, packet->bytes, sizeof packet->bytes, NULL, FI_ADDR_UNSPEC, packet->driver) !=
-            0) {
+        if (fi_recv(ofi->ep, ofi_buffer_in(ofi, packet), sizeof packet->bytes, ofi_buffers_desc(ofi),
+                    FI_ADDR_UNSPEC, packet->driver) != 0) {
+            ofi_buffer_back(ofi, packet, 0);
             net_packet_free(ofi->wire.links, packet);
             return;
         }
@@ -286,7 +292,7 @@ static void completed(struct ofi_wire *ofi, const struct fi_cq_msg_entry *entry)
         sent(ofi, packet);
         return;
     }
-    received(ofi, packet);
+    received(ofi, packet, entry->len);
     arrived(ofi, packet, entry->len);
 }
 
@@ -312,7 +318,7 @@ static void failed(struct ofi_wire *ofi)
     }
     struct net_packet *packet = packet_of(error.op_context);
     if (packet->peer < 0) {
-        received(ofi, packet);
+        received(ofi, packet, 0);
         refuse(ofi, packet, -1, fi_strerror(error.err));
         return;
     }
@@ -390,13 +396,18 @@ static void peer_free(struct ofi_peer *peer)
 
 void ofi_free(struct ofi_wire *ofi)
 {
-    struct fid *open[] = {ofi->ep ? &ofi->ep->fid : NULL, ofi->cq ? &ofi->cq->fid : NULL,
-                          ofi->av ? &ofi->av->fid : NULL, ofi->domain ? &ofi->domain->fid : NULL,
+    /* Memory before the endpoint that it may be bound to. */
+    struct fid *open[] = {ofi->buffers_mr ? &ofi->buffers_mr->fid : NULL,
+                          ofi->ep ? &ofi->ep->fid : NULL,
+                          ofi->cq ? &ofi->cq->fid : NULL,
+                          ofi->av ? &ofi->av->fid : NULL,
+                          ofi->domain ? &ofi->domain->fid : NULL,
                           ofi->fabric ? &ofi->fabric->fid : NULL};
     for (size_t i = 0; i < sizeof open / sizeof open[0]; i++)
         if (open[i])
             fi_close(open[i]);
     /* Only now nobody writes there any more. */
+    free(ofi->buffers);
     packets_free(ofi->in, ofi->ins);
     packets_free(ofi->out, ofi->outs);
     for (int rank = 0; ofi->peers && rank < ofi->net->size; rank++)

@@ -214,17 +214,21 @@ static struct fi_info *info_ask(const char *provider, bool wished, bool reads, i
     return NULL;
 }
 
-/* With reads, best by keys that we choose, where the provider has them; NULL: this rank can not use it. */
+/* With reads, best by keys that we choose, where the provider has them, and without registering all that it
+ * touches, where it lets us; NULL: this rank can not use it. */
 static struct fi_info *info_get(const struct ofi_opening *o, const char *provider,
                                 const struct ofi_network *network)
 {
-    static const int own_keys = FI_MR_ENDPOINT | FI_MR_ALLOCATED,
-                     any = FI_MR_ENDPOINT | FI_MR_ALLOCATED | FI_MR_PROV_KEY | FI_MR_VIRT_ADDR;
+    enum { OWN_KEYS = FI_MR_ENDPOINT | FI_MR_ALLOCATED, ANY = OWN_KEYS | FI_MR_PROV_KEY | FI_MR_VIRT_ADDR };
+    static const int modes[] = {OWN_KEYS, ANY, ANY | FI_MR_LOCAL};
+    const int count = sizeof modes / sizeof modes[0];
     bool wished = o->options->provider != NULL;
     struct fi_info *info = NULL;
-    if (o->options->reads && !(info = info_ask(provider, wished, true, own_keys, network)))
-        info = info_ask(provider, wished, true, any, network);
-    return info ? info : info_ask(provider, wished, false, any, network);
+    for (int i = 0; i < count && !info && o->options->reads; i++)
+        info = info_ask(provider, wished, true, modes[i], network);
+    for (int i = 1; i < count && !info; i++)
+        info = info_ask(provider, wished, false, modes[i], network);
+    return info;
 }
 
 /* What was asked for may be a provider that we do not know. */
@@ -325,6 +329,14 @@ static int choice_fail(const struct ofi_opening *o, const struct ofi_choice *cho
                      o->hosts[0].name, rank, o->hosts[rank].name);
 }
 
+/* What becomes of memory that the provider is to touch. */
+static void modes_note(struct ofi_wire *ofi)
+{
+    int mode = ofi->info ? ofi->info->domain_attr->mr_mode : 0;
+    ofi->pins = mode & FI_MR_ALLOCATED || ofi_test_pinning();
+    ofi->local = mode & FI_MR_LOCAL || ofi_test_pinning();
+}
+
 /* Sets the info of what all will use. */
 static int choose(struct ofi_opening *o)
 {
@@ -340,6 +352,7 @@ static int choose(struct ofi_opening *o)
         return status;
     int route = bit % OFI_ROUTES;
     o->ofi->info = info_at(o, bit / OFI_ROUTES, route);
+    modes_note(o->ofi);
     ofi_network_print(&o->routes[route], o->ofi->own, sizeof o->ofi->own);
     return RAYMPI_OK;
 }
@@ -380,7 +393,10 @@ static int endpoint_open(struct ofi_wire *ofi, const char **what)
         (result = fi_ep_bind(ofi->ep, &ofi->cq->fid, FI_TRANSMIT | FI_RECV)) != 0)
         return result;
     *what = "fi_enable";
-    return fi_enable(ofi->ep);
+    if ((result = fi_enable(ofi->ep)) != 0)
+        return result;
+    *what = "fi_mr_reg of the buffers for messages";
+    return ofi_buffers_open(ofi);
 }
 
 static void card_make(struct ofi_wire *ofi, struct ofi_card *card)
@@ -494,8 +510,8 @@ static struct ofi_wire *wire_make(struct net *net, const struct net_ofi_options 
 int net_ofi_open(struct net *net, const struct net_gather *gather, const struct net_ofi_options *options)
 {
     struct ofi_opening o = {.ofi = wire_make(net, options), .gather = gather, .options = options};
-    /* Its hooks in memory functions and those of MPI's libraries do not get along, and we register no memory.
-     */
+    /* Its hooks in memory functions and those of MPI's libraries do not get along, and what we register stays
+     * where it is until we say so. */
     setenv("FI_MR_CACHE_MONITOR", "disabled", 0);
     int status = net_seal_open() ? RAYMPI_OK : base_fail(RAYMPI_ERR_UNSUPPORTED, "libsodium does not work");
     hosts_gather(&o);
@@ -513,7 +529,8 @@ int net_ofi_open(struct net *net, const struct net_gather *gather, const struct 
     struct ofi_wire *ofi = o.ofi;
     size_t room =
         ofi->info->tx_attr->size > 2 * READS_PIECES ? ofi->info->tx_attr->size - READS_PIECES : READS_PIECES;
-    ofi->most_out = room < OFI_OUT ? (int)room : OFI_OUT;
+    size_t most = ofi->local ? OFI_OUT_LOCAL : OFI_OUT;
+    ofi->most_out = (int)(room < most ? room : most);
     ofi->can_read = (ofi->info->caps & OFI_READ_CAPS) == OFI_READ_CAPS;
     base_log(BASE_LOG_INFO, "net", "messages between hosts: libfabric's %s at %s",
              ofi->info->fabric_attr->prov_name, ofi->own);

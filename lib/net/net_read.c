@@ -269,6 +269,63 @@ void net_read(struct net *net, struct net_read *read)
         net_wake(net);
 }
 
+static bool is_ranged(const struct net_reads *reads)
+{
+    return reads && reads->way && reads->way->ranged;
+}
+
+static int range_opened(struct net_reads *reads, int status)
+{
+    if (base_unlikely(status != RAYMPI_OK) && atomic_fetch_add(&reads->refused, 1) == 0)
+        base_log(BASE_LOG_WARN, "net", "values go by messages where they can not be read: %s", base_detail());
+    return status;
+}
+
+int net_range_open(struct net *net, uint64_t offset, uint64_t length, struct net_range *range)
+{
+    struct net_reads *reads = reads_of(net);
+    *range = (struct net_range){.region = NULL};
+    if (!is_ranged(reads))
+        return RAYMPI_OK;
+    base_spin_lock(&reads->links->wire_lock);
+    int status = reads->way->operations->range_open(reads->way, offset, length, range);
+    base_spin_unlock(&reads->links->wire_lock);
+    return range_opened(reads, status);
+}
+
+int net_range_open_to(struct net *net, void *memory, uint64_t length, struct net_range *range)
+{
+    struct net_reads *reads = reads_of(net);
+    *range = (struct net_range){.region = NULL};
+    if (!is_ranged(reads))
+        return RAYMPI_OK;
+    base_spin_lock(&reads->links->wire_lock);
+    int status = reads->way->operations->range_open_to(reads->way, memory, length, range);
+    base_spin_unlock(&reads->links->wire_lock);
+    return range_opened(reads, status);
+}
+
+void net_range_close(struct net *net, struct net_range *range)
+{
+    struct net_reads *reads = reads_of(net);
+    if (!range->region)
+        return;
+    base_spin_lock(&reads->links->wire_lock);
+    reads->way->operations->range_close(reads->way, range);
+    base_spin_unlock(&reads->links->wire_lock);
+    *range = (struct net_range){.region = NULL};
+}
+
+void net_ranges_drop(struct net *net, uint64_t offset, const void *memory, uint64_t length)
+{
+    struct net_reads *reads = reads_of(net);
+    if (!is_ranged(reads))
+        return;
+    base_spin_lock(&reads->links->wire_lock);
+    reads->way->operations->ranges_drop(reads->way, offset, memory, length);
+    base_spin_unlock(&reads->links->wire_lock);
+}
+
 void net_read_serve(struct net *net, int change)
 {
     struct net_reads *reads = reads_of(net);

@@ -8,6 +8,7 @@
 #define READS_PIECES 8 /* on their way at once */
 #define READS_ACTIVE 8 /* reads that have pieces on their way at once; others wait */
 #define READS_TEXT   256
+#define READS_FIRST  4096 /* bytes at the begin of each segment that are read without a pass */
 
 struct net_links;
 struct read_active;
@@ -45,6 +46,11 @@ struct reads_operations {
     /** Tells read_piece_ended() of what has ended, and serves others; true: something has. NULL: the wire's
      * poll does. Under the wire lock. */
     bool (*poll)(struct reads_way *way);
+    /** As net_range_open() and those after it, which look at `ranged` first. Under the wire lock. */
+    int (*range_open)(struct reads_way *way, uint64_t offset, uint64_t length, struct net_range *range);
+    int (*range_open_to)(struct reads_way *way, void *memory, uint64_t length, struct net_range *range);
+    void (*range_close)(struct reads_way *way, struct net_range *range);
+    void (*ranges_drop)(struct reads_way *way, uint64_t offset, const void *memory, uint64_t length);
     /** `orderly`: all ranks do so, and nobody reads any more. */
     void (*close)(struct reads_way *way, bool orderly);
 };
@@ -55,6 +61,7 @@ struct reads_way {
     struct net_reads *reads;
     uint64_t piece;  /* bytes of one, at most */
     uint64_t *sizes; /* by rank: of its host's segment */
+    bool ranged;     /* what is read, or what it comes to, has to be opened */
 };
 
 /** Of a net of several hosts. But for the atomic words, under the links' wire lock. */
@@ -76,6 +83,7 @@ struct net_reads {
     struct read_piece pieces[READS_PIECES], *idle;
     int flying;
     _Atomic uint64_t count, bytes;
+    _Atomic uint64_t regions, dropped, refused; /* see struct net_counters */
 };
 
 /** Is any rank known to be lost? Then lost(arg, rank) tells. */
@@ -112,8 +120,8 @@ static inline bool net_reads_restless(const struct net_reads *reads)
 struct read_card {
     int32_t status;
     char text[READS_CARD_TEXT];
-    uint64_t size; /* of its host's segment */
-    uint64_t key, base;
+    uint64_t size;        /* of its host's segment */
+    struct net_pass pass; /* for what is open from the start */
 };
 /** Collective: fills in status and text of `card` and gives all ranks' to all; the first error there is,
  * named. */

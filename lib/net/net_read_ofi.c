@@ -1,6 +1,7 @@
 /* Reads by libfabric, on the endpoint that carries messages. Each rank registers its host's whole segment
- * once, for reading, and tells the others the key at start: who has key and address can read, so the key is a
- * random one where the provider lets us choose it. */
+ * once, for reading, and tells the others the key at start; where the provider pins what is registered, only
+ * its begin, and the rest in parts, as they are lent (net_ofi_regions.c), whose keys come with the leases.
+ * Who has key and address can read, so keys are random ones where the provider lets us choose them. */
 #include "net/net_ofi.h"
 
 #include <rdma/fi_rma.h>
@@ -10,17 +11,14 @@
 
 #define OFI_PIECE (UINT64_C(1) << 20) /* bytes: by measurement */
 
-struct ofi_target {
-    uint64_t key, base;
-};
-
 struct ofi_reads {
     struct reads_way way;
     struct ofi_wire *ofi;
-    struct fid_mr *region;
+    struct fid_mr *region; /* what is open from the start */
+    struct ofi_regions regions;
     const char *alias; /* of this host's segment */
     uint64_t size;
-    struct ofi_target *targets; /* by rank */
+    struct net_pass *targets; /* by rank: for what is open there from the start */
 };
 
 _Static_assert(sizeof(struct fi_context2) <= sizeof((struct read_piece *)0)->driver,
@@ -39,12 +37,30 @@ static struct ofi_wire *wire_of(const struct net *net)
 
 /* ---- on its way */
 
+static bool lets_read(const struct net_pass *pass, const struct read_piece *piece)
+{
+    return piece->offset >= pass->offset && piece->length <= pass->length &&
+           piece->offset - pass->offset <= pass->length - piece->length;
+}
+
+static int not_open(const struct read_piece *piece, const char *what)
+{
+    return base_fail(RAYMPI_ERR_MPI, "a read of %llu bytes at %llu of rank %d: %s not open",
+                     (unsigned long long)piece->length, (unsigned long long)piece->offset, piece->rank, what);
+}
+
 static int ofi_read_post(struct reads_way *way, struct read_piece *piece)
 {
     struct ofi_reads *own = reads_way_of(way);
-    const struct ofi_target *target = &own->targets[piece->rank];
-    ssize_t result = fi_read(own->ofi->ep, piece->to, piece->length, NULL, own->ofi->addresses[piece->rank],
-                             target->base + piece->offset, target->key, piece->driver);
+    const struct net_read *read = piece->of->read;
+    const struct net_pass *pass = read->pass.length > 0 ? &read->pass : &own->targets[piece->rank];
+    if (base_unlikely(!lets_read(pass, piece)))
+        return not_open(piece, "they are");
+    if (base_unlikely(own->ofi->local && !read->into.region))
+        return not_open(piece, "the memory that they come to is");
+    ssize_t result = fi_read(own->ofi->ep, piece->to, piece->length, ofi_region_desc(&read->into),
+                             own->ofi->addresses[piece->rank], pass->base + (piece->offset - pass->offset),
+                             pass->key, piece->driver);
     if (result == 0)
         return RAYMPI_OK;
     if (result == -FI_EAGAIN) {
@@ -99,10 +115,35 @@ void ofi_reads_wait(struct ofi_wire *ofi)
             ofi_rank_waits(ofi, reads->pieces[i].rank);
 }
 
+/* ---- parts, where the whole is not registered */
+
+static int ofi_range_open(struct reads_way *way, uint64_t offset, uint64_t length, struct net_range *range)
+{
+    struct ofi_reads *own = reads_way_of(way);
+    return own->ofi->pins ? ofi_region_open(&own->regions, offset, length, range) : RAYMPI_OK;
+}
+
+static int ofi_range_open_to(struct reads_way *way, void *memory, uint64_t length, struct net_range *range)
+{
+    struct ofi_reads *own = reads_way_of(way);
+    return own->ofi->local ? ofi_region_open_to(&own->regions, memory, length, range) : RAYMPI_OK;
+}
+
+static void ofi_range_close(struct reads_way *way, struct net_range *range)
+{
+    ofi_region_close(&reads_way_of(way)->regions, range);
+}
+
+static void ofi_ranges_drop(struct reads_way *way, uint64_t offset, const void *memory, uint64_t length)
+{
+    ofi_regions_drop(&reads_way_of(way)->regions, offset, memory, length);
+}
+
 /* ---- end */
 
 static void ofi_reads_free(struct ofi_reads *own)
 {
+    ofi_regions_free(&own->regions);
     if (own->region)
         fi_close(&own->region->fid);
     if (own->alias)
@@ -119,8 +160,13 @@ static void ofi_reads_close(struct reads_way *way, bool orderly)
     ofi_reads_free(reads_way_of(way));
 }
 
-static const struct reads_operations ofi_reads_operations = {
-    .way = NET_READ_OFI, .post = ofi_read_post, .close = ofi_reads_close};
+static const struct reads_operations ofi_reads_operations = {.way = NET_READ_OFI,
+                                                             .post = ofi_read_post,
+                                                             .range_open = ofi_range_open,
+                                                             .range_open_to = ofi_range_open_to,
+                                                             .range_close = ofi_range_close,
+                                                             .ranges_drop = ofi_ranges_drop,
+                                                             .close = ofi_reads_close};
 
 void net_reads_name_ofi(const struct net *net, char *text, size_t size)
 {
@@ -134,29 +180,12 @@ void net_reads_name_ofi(const struct net *net, char *text, size_t size)
 
 /* ---- start */
 
-/* As long as the provider's keys. */
-static uint64_t key_draw(const struct ofi_wire *ofi)
-{
-    unsigned char drawn[SEAL_BYTES];
-    uint64_t key;
-    size_t bytes = ofi->info->domain_attr->mr_key_size;
-    net_seal_secret(drawn);
-    memcpy(&key, drawn, sizeof key);
-    return bytes < sizeof key ? key & ((UINT64_C(1) << (8 * bytes)) - 1) : key;
-}
-
 static int unusable(const struct ofi_wire *ofi)
 {
     const char *provider = ofi->info->fabric_attr->prov_name;
     if (!ofi->can_read)
         return base_fail(RAYMPI_ERR_UNSUPPORTED,
                          "libfabric's %s can not read one-sidedly: use RAYMPI_FETCH=pull", provider);
-    if (ofi->info->domain_attr->mr_mode & FI_MR_ALLOCATED)
-        return base_fail(
-            RAYMPI_ERR_UNSUPPORTED,
-            "libfabric's %s pins the memory that others may read, and the host segment is larger than "
-            "what is used of it: use RAYMPI_FETCH=pull",
-            provider);
     if (ofi->info->domain_attr->mr_key_size > sizeof(uint64_t))
         return base_fail(RAYMPI_ERR_UNSUPPORTED,
                          "libfabric's %s has keys of %zu bytes: use RAYMPI_FETCH=pull", provider,
@@ -164,33 +193,20 @@ static int unusable(const struct ofi_wire *ofi)
     return RAYMPI_OK;
 }
 
-/* 0, or what libfabric says. Under the wire lock. */
-static int region_enable(struct ofi_reads *own)
-{
-    int mode = own->ofi->info->domain_attr->mr_mode;
-    if (!(mode & FI_MR_ENDPOINT))
-        return 0;
-    int result = fi_mr_bind(own->region, &own->ofi->ep->fid, 0);
-    return result ? result : fi_mr_enable(own->region);
-}
-
 static int region_open(struct ofi_reads *own, struct read_card *card)
 {
     struct ofi_wire *ofi = own->ofi;
-    uint64_t key = key_draw(ofi);
     struct net_links *links = &joint_of(ofi->net)->links;
+    uint64_t length = ofi->pins ? READS_FIRST : own->size;
     base_spin_lock(&links->wire_lock);
-    int result = fi_mr_reg(ofi->domain, own->alias, own->size, FI_REMOTE_READ, 0, key, 0, &own->region, NULL);
-    if (result == 0)
-        result = region_enable(own);
+    int result = ofi_mr_open(ofi, own->alias, length, FI_REMOTE_READ, &own->region);
     base_spin_unlock(&links->wire_lock);
     if (result != 0)
-        return base_fail(
-            RAYMPI_ERR_UNSUPPORTED,
-            "libfabric's %s does not register the host segment of %llu bytes: %s; use RAYMPI_FETCH=pull",
-            ofi->info->fabric_attr->prov_name, (unsigned long long)own->size, fi_strerror(-result));
-    card->key = fi_mr_key(own->region);
-    card->base = ofi->info->domain_attr->mr_mode & FI_MR_VIRT_ADDR ? (uint64_t)(uintptr_t)own->alias : 0;
+        return base_fail(RAYMPI_ERR_UNSUPPORTED,
+                         "libfabric's %s does not register %llu bytes of the host segment: %s; use "
+                         "RAYMPI_FETCH=pull",
+                         ofi->info->fabric_attr->prov_name, (unsigned long long)length, fi_strerror(-result));
+    card->pass = ofi_mr_pass(ofi, own->region, own->alias, 0, length);
     return RAYMPI_OK;
 }
 
@@ -203,6 +219,8 @@ static int own_open(struct ofi_reads *own, const struct base_segment *segment, s
     own->alias = base_segment_map_read(segment);
     if (!own->targets || !own->alias)
         return base_fail(RAYMPI_ERR_MEMORY, "the host segment can not be mapped again");
+    own->way.ranged = own->ofi->pins || own->ofi->local;
+    ofi_regions_open(&own->regions, own->ofi, own->alias);
     return region_open(own, card);
 }
 
@@ -220,10 +238,12 @@ int net_ofi_reads_open(struct net *net, const struct base_segment *segment, cons
         ofi->info->ep_attr->max_msg_size < OFI_PIECE ? ofi->info->ep_attr->max_msg_size : OFI_PIECE;
     own->ofi = ofi;
     own->size = segment->size;
+    own->regions.made = &reads_of(net)->regions;
+    own->regions.dropped = &reads_of(net)->dropped;
     int status = reads_agree(net, gather, own_open(own, segment, &card), &card, &cards);
     if (status == RAYMPI_OK) {
         for (int rank = 0; rank < net->size; rank++)
-            own->targets[rank] = (struct ofi_target){cards[rank].key, cards[rank].base};
+            own->targets[rank] = cards[rank].pass;
         status = reads_agree(net, gather, reads_install(net, &own->way, cards), &card, NULL);
     }
     free(cards);

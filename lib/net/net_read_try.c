@@ -17,7 +17,6 @@
 #define TRY_PAUSE  UINT64_C(4000000)  /* from one to the next: the others are asleep again */
 #define TRY_NAP    UINT64_C(500000)   /* of those that are awake */
 #define TRY_READS  2
-#define TRY_BYTES  4096 /* of the segment's first page, which is there */
 
 struct try_result {
     uint64_t longest; /* ns of a read that counts */
@@ -30,7 +29,8 @@ struct try_read {
     bool done;
     int status;
     char text[128];
-    char bytes[TRY_BYTES];
+    struct net_range into;
+    char bytes[READS_FIRST];
 };
 
 static void try_done(struct net_read *read, int status)
@@ -63,8 +63,8 @@ static void poll_until(struct net *net, uint64_t end)
 static void read_begin(struct net *net, struct try_read *own, int rank)
 {
     own->done = false;
-    own->read =
-        (struct net_read){.rank = rank, .to = own->bytes, .length = sizeof own->bytes, .done = try_done};
+    own->read = (struct net_read){
+        .rank = rank, .to = own->bytes, .into = own->into, .length = sizeof own->bytes, .done = try_done};
     net_read(net, &own->read);
 }
 
@@ -158,6 +158,7 @@ bool net_reads_try(struct net *net, const struct net_gather *gather, char *text,
     struct try_read *own = base_alloc_sure(sizeof *own, "net", "a read");
     struct try_result worst = {.failed = true};
     hold(reads_of(net), false);
+    net_range_open_to(net, own->bytes, sizeof own->bytes, &own->into); /* if not, no read comes */
     if (partner(net) >= 0)
         read_begin(net, own, partner(net));
     for (int round = 0; round < TRY_MOST && worst.failed; round++) {
@@ -175,7 +176,9 @@ bool net_reads_try(struct net *net, const struct net_gather *gather, char *text,
         snprintf(text, size, "a read fails at start: %.*s", (int)sizeof worst.text - 1, worst.text);
     else
         snprintf(text, size, "a sleeping rank is read in %.1f ms", (double)worst.longest / 1e6);
-    if (!worst.failed)
+    if (!worst.failed) {
+        net_range_close(net, &own->into);
         free(own);
+    }
     return !worst.failed;
 }

@@ -17,6 +17,7 @@ struct net_packet {
     uint32_t length; /* bytes of it that are used */
     uint32_t at;     /* reading: how far; the driver's own while the packet is */
     void *driver[8]; /* the driver's own while the packet is */
+    void *buffer;    /* so is this */
     _Alignas(BASE_CACHE_LINE) char bytes[NET_PACKET_BYTES + NET_PACKET_TAIL];
 };
 

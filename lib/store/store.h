@@ -83,6 +83,19 @@ int store_pin(struct store *store, struct store_place place, const void **data, 
 const void *store_at(const struct store *store, struct store_place place);
 /** The offset of such a block in the host's segment. */
 uint64_t store_offset(const struct store *store, struct store_place place);
+/** The extents that such a block, or one that this rank has made, lies in: bytes of the segment, which are in
+ * memory, and this rank's as long as the block is there. */
+void store_extents_of(const struct store *store, struct store_place place, uint64_t *offset,
+                      uint64_t *length);
+/** What this rank may write around a block that it is making: the extents, or the block's own pages where
+ * blocks are protected. */
+void store_writable_around(const struct store *store, struct store_place place, void **memory,
+                           uint64_t *length);
+/** Tells of an extent that is this rank's no more, another one may have it: where it is in the segment, and
+ * where this rank could write it. With the store's lock, some time after. */
+typedef void store_extent_left(void *arg, uint64_t offset, const void *memory, uint64_t length);
+/** Whom to tell; NULL: nobody. */
+void store_on_extent_left(struct store *store, store_extent_left *left, void *arg);
 /** What can be seen of a block from anywhere on its host, as of a moment. */
 struct store_look {
     bool in_memory, on_disk; /* neither: it is not sealed, being freed, or gone */

@@ -148,12 +148,15 @@ static bool extent_claim(struct store *store, uint64_t extent)
 
 static void extent_shut(struct store *store, uint64_t extent)
 {
+    uint64_t bytes = store->layout.extent_bytes, at = extent * bytes;
     if (store->extents[extent] != EXTENT_OPEN)
         return;
     /* Should the kernel refuse (it splits a mapping, and their number is limited), the extent stays writable
      * for us: a lost safeguard against stray writes, no error. */
-    mprotect(store->write + extent * store->layout.extent_bytes, store->layout.extent_bytes, PROT_NONE);
+    mprotect(store->write + at, bytes, PROT_NONE);
     store->extents[extent] = EXTENT_SHUT;
+    if (store->left)
+        store->left(store->left_arg, store->data_offset + at, store->write + at, bytes);
 }
 
 /* Undoes a claim; wakes those who found the pool empty meanwhile. */
@@ -300,6 +303,35 @@ void extent_return(struct store *store, struct arena_run run)
     for (uint64_t extent = run.first; extent < run.first + run.count; extent++)
         atomic_store_explicit(&store->owners[extent], owner_reserve(store), memory_order_release);
     room_note(store, true);
+}
+
+void store_extents_of(const struct store *store, struct store_place place, uint64_t *offset, uint64_t *length)
+{
+    const struct store_entry *entry = store_entry_at(store, place.rank, place.index);
+    uint64_t extent = store->layout.extent_bytes, start = entry->offset - store->data_offset;
+    uint64_t first = start / extent * extent, end = base_align_up(start + block_bytes(store, entry), extent);
+    *offset = store->data_offset + first;
+    *length = end - first;
+}
+
+void store_writable_around(const struct store *store, struct store_place place, void **memory,
+                           uint64_t *length)
+{
+    const struct store_entry *entry = store_entry_at(store, place.rank, place.index);
+    uint64_t offset = entry->offset;
+    if (store->page)
+        *length = block_bytes(store, entry);
+    else
+        store_extents_of(store, place, &offset, length);
+    *memory = store->write + (offset - store->data_offset);
+}
+
+void store_on_extent_left(struct store *store, store_extent_left *left, void *arg)
+{
+    pthread_mutex_lock(&store->lock);
+    store->left = left;
+    store->left_arg = arg;
+    pthread_mutex_unlock(&store->lock);
 }
 
 void extent_reserve_check(struct store *store)

@@ -124,6 +124,9 @@ struct store {
     uint32_t guarded, protect_most; /* blocks; at most 0: none any more */
     bool protect_told;              /* that there are as many as there can be */
 
+    store_extent_left *left; /* see store_on_extent_left() */
+    void *left_arg;
+
     struct store_spill *spill; /* NULL: blocks stay in memory */
     bool checksums;
 

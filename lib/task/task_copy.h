@@ -34,6 +34,9 @@ struct copy {
     uint64_t checksum;      /* as the holder says */
     int corrupt;            /* how often it has come so */
     uint64_t offset, ready; /* where it is read one-sidedly, and how much of it is there so far */
+    struct net_pass pass;   /* to do so */
+    bool closed;            /* its source does not let it be read so */
+    struct net_range into;  /* its memory, open for reads that come */
     struct net_read read;   /* done: NULL: none is under way */
     struct task_room *room;
 };

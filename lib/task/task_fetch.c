@@ -9,10 +9,15 @@
 
 /* ---- asking */
 
+static bool is_one_sided(const struct task_room *room, const struct copy *copy)
+{
+    return net_reads(room->net) != NET_READ_NONE && !copy->closed;
+}
+
 /* One-sidedly all of it, once it is known where it lies; else a range. */
 static void copy_ask(struct task_room *room, struct copy *copy)
 {
-    bool one_sided = net_reads(room->net) != NET_READ_NONE;
+    bool one_sided = is_one_sided(room, copy);
     uint64_t left = copy->extent - copy->asked, length = left < RANGE_BYTES ? left : RANGE_BYTES;
     struct pull pull = {copy->at, copy->asked, one_sided ? 0 : length, copy->source_serial};
     present_tell(room, copy->source, TASK_MESSAGE_PULL, &pull, sizeof pull, NULL, 0);
@@ -49,22 +54,41 @@ static void copy_ask_other(struct task_room *room, struct copy *copy)
 static void copy_ask_end(struct task_room *room, struct copy *copy)
 {
     uint64_t ranges = (copy->asked - copy->got + RANGE_BYTES - 1) / RANGE_BYTES;
-    room->present->ranges -= net_reads(room->net) == NET_READ_NONE ? (int)ranges : 1;
+    room->present->ranges -= is_one_sided(room, copy) ? 1 : (int)ranges;
     if (copy->asked < copy->extent)
         DL_DELETE(room->present->asking, copy);
     copies_ask(room);
 }
 
-/* What has come of whole ranges stays. */
+/* For the rest of it; what has come of whole ranges stays. */
+static void copy_ask_on(struct task_room *room, struct copy *copy)
+{
+    if (!is_one_sided(room, copy))
+        copy->got -= copy->got % RANGE_BYTES;
+    copy->asked = copy->got;
+    if (!is_from_holder(copy)) {
+        copy_ask_other(room, copy);
+        return;
+    }
+    DL_APPEND(room->present->asking, copy);
+    copies_ask(room);
+}
+
 static void copy_ask_holder(struct task_room *room, struct copy *copy)
 {
     copy->source = copy->at.holder;
     copy->source_serial = 0;
-    if (net_reads(room->net) == NET_READ_NONE)
-        copy->got -= copy->got % RANGE_BYTES;
-    copy->asked = copy->got;
-    DL_APPEND(room->present->asking, copy);
-    copies_ask(room);
+    copy->closed = false;
+    copy_ask_on(room, copy);
+}
+
+/* Its source does not let it be read one-sidedly. */
+static void copy_ask_ranges(struct task_room *room, struct copy *copy)
+{
+    if (is_from_holder(copy))
+        copy_ask_end(room, copy);
+    copy->closed = true;
+    copy_ask_on(room, copy);
 }
 
 /* ---- the end */
@@ -78,6 +102,7 @@ static struct present_news *copy_came(struct task_room *room, struct copy *copy)
 {
     struct task_present *present = room->present;
     copy_let_go_of(room, copy);
+    net_range_close(room->net, &copy->into);
     copy_pin_lent(room, copy);
     store_let_go(room->store, copy->local);
     copy->state = COPY_HERE;
@@ -101,6 +126,8 @@ static void copy_lose(struct task_room *room, struct copy *copy, int status)
     HASH_DEL(room->present->copies, copy);
     copy->state = COPY_LOST;
     copy->dirty = status == RAYMPI_ERR_NODE_DIED;
+    if (!copy->dirty)
+        net_range_close(room->net, &copy->into);
     if (copy->users == 0)
         copy_drop(room, copy);
 }
@@ -274,9 +301,29 @@ static struct copy *read_next(struct task_room *room, struct copy *copy)
                                    .offset = copy->offset + copy->got,
                                    .to = copy->to + copy->got,
                                    .length = left < STEP_BYTES ? left : STEP_BYTES,
+                                   .pass = copy->pass,
                                    .done = read_done,
                                    .arg = copy};
     return copy;
+}
+
+/* False: what is read one-sidedly can not come here. */
+static bool into_open(struct task_room *room, struct copy *copy)
+{
+    void *memory;
+    uint64_t length;
+    if (copy->into.region)
+        return true;
+    store_writable_around(room->store, copy->local, &memory, &length);
+    return net_range_open_to(room->net, memory, length, &copy->into) == RAYMPI_OK;
+}
+
+static void read_refused(struct task_room *room, struct copy *copy)
+{
+    base_spin_lock(&room->present->lock);
+    copy->read.done = NULL;
+    copy_ask_ranges(room, copy);
+    base_spin_unlock(&room->present->lock);
 }
 
 /* It is under way until it is done, which no message says. */
@@ -284,6 +331,11 @@ static void read_begin(struct task_room *room, struct copy *copy)
 {
     if (!copy)
         return;
+    if (!into_open(room, copy)) {
+        read_refused(room, copy);
+        return;
+    }
+    copy->read.into = copy->into;
     atomic_fetch_add(&room->present->pending, 1);
     net_read(room->net, &copy->read);
     present_mind(room);
@@ -344,7 +396,7 @@ static struct copy *lease_take(struct task_room *room, const struct leased *leas
 {
     struct copy *copy = copy_find(room->present, &leased->at);
     if (!copy || copy->state != COPY_COMING || copy->source != source || copy->asked == 0 ||
-        copy->read.done) {
+        copy->read.done || copy->closed) {
         base_log(BASE_LOG_WARN, "task", "a lease from rank %d that was not asked for is ignored", source);
         return NULL;
     }
@@ -352,7 +404,12 @@ static struct copy *lease_take(struct task_room *room, const struct leased *leas
         *news = copy_refused(room, copy, leased->status);
         return NULL;
     }
+    if (leased->closed) {
+        copy_ask_ranges(room, copy);
+        return NULL;
+    }
     copy->offset = leased->offset;
+    copy->pass = leased->pass;
     copy->ready = leased->ready;
     copy->checksum = leased->checksum;
     return read_next(room, copy);
@@ -398,6 +455,7 @@ void copy_on_elsewhere(void *arg, const struct net_message *message)
         copy_ask_end(room, copy);
         copy->source = elsewhere.rank;
         copy->source_serial = elsewhere.serial;
+        copy->closed = false;
         copy->asked = 0;
         copy_ask_other(room, copy);
     }

@@ -20,9 +20,10 @@ struct wish {
 struct lease {
     UT_hash_handle hh;
     struct lease_name name;
-    struct copy *copy; /* NULL: the block is this rank's own */
-    const char *data;  /* NULL: it is on disk */
-    bool served;       /* it is read one-sidedly */
+    struct copy *copy;      /* NULL: the block is this rank's own */
+    const char *data;       /* NULL: it is on disk */
+    bool served;            /* it is read one-sidedly */
+    struct net_range range; /* that is open for it; while a thread serves it, there */
     uint64_t length, ready;
     struct wish *wishes;
     uint64_t number; /* another lease of the same name has another one */
@@ -53,6 +54,7 @@ static void lease_end(struct task_room *room, struct lease *lease)
         copy_return(room, lease->copy);
     else if (lease->data)
         store_unpin(room->store, lease->name.at.place);
+    net_range_close(room->net, &lease->range);
     if (lease->served)
         net_read_serve(room->net, -1);
     while (lease->wishes) {
@@ -116,16 +118,31 @@ struct serving {
     int status;
     const char *data;
     uint64_t length, ready, offset, checksum;
+    struct store_place place; /* of the block, or of the copy */
+    struct net_range range;
 };
 
-/* Who reads one-sidedly is told where it lies, and how much of it may be read. */
-static void tell_lease(struct task_room *room, const struct serving *serving)
+/* False: it can not be read one-sidedly. */
+static bool range_open(struct task_room *room, struct serving *serving)
 {
+    uint64_t offset, length;
+    if (serving->status != RAYMPI_OK || serving->range.region)
+        return true;
+    store_extents_of(room->store, serving->place, &offset, &length);
+    return net_range_open(room->net, offset, length, &serving->range) == RAYMPI_OK;
+}
+
+/* Who reads one-sidedly is told where it lies, how much of it may be read, and what to show for it. */
+static void tell_lease(struct task_room *room, struct serving *serving)
+{
+    bool open = range_open(room, serving);
     struct leased leased = {.at = serving->name.at,
                             .offset = serving->offset,
                             .ready = serving->ready,
                             .checksum = serving->checksum,
-                            .status = serving->status};
+                            .pass = serving->range.pass,
+                            .status = serving->status,
+                            .closed = !open};
     present_tell(room, serving->name.reader, TASK_MESSAGE_LEASED, &leased, sizeof leased, NULL, 0);
 }
 
@@ -135,7 +152,7 @@ static bool is_within(const struct pull *pull, uint64_t length)
 }
 
 /* The block stays: the reader's word that ends the lease comes after all that it has asked for. */
-static void serve(struct task_room *room, const struct serving *serving, const struct pull *pull)
+static void serve(struct task_room *room, struct serving *serving, const struct pull *pull)
 {
     struct chunk chunk = {.at = pull->at, .offset = pull->offset, .checksum = serving->checksum};
     int reader = serving->name.reader, status = serving->status;
@@ -206,21 +223,29 @@ static bool serving_begin(struct task_room *room, struct lease *lease, int faile
                                 .data = lease->data,
                                 .length = lease->length,
                                 .ready = lease->ready};
+    if (!serving->wishes)
+        return false;
     if (status == RAYMPI_OK) {
-        struct store_place place = lease->copy ? copy_place(lease->copy) : lease->name.at.place;
-        serving->offset = store_offset(room->store, place);
-        serving->checksum = lease->copy ? copy_checksum(lease->copy) : store_checksum_of(room->store, place);
+        serving->place = lease->copy ? copy_place(lease->copy) : lease->name.at.place;
+        serving->offset = store_offset(room->store, serving->place);
+        serving->checksum =
+            lease->copy ? copy_checksum(lease->copy) : store_checksum_of(room->store, serving->place);
     }
-    lease->serving = serving->wishes != NULL;
-    return lease->serving;
+    serving->range = lease->range;
+    lease->range = (struct net_range){.region = NULL};
+    lease->serving = true;
+    return true;
 }
 
 /* The reader may have read all by now, and the lease be over. Under the lock. */
-static struct lease *serving_end(struct task_room *room, const struct serving *serving)
+static struct lease *serving_end(struct task_room *room, struct serving *serving)
 {
     struct lease *lease = lease_find(room->present, &serving->name);
-    if (!lease || lease->number != serving->number)
+    if (!lease || lease->number != serving->number) {
+        net_range_close(room->net, &serving->range);
         return NULL;
+    }
+    lease->range = serving->range;
     lease->serving = false;
     if (serving->status == RAYMPI_OK || lease->wishes)
         return lease;

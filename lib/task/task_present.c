@@ -313,6 +313,12 @@ void value_fetch(struct task_room *room, struct value *value)
 
 /* ---- open and close */
 
+static void on_extent_left(void *arg, uint64_t offset, const void *memory, uint64_t length)
+{
+    struct task_room *room = arg;
+    net_ranges_drop(room->net, offset, memory, length);
+}
+
 int task_present_open(struct task_room *room)
 {
     struct task_present *present = calloc(1, sizeof *present);
@@ -322,6 +328,7 @@ int task_present_open(struct task_room *room)
     present->room = room;
     room->present = present;
     restores_open(room);
+    store_on_extent_left(room->store, on_extent_left, room);
     net_handle(room->net, TASK_MESSAGE_BRING, on_bring, room);
     net_handle(room->net, TASK_MESSAGE_BROUGHT, on_brought, room);
     net_handle(room->net, TASK_MESSAGE_PULL, lease_on_pull, room);
@@ -337,6 +344,7 @@ int task_present_open(struct task_room *room)
 
 void task_present_close(struct task_room *room)
 {
+    store_on_extent_left(room->store, NULL, NULL);
     restores_close(room);
     leases_close(room);
     copies_close(room);

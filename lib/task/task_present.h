@@ -99,8 +99,9 @@ struct leased {
     uint64_t offset; /* in the segment of that host */
     uint64_t ready;  /* bytes from its begin on that have come so far */
     uint64_t checksum;
+    struct net_pass pass; /* to read it there */
     int32_t status;
-    uint32_t nothing;
+    uint32_t closed; /* 1: there it can not be read one-sidedly: it is to be asked for in ranges */
 };
 /** The holder's answer to a first PULL: there is a copy. */
 struct elsewhere {

@@ -26,7 +26,9 @@ enum { PING = 1, BYE = 2 };
 static struct bootstrap b;
 static struct net *net;
 static int byes, dead_rank = -1;
-static char *area; /* of this host's segment: where its data is, writable */
+static char *area;              /* of this host's segment: where its data is, writable */
+static struct net_range range;  /* the same, open for others */
+static struct net_pass *passes; /* by rank: to read it; the last one is nobody's */
 
 struct
 try {
@@ -111,6 +113,8 @@ static void close_all(void)
     while (byes < b.size - 1)
         poll_or_sleep();
     net_read_serve(net, -1);
+    net_range_close(net, &range);
+    free(passes);
     net_hold(net, true);
     bootstrap_barrier(&b);
     net_close(net);
@@ -127,18 +131,30 @@ static uint64_t word_at(int host, uint64_t word)
     return base_mix(word * 2654435761U + (uint64_t)host);
 }
 
-/* Of the segment's data, the first `bytes`, by the first rank of a host. */
+/* By the first rank of a host. */
 static void fill(uint64_t bytes)
 {
-    net_read_serve(net, 1);
     if (b.local == 0) {
-        bytes = base_align_up(bytes, 4096);
         CHECK(base_segment_commit(&b.segment, b.data_offset, bytes) == RAYMPI_OK);
         area = base_segment_map_write(&b.segment, b.data_offset, bytes);
         CHECK(area != NULL);
         for (uint64_t i = 0; i < bytes / 8; i++)
             ((uint64_t *)(void *)area)[i] = word_at(b.map.host, i);
     }
+}
+
+/* Of the segment's data the first `bytes` are filled, and can be read, on all ranks. */
+static void fill_all(uint64_t bytes)
+{
+    bytes = base_align_up(bytes, 4096);
+    net_read_serve(net, 1);
+    fill(bytes);
+    net_hold(net, true); /* MPI's barrier */
+    bootstrap_barrier(&b);
+    CHECK(net_range_open(net, b.data_offset, bytes, &range) == RAYMPI_OK);
+    passes = calloc((size_t)b.size + 1, sizeof *passes);
+    bootstrap_gather(&b, &range.pass, passes, sizeof *passes);
+    net_hold(net, false);
 }
 
 static bool is_right(const unsigned char *bytes, int host, uint64_t offset, uint64_t length)
@@ -155,9 +171,13 @@ static bool is_right(const unsigned char *bytes, int host, uint64_t offset, uint
 
 static void begin(struct try *try, int rank, uint64_t offset, void *to, uint64_t length)
 {
-    *try = (struct try){
-        .read = {
-            .rank = rank, .offset = b.data_offset + offset, .to = to, .length = length, .done = on_read}};
+    *try = (struct try){.read = {.rank = rank,
+                                 .offset = b.data_offset + offset,
+                                 .pass = passes[rank],
+                                 .to = to,
+                                 .length = length,
+                                 .done = on_read}};
+    CHECK(net_range_open_to(net, to, length ? length : 1, &try->read.into) == RAYMPI_OK);
     net_read(net, &try->read);
 }
 
@@ -165,6 +185,7 @@ static void await(struct try *try)
 {
     while (!try->done)
         poll_or_sleep();
+    net_range_close(net, &try->read.into);
 }
 
 /* ---- check */
@@ -177,10 +198,7 @@ static void check(void)
     const uint64_t bytes = UINT64_C(24) << 20;
     static struct try tries[READS];
     unsigned char *to[READS];
-    fill(bytes);
-    net_hold(net, true); /* MPI's barrier: all are filled */
-    bootstrap_barrier(&b);
-    net_hold(net, false);
+    fill_all(bytes);
     int rank = b.rank, reads = 0;
     for (int i = 0; i < READS; i++) {
         do
@@ -221,13 +239,7 @@ static void check(void)
 static void read_long(uint64_t bytes)
 {
     struct try try;
-    if (b.rank == b.size - b.map.locals || b.rank == 0)
-        fill(b.rank == 0 ? 4096 : bytes + 4096);
-    else
-        fill(4096);
-    net_hold(net, true);
-    bootstrap_barrier(&b);
-    net_hold(net, false);
+    fill_all(b.map.host == b.map.hosts - 1 ? bytes + 4096 : 4096);
     if (b.rank != 0)
         return;
     unsigned char *to = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -343,9 +355,8 @@ static void time_mpi(void)
 
 static void time_all(const char *state)
 {
-    fill(UINT64_C(64) << 20);
+    fill_all(UINT64_C(64) << 20);
     net_hold(net, true);
-    bootstrap_barrier(&b);
     time_mpi();
     bootstrap_barrier(&b);
     net_hold(net, false);
@@ -443,10 +454,7 @@ static void die(const char *command)
 static void death(const char *command)
 {
     net_handle(net, PING, on_ping, NULL);
-    fill(UINT64_C(64) << 20);
-    net_hold(net, true);
-    bootstrap_barrier(&b);
-    net_hold(net, false);
+    fill_all(UINT64_C(64) << 20);
     if (b.rank == 0)
         watch_death(command);
     else if (b.rank == b.size - 1)

@@ -68,7 +68,22 @@ void tell_evil(const struct side *own);
 void run_with(side_main *evil_run, side_main *run);
 
 /* ---- test_ofi_reads.c */
+
+#define READ_BYTES 65536 /* of the segment, whose pages there are */
+#define READ_DATA  40000 /* where they are read: behind what the nets have there */
+#define READ_MOST  12288 /* bytes of one read */
+
+/** Opens the way, and fills what is read. */
+void open_reads(struct job *job, int rank);
+/** Reads from the other rank, and looks at what has come; how the read ends. */
+int read_with(struct net_pass pass, uint64_t offset, uint64_t length);
 void test_reads(void);
 void test_read_strangers(void);
+
+/* ---- test_ofi_regions.c */
+void test_region_reads(void);
+void test_region_gone(void);
+void test_regions_kept(void);
+void test_regions_refused(void);
 
 #endif

@@ -342,8 +342,27 @@ static void with_net(void)
     test_strangers();
     test_reads();
     test_read_strangers();
+    test_region_reads();
+    test_region_gone();
     test_killed();
     provider = "tcp;ofi_rxm";
+}
+
+/* As packets go where libfabric has to know all memory that it touches. */
+static void with_buffers(void)
+{
+    static const char *const names[] = {"net", "tcp;ofi_rxm"};
+    setenv("RAYMPI_TEST_PINNING", "1", 1);
+    for (int i = 0; i < 2; i++) {
+        provider = names[i];
+        test_both_ways();
+        test_sleep();
+        test_strangers();
+        test_gap();
+        test_killed();
+        test_left();
+    }
+    unsetenv("RAYMPI_TEST_PINNING");
 }
 
 int main(void)
@@ -356,11 +375,16 @@ int main(void)
         {"a packet that is missing is not waited for for ever", test_gap},
         {"ranks read each other's memory", test_reads},
         {"who has no key reads nothing, and does no harm", test_read_strangers},
+        {"where memory is pinned, what is open is read, and nothing else", test_region_reads},
+        {"what is not registered any more can not be read", test_region_gone},
+        {"what was registered is kept, some of it, while it is this rank's", test_regions_kept},
+        {"where memory can not be locked, what is kept goes, then one warning says so", test_regions_refused},
         {"a killed rank is told once", test_killed},
         {"leaving in good order is no death", test_left},
         {"all learn which rank has no provider or network", test_refused},
         {"what ranks tell each other at start is not trusted", test_noise},
         {"the same with another provider", with_net},
+        {"messages where all memory has to be registered", with_buffers},
     };
     provider = "tcp;ofi_rxm";
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

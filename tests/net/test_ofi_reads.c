@@ -3,9 +3,6 @@
 
 #include <rdma/fi_rma.h>
 
-#define READ_BYTES 65536 /* of the segment, whose pages there are */
-#define READ_DATA  40000 /* where they are read: behind what the nets have there */
-
 struct reading {
     struct net_read read;
     bool done;
@@ -19,7 +16,7 @@ static void read_done(struct net_read *read, int status)
     own->status = status;
 }
 
-static void open_reads(struct job *job, int rank)
+void open_reads(struct job *job, int rank)
 {
     const struct net_gather by_board = {gather_by, &side};
     JOB_CHECK(16 + 2 * net_shm_bytes(1) <= READ_DATA && READ_BYTES <= job->segment.size);
@@ -33,18 +30,30 @@ static void open_reads(struct job *job, int rank)
     net_hold(side.net, false);
 }
 
-static void read_and_look(uint64_t offset, uint64_t length)
+int read_with(struct net_pass pass, uint64_t offset, uint64_t length)
 {
-    char bytes[4096];
-    struct reading own = {
-        .read = {
-            .rank = 1 - side.map.rank, .offset = offset, .to = bytes, .length = length, .done = read_done}};
+    char bytes[READ_MOST];
+    struct reading own = {.read = {.rank = 1 - side.map.rank,
+                                   .offset = offset,
+                                   .pass = pass,
+                                   .to = bytes,
+                                   .length = length,
+                                   .done = read_done}};
+    JOB_CHECK(length <= sizeof bytes);
+    JOB_CHECK(net_range_open_to(side.net, bytes, sizeof bytes, &own.read.into) == RAYMPI_OK);
     net_read(side.net, &own.read);
     while (!own.done)
         poll_or_sleep();
-    JOB_CHECK(own.status == RAYMPI_OK);
-    for (uint64_t i = 0; i < length; i++)
+    net_range_close(side.net, &own.read.into);
+    for (uint64_t i = 0; i < length && own.status == RAYMPI_OK; i++)
         JOB_CHECK(bytes[i] == (char)((offset + i) % 251));
+    return own.status;
+}
+
+static void read_and_look(uint64_t offset, uint64_t length)
+{
+    const struct net_pass none = {0};
+    JOB_CHECK(read_with(none, offset, length) == RAYMPI_OK);
 }
 
 /* Rank 0 has filled the memory that both have. */

@@ -92,4 +92,7 @@ void bytes_moved(uint64_t moved[MOVED])
     moved[MOVED_READ] = net.read_bytes;
     moved[MOVED_SPILLED] = store.spilled;
     moved[MOVED_RESTORED] = store.restored;
+    moved[MOVED_REGIONS] = net.regions;
+    moved[MOVED_DROPPED] = net.dropped;
+    moved[MOVED_REFUSED] = net.refused;
 }

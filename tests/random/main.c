@@ -89,10 +89,7 @@ static enum verdict meet(struct job *job, bool settled)
         raympi_value_int((int64_t)atomic_load(&job->tasks)),
         raympi_value_int((int64_t)atomic_load(&job->remote)),
         raympi_value_int(raympi_rank()),
-        raympi_value_int((int64_t)moved[0]),
-        raympi_value_int((int64_t)moved[1]),
-        raympi_value_int((int64_t)moved[2]),
-        raympi_value_int((int64_t)moved[3]),
+        raympi_value_bytes((raympi_bytes){moved, sizeof moved}),
     };
     submit_to(&raympi_task_random_arrive, "random_arrive", 0, values, sizeof values / sizeof values[0]);
     return (enum verdict)box_take(&verdicts);
@@ -188,8 +185,9 @@ RAYMPI_TASK(random_arrive)
     meeting.remote += (uint64_t)raympi_arg_int(ctx, 7);
     int host = (int)raympi_arg_int(ctx, 8) * host_count() / raympi_size();
     meeting.host_tasks[host] += (uint64_t)raympi_arg_int(ctx, 6);
+    const uint64_t *moved = raympi_arg(ctx, 9, NULL);
     for (int i = 0; i < MOVED; i++)
-        meeting.moved[i] += (uint64_t)raympi_arg_int(ctx, 9 + i);
+        meeting.moved[i] += moved[i];
     bool all = ++meeting.ranks == raympi_size();
     if (all) {
         verdict = meeting.failures         ? VERDICT_STOP
@@ -371,6 +369,9 @@ static void report(double seconds)
     printf("bytes: %llu fetched, %llu of them one-sidedly, %llu spilled, %llu restored\n",
            (unsigned long long)totals.moved[MOVED_FETCHED], (unsigned long long)totals.moved[MOVED_READ],
            (unsigned long long)totals.moved[MOVED_SPILLED], (unsigned long long)totals.moved[MOVED_RESTORED]);
+    printf("regions: %llu registered, %llu of them dropped, %llu refused\n",
+           (unsigned long long)totals.moved[MOVED_REGIONS], (unsigned long long)totals.moved[MOVED_DROPPED],
+           (unsigned long long)totals.moved[MOVED_REFUSED]);
     printf("counts:");
     for (int kind = 0; kind < OP_KINDS; kind++)
         printf(" %s=%llu", plan_op_name((enum op_kind)kind), (unsigned long long)totals.counts[kind]);

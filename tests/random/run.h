@@ -61,8 +61,18 @@ void run_driver(struct job *job, int script);
 
 /* left.c */
 /** Bytes of stored values that this rank has moved so far: fetched from other hosts, of those one-sidedly,
- * spilled to disk, restored from there. */
-enum moved { MOVED_FETCHED, MOVED_READ, MOVED_SPILLED, MOVED_RESTORED, MOVED };
+ * spilled to disk, restored from there; and parts of the store that it has registered with libfabric, of
+ * those dropped, and refused. */
+enum moved {
+    MOVED_FETCHED,
+    MOVED_READ,
+    MOVED_SPILLED,
+    MOVED_RESTORED,
+    MOVED_REGIONS,
+    MOVED_DROPPED,
+    MOVED_REFUSED,
+    MOVED
+};
 void bytes_moved(uint64_t moved[MOVED]);
 /** Is nothing left on this rank but the objects of boxes, and `own` more? Else `text` says what there is. */
 bool nothing_left(int own, char *text, size_t size);

@@ -91,6 +91,10 @@ static void test_sealed(void)
         second[i] = make(lengths[i], &neighbour);
         CU_ASSERT_EQUAL((uintptr_t)data % (uintptr_t)sysconf(_SC_PAGESIZE), 0);
         CU_ASSERT(!is_protected(data) && !is_protected(data + last));
+        void *around;
+        uint64_t writable;
+        store_writable_around(store, first[i], &around, &writable);
+        CU_ASSERT(around == data && writable == store_takes(store, lengths[i]));
         store_seal(store, first[i]);
         CU_ASSERT(is_protected(data) && is_protected(data + last));
         CU_ASSERT(!is_protected(neighbour) && !is_protected(neighbour + last));

@@ -580,6 +580,77 @@ static void test_describe(void)
     host_end(&host);
 }
 
+/* ---- extents that others may read */
+
+struct left {
+    uint64_t bytes, offset; /* of all; the last one's */
+    const void *memory;
+};
+
+static void on_left(void *arg, uint64_t offset, const void *memory, uint64_t length)
+{
+    struct left *left = arg;
+    left->bytes += length;
+    left->offset = offset;
+    left->memory = memory;
+}
+
+static void test_extents_of(void)
+{
+    static const uint64_t lengths[] = {0, 100, 200 * KIB, 300 * KIB, MIB};
+    struct host host;
+    CU_ASSERT_FATAL(host_make(&host, layout_of(2, 4 * MIB)));
+    const uint64_t extent = host.layout.extent_bytes;
+    struct store *store = host_open(&host, 0);
+    CU_ASSERT_FATAL(store != NULL);
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        struct store_place place;
+        void *data, *memory;
+        uint64_t offset, length, around;
+        CU_ASSERT_EQUAL_FATAL(store_create(store, lengths[i], &place, &data), RAYMPI_OK);
+        uint64_t at = store_offset(store, place);
+        store_extents_of(store, place, &offset, &length);
+        CU_ASSERT((offset - host.data_offset) % extent == 0 && length % extent == 0);
+        CU_ASSERT(offset <= at && at - offset < extent);
+        CU_ASSERT(at + lengths[i] <= offset + length && length < lengths[i] + 2 * extent);
+        store_writable_around(store, place, &memory, &around);
+        CU_ASSERT_EQUAL(around, length);
+        CU_ASSERT_PTR_EQUAL((char *)memory + (at - offset), data);
+    }
+    store_close(store);
+    host_end(&host);
+}
+
+/* Not as long as they are in reserve, only when another rank has taken them. */
+static void test_extents_left(void)
+{
+    struct host host;
+    struct left left = {0, 0, NULL};
+    struct store_place place;
+    void *data, *memory;
+    uint64_t offset, length;
+    CU_ASSERT_FATAL(host_make(&host, layout_of(2, 4 * MIB)));
+    struct store *first = host_open(&host, 0), *second = host_open(&host, 1);
+    CU_ASSERT_FATAL(first && second);
+    store_on_extent_left(first, on_left, &left);
+    CU_ASSERT_EQUAL_FATAL(store_create(first, 4 * MIB, &place, &data), RAYMPI_OK);
+    store_writable_around(first, place, &memory, &length);
+    CU_ASSERT_EQUAL(length, 4 * MIB);
+    store_free(first, place);
+    CU_ASSERT_EQUAL(left.bytes, 0);
+    CU_ASSERT_EQUAL_FATAL(store_create(second, 100, &place, &data), RAYMPI_OK);
+    store_collect(first);
+    store_extents_of(second, place, &offset, &length);
+    CU_ASSERT_EQUAL(left.bytes, length);
+    CU_ASSERT_EQUAL(left.offset, offset);
+    CU_ASSERT_PTR_EQUAL(left.memory, (char *)memory + (offset - host.data_offset));
+    store_on_extent_left(first, NULL, NULL);
+    store_close(first);
+    store_close(second);
+    CU_ASSERT_EQUAL(left.bytes, length);
+    host_end(&host);
+}
+
 static void test_copy(void)
 {
     size_t most = 3 * MIB;
@@ -619,6 +690,8 @@ static const struct unit_test tests[] = {
     {"store: pins of a killed process are cleared", test_rank_died},
     {"store: close keeps what others pin", test_close},
     {"store: who holds what", test_describe},
+    {"store: the extents that a block lies in", test_extents_of},
+    {"store: extents that another rank has taken are told", test_extents_left},
     {"store: copies of all sizes and alignments", test_copy},
 };
 
