@@ -224,10 +224,10 @@ int value_pin_now(struct task_room *room, struct value *value, const void **data
         *data = value_at(room, value, length);
         return RAYMPI_OK;
     }
-    int status = stored_pin(room, &value->u.store.at, data, &bytes);
+    int status = stored_pin(room, value_stored(value), data, &bytes);
     if (status != RAYMPI_OK || bytes >= value_extent(value->length, value->nested))
         return status;
-    stored_unpin(room, &value->u.store.at);
+    stored_unpin(room, value_stored(value));
     return base_fail(RAYMPI_ERR_LOST, "a stored block is shorter than its object");
 }
 
@@ -237,7 +237,7 @@ int value_pin(struct task_room *room, struct value *value, uint64_t deadline, co
     int status;
     value = value_behind(value);
     while ((status = value_pin_now(room, value, data, length)) == STORE_ON_DISK) {
-        status = await(room, &value->u.store.at, value_extent(value->length, value->nested), deadline);
+        status = await(room, value_stored(value), value_extent(value->length, value->nested), deadline);
         if (status != RAYMPI_OK)
             return status;
     }
@@ -248,7 +248,7 @@ void value_unpin(struct task_room *room, struct value *value)
 {
     value = value_behind(value);
     if (value->kind == VALUE_STORE)
-        stored_unpin(room, &value->u.store.at);
+        stored_unpin(room, value_stored(value));
 }
 
 const void *value_at(struct task_room *room, struct value *value, uint64_t *length)
@@ -261,8 +261,8 @@ const void *value_at(struct task_room *room, struct value *value, uint64_t *leng
     case VALUE_BLOB:
         return value->u.blob->bytes;
     case VALUE_STORE:
-        return stored_near(room, &value->u.store.at) ? store_at(room->store, value->u.store.at.place)
-                                                     : copy_at(room, &value->u.store.at);
+        return stored_near(room, value_stored(value)) ? store_at(room->store, value_stored(value)->place)
+                                                      : copy_at(room, value_stored(value));
     default:
         *length = 0;
         return NULL;
@@ -280,7 +280,7 @@ void value_fetch(struct task_room *room, struct value *value)
     if (status == RAYMPI_OK)
         value_unpin(room, value);
     else if (status == STORE_ON_DISK)
-        ask(room, &value->u.store.at, value_extent(value->length, value->nested));
+        ask(room, value_stored(value), value_extent(value->length, value->nested));
 }
 
 /* ---- open and close */
