@@ -149,7 +149,7 @@ mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_tree %D%/task/test_ranges %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
-	%D%/task/test_close %D%/task/test_gaps %D%/task/test_refcount_bytes %D%/task/test_sums
+	%D%/task/test_close %D%/task/test_gaps %D%/task/test_refcount_bytes %D%/task/test_sums %D%/task/test_lines
 # One-sided reads are the test's; it looks at what can be seen during a check.
 wrap_reads = -Wl,--wrap=net_reads,--wrap=net_read,--wrap=net_read_serve,--wrap=net_range_open,--wrap=net_range_open_to,--wrap=net_range_close
 %C%_task_test_ranges_LDFLAGS = $(AM_LDFLAGS) $(wrap_reads)

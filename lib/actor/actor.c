@@ -130,7 +130,8 @@ static int choose_host(struct actor_room *room, const struct task_function *klas
 }
 
 /* Invents a handle and tells the host. Numbers of one host reach it in order: the lock covers the message. */
-static struct object *make_known(struct actor_room *room, uint64_t class_hash, const char *label, int host)
+static struct object *make_known(struct actor_room *room, uint64_t class_hash, const char *const *label,
+                                 int host)
 {
     struct task_room *tasks = room->tasks;
     int self = tasks->config.rank;
@@ -222,9 +223,10 @@ static int hold_new(struct actor_room *room, struct object *object)
 
 int actor_create_failed(struct actor_room *room, int code, raympi_actor *actor)
 {
+    static const char *const label = "actor";
     char text[480];
     snprintf(text, sizeof text, "%s", base_detail());
-    struct object *object = make_known(room, ACTOR_NO_CLASS, "actor", room->tasks->config.rank);
+    struct object *object = make_known(room, ACTOR_NO_CLASS, &label, room->tasks->config.rank);
     if (!object || hold_new(room, object) != RAYMPI_OK)
         return RAYMPI_ERR_MEMORY;
     actor_end(room, object_handle(object), ACTOR_FAILED, code, text);
@@ -257,7 +259,7 @@ int actor_create(struct actor_room *room, struct task_function *klass, const ray
     int status = task_options_merge(&merged, klass->definition ? &klass->definition->options : NULL, options);
     if (status != RAYMPI_OK || (status = choose_host(room, klass, &merged, &host)) != RAYMPI_OK)
         return actor_create_failed(room, status, actor);
-    struct object *object = make_known(room, klass->hash, klass->name, host);
+    struct object *object = make_known(room, klass->hash, &klass->name, host);
     if (!object || hold_new(room, object) != RAYMPI_OK)
         return RAYMPI_ERR_MEMORY;
     actor->handle = object_handle(object);

@@ -122,8 +122,9 @@ static void take_class(struct actor *actor, uint64_t class_hash)
 
 int actor_born(struct actor_room *room, uint64_t handle, uint64_t class_hash, int creator)
 {
+    static const char *const unknown = "actor";
     struct task_function *klass = task_function_find(class_hash);
-    if (!object_actor_new(room->tasks, handle, creator, klass ? klass->name : "actor"))
+    if (!object_actor_new(room->tasks, handle, creator, klass ? &klass->name : &unknown))
         return RAYMPI_ERR_MEMORY;
     base_spin_lock(&room->lock);
     struct actor *actor = table_find(room, handle);
@@ -244,8 +245,9 @@ static bool ending_at_once(enum actor_ending ending)
 
 static void fail_call(struct actor *actor, struct task *task)
 {
-    if (!task->function && actor->klass)
-        task->function = task_method_find(actor->klass, task->name_hash);
+    struct object *record = task_object(task);
+    if (!record->function && actor->klass)
+        record->function = task_method_find(actor->klass, task_hash(task));
     atomic_store_explicit(&actor->unseen, false, memory_order_relaxed);
     task_fail(task, actor->code, actor->reason);
 }
@@ -262,7 +264,7 @@ static void fail_mailbox(struct actor *actor, struct task *head)
 /* Calls of one actor, linked. */
 static void deliver(struct actor_room *room, struct task *first, struct task *last)
 {
-    struct actor *actor = actor_lock(room, first->actor);
+    struct actor *actor = actor_lock(room, first->rest->actor);
     last->next = NULL;
     if (base_unlikely(!actor)) {
         for (struct task *next; first; first = next) {
@@ -298,7 +300,7 @@ static void arrived_deliver(struct actor_room *room)
 void actor_arrive(void *arg, struct task *task)
 {
     struct actor_room *room = arg;
-    if (room->arrived && room->arrived->actor != task->actor)
+    if (room->arrived && room->arrived->rest->actor != task->rest->actor)
         arrived_deliver(room);
     if (room->arrived)
         room->arrived_last->next = task;
@@ -387,12 +389,13 @@ static void run_destructor(struct actor *actor)
     struct task *task = destructor ? task_new(room->tasks) : NULL;
     if (!task)
         return;
-    task->function = destructor;
-    task_object(task)->parent = task_id_root(2, actor->handle >> 32, actor->handle & UINT32_MAX);
-    task_object(task)->child = 0;
+    struct object *record = task_object(task);
+    record->function = destructor;
+    record->parent = task_id_root(2, actor->handle >> 32, actor->handle & UINT32_MAX);
+    record->child = 0;
+    task_rest_new(task, 0); /* it has one */
     task->flags |= TASK_VOID | TASK_CALL;
-    task->actor = actor->handle;
-    task->actor_object = NULL;
+    task->rest->actor = actor->handle;
     atomic_fetch_add(&task_self->submitted, 1); /* its end is counted like any task's */
     struct task_outcome outcome;
     task_run(task, actor->state, actor, &actor->kept, &outcome);
@@ -462,7 +465,8 @@ static void run_call(struct actor *actor, struct task *task)
         task_fail(task, RAYMPI_ERR_UNKNOWN, text); /* the caller knows its name */
         return;
     }
-    task->function = method;
+    /* Of a call from here the record is the result's too, and others may look at its label. */
+    __atomic_store_n(&task_object(task)->function, method, __ATOMIC_RELAXED);
     struct task_outcome outcome;
     task_run(task, actor->state, actor, &actor->kept, &outcome);
     if (constructor)

@@ -9,16 +9,16 @@ static void constructor_failed(struct actor_room *room, struct task *task, const
 {
     char text[480];
     value_error_text(error, text, sizeof text);
-    if (actor_tell_end(room, task->actor, ACTOR_FAILED, RAYMPI_ERR_ACTOR_DEAD, text) != RAYMPI_OK)
+    if (actor_tell_end(room, task->rest->actor, ACTOR_FAILED, RAYMPI_ERR_ACTOR_DEAD, text) != RAYMPI_OK)
         base_log(BASE_LOG_ERROR, "actor",
                  "rank %d could not be told that an actor has no constructor's arguments: %s",
-                 refcount_owner(task->actor), base_detail());
+                 refcount_owner(task->rest->actor), base_detail());
 }
 
 static void really_send(struct actor_room *room, struct task *task)
 {
     struct task_room *tasks = room->tasks;
-    int host = refcount_owner(task->actor);
+    int host = refcount_owner(task->rest->actor);
     const struct value *error = task_failed_argument(task);
     if (error && task_hash(task) == room->constructor_hash)
         constructor_failed(room, task, error);
@@ -57,12 +57,12 @@ bool lane_enter(void *arg, struct task *task, struct context *context)
     if (lane_clear(context) && task_ready(task))
         return true; /* straight on */
     base_spin_lock(&room->lane_lock);
-    struct lane *lane = lane_find(caller, task->actor);
+    struct lane *lane = lane_find(caller, task->rest->actor);
     bool must_wait = lane || !task_ready(task);
     if (must_wait && !lane)
-        lane = lane_new(caller, task->actor);
+        lane = lane_new(caller, task->rest->actor);
     if (lane) {
-        task->lane = lane;
+        task->rest->lane = lane;
         task->next = NULL;
         if (lane->tail)
             lane->tail->next = task;
@@ -112,7 +112,7 @@ static struct task *lane_take(struct lane *lane)
     lane->head = first->next;
     if (!lane->head)
         lane->tail = NULL;
-    first->lane = NULL;
+    first->rest->lane = NULL;
     first->next = NULL;
     first->flags &= (uint8_t)~TASK_NEXT_IN_LANE;
     return first;
@@ -124,7 +124,7 @@ static struct task *lane_take(struct lane *lane)
 void lane_send(void *arg, struct task *task)
 {
     struct actor_room *room = arg;
-    struct lane *lane = task->lane;
+    struct lane *lane = task->rest->lane;
     if (!lane) {
         really_send(room, task);
         return;

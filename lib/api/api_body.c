@@ -35,7 +35,7 @@ static struct arg *arg_at(raympi_ctx *ctx, int i, int j)
                                  task->arg_count));
         return NULL;
     }
-    struct arg *arg = &task->args[i];
+    struct arg *arg = &task->rest->args[i];
     if (arg->kind != RAYMPI_KIND_REFS && j == 0)
         return arg;
     if (arg->kind != RAYMPI_KIND_REFS || j < 0 || (uint32_t)j >= arg->count) {
@@ -70,7 +70,7 @@ int raympi_arg_list_count(raympi_ctx *ctx, int i)
 {
     if (!ctx || i < 0 || i >= ctx->task->arg_count)
         return -1;
-    return ctx->task->args[i].kind == RAYMPI_KIND_REFS ? (int)ctx->task->args[i].count : 1;
+    return ctx->task->rest->args[i].kind == RAYMPI_KIND_REFS ? (int)ctx->task->rest->args[i].count : 1;
 }
 
 raympi_const_pointer raympi_arg(raympi_ctx *ctx, int i, size_t *len)
@@ -143,7 +143,7 @@ static struct object *arg_record(raympi_ctx *ctx, struct arg *arg)
 {
     struct task *task = ctx->task;
     if (!arg->object && arg->handle) {
-        arg->object = object_accept(ctx->context.room, arg->handle, arg->id, task->owner, arg->handle);
+        arg->object = object_accept(ctx->context.room, arg->handle, arg->id, task_owner(task), arg->handle);
         arg->accepted = arg->object != NULL;
     }
     return arg->object;

@@ -106,7 +106,7 @@ static void show_crashed(const struct task_thread *thread)
     struct context *context = thread ? thread->context : NULL;
     struct net_board *board = net_board(job.node.net, job.bootstrap.rank);
     atomic_store(&board->crashed,
-                 context && context->run ? context->run->task->function->full_hash : OUTSIDE);
+                 context && context->run ? task_function_of(context->run->task)->full_hash : OUTSIDE);
 }
 
 static size_t describe_task(char *text, size_t size)

@@ -91,6 +91,7 @@ static void identify(struct task_thread *thread, struct object *object)
 static raympi_ref put(struct task_thread *thread, const void *data, size_t len, const raympi_ref *refs,
                       size_t count)
 {
+    static const char *const label = "put";
     struct task_room *room = thread->room;
     if (len && !data) {
         base_fail(RAYMPI_ERR_ARGUMENT, "put of %zu bytes from a null pointer", len);
@@ -99,7 +100,7 @@ static raympi_ref put(struct task_thread *thread, const void *data, size_t len, 
     int status = api_nested_take(thread, refs, count);
     if (status != RAYMPI_OK)
         return api_error_ref(thread, status, "put");
-    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, "put");
+    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, &label);
     if (!object) {
         api_nested_give_back(room, refs, count);
         return api_error_ref(thread, RAYMPI_ERR_MEMORY, "put");
@@ -137,13 +138,14 @@ raympi_ref raympi_put_nested(const void *data, size_t len, const raympi_ref *ref
 
 static void *create(struct task_thread *thread, size_t len, raympi_ref *ref)
 {
+    static const char *const label = "create";
     struct task_room *room = thread->room;
     void *data;
     if (!ref) {
         base_fail(RAYMPI_ERR_ARGUMENT, "raympi_create needs a place for the ref");
         return NULL;
     }
-    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, "create");
+    struct object *object = object_new(room, REFCOUNT_NAMED_HOLD, &label);
     if (!object)
         return NULL;
     identify(thread, object);
@@ -176,9 +178,9 @@ static int seal(struct task_thread *thread, uint64_t handle)
     if (status != RAYMPI_OK)
         return status;
     if (!object->unsealed) {
-        status =
-            base_fail(RAYMPI_ERR_ARGUMENT,
-                      "only an object of raympi_create() is sealed, once; this one is %s", object->label);
+        status = base_fail(RAYMPI_ERR_ARGUMENT,
+                           "only an object of raympi_create() is sealed, once; this one is %s",
+                           object_label(object));
         object_drop(room, object);
         return status;
     }
@@ -452,12 +454,30 @@ static inline bool copy_small(const struct object *object, void *data, size_t le
     return true;
 }
 
+/* The same of one in private memory. */
+static bool copy_blob(const struct object *object, void *data, size_t len)
+{
+    if (object->value.kind != VALUE_BLOB || object->value.length != len)
+        return false;
+    memcpy(data, object->value.u.blob->bytes, len);
+    return true;
+}
+
+/* Inside a call; leaves it. `object`: a ready one that the caller's scope holds, or NULL. */
+static __attribute__((noinline)) int get_copy_other(struct task_thread *thread, const struct object *object,
+                                                    raympi_ref ref, void *data, size_t len)
+{
+    bool copied = object && copy_blob(object, data, len);
+    api_leave(thread);
+    return copied ? RAYMPI_OK : get_copy_any(ref, data, len);
+}
+
 /* Inside a call; leaves it. */
 static __attribute__((noinline)) int get_copy_waiting(struct task_thread *thread, struct object *object,
                                                       raympi_ref ref, void *data, size_t len)
 {
     bool ready = task_run_wanted_now(thread, object) || task_spin(thread->room, object);
-    bool copied = ready && copy_small(object, data, len);
+    bool copied = ready && (base_likely(copy_small(object, data, len)) || copy_blob(object, data, len));
     api_leave(thread);
     return copied ? RAYMPI_OK : get_copy_any(ref, data, len);
 }
@@ -475,9 +495,10 @@ int raympi_get_copy(raympi_ref ref, void *data, size_t len)
         object_expect_next(room, thread->context, object);
     if (base_likely(held) && !object_ready(object))
         return get_copy_waiting(thread, object, ref, data, len);
-    bool copied = base_likely(held) && copy_small(object, data, len);
+    if (base_unlikely(!held || !copy_small(object, data, len)))
+        return get_copy_other(thread, held ? object : NULL, ref, data, len);
     api_leave(thread);
-    return base_likely(copied) ? RAYMPI_OK : get_copy_any(ref, data, len);
+    return RAYMPI_OK;
 }
 
 int raympi_view_end(raympi_view *view)

@@ -128,6 +128,33 @@ static bool release_take(struct task_thread *thread, uint64_t handle)
            kept_remove(&thread->room->kept, handle);
 }
 
+/* The commonest case: an object of this rank's that is ready and that only the caller's scope holds, once;
+ * its value is of a kind up to `most`, VALUE_INLINE or VALUE_BLOB. False: it is none. */
+static inline __attribute__((always_inline)) bool release_simple(struct task_thread *thread, uint64_t handle,
+                                                                 enum value_kind most)
+{
+    struct task_room *room = thread->room;
+    struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
+    uint32_t at =
+        base_likely(object != NULL) ? context_find_short(thread->context, object, handle) : CONTEXT_NOWHERE;
+    /* With one hold, which has a name, there are no other ranks that hold it. */
+    if (base_unlikely(at == CONTEXT_NOWHERE ||
+                      !refcount_is_only(&object->count, OBJECT_READY | REFCOUNT_NAMED_HOLD) ||
+                      object->special || object->value.kind > most || base_defect(DEFECT_EARLY_FREE) ||
+                      !object_slots_room(thread)))
+        return false;
+    context_unhold_at(thread->context, at);
+    if (base_unlikely(!object_end_begin(thread, room))) {
+        object_drop_named(room, object);
+        return true;
+    }
+    if (most > VALUE_INLINE && base_unlikely(object->value.kind > VALUE_INLINE))
+        value_drop(room, &object->value, true);
+    object_slot_give(thread, object);
+    object_end_done(thread);
+    return true;
+}
+
 static int release(struct task_thread *thread, uint64_t handle)
 {
     struct task_room *room = thread->room;
@@ -138,6 +165,14 @@ static int release(struct task_thread *thread, uint64_t handle)
         object_drop(room, object);
     object_drop_named(room, object);
     return RAYMPI_OK;
+}
+
+/* The next to commonest: it is in private memory. */
+static int release_blob(struct task_thread *thread, uint64_t handle)
+{
+    const struct object *object = object_own(thread, handle);
+    bool blob = object && object_ready(object) && object->value.kind == VALUE_BLOB;
+    return blob && release_simple(thread, handle, VALUE_BLOB) ? RAYMPI_OK : release(thread, handle);
 }
 
 static int retain(struct task_thread *thread, uint64_t handle)
@@ -179,33 +214,9 @@ static int with_handle(uint64_t handle, int (*action)(struct task_thread *thread
     return status;
 }
 
-/* The commonest case: an object of this rank's that is ready and that only the caller's scope holds, once.
- * False: it is none. */
-static inline __attribute__((always_inline)) bool release_simple(struct task_thread *thread, raympi_ref ref)
-{
-    struct task_room *room = thread->room;
-    struct object *object = object_owned(room, ref.handle) ? object_by_slot(room, ref.handle) : NULL;
-    uint32_t at = base_likely(object != NULL) ? context_find_short(thread->context, object, ref.handle)
-                                              : CONTEXT_NOWHERE;
-    /* With one hold, which has a name, there are no other ranks that hold it. */
-    if (base_unlikely(at == CONTEXT_NOWHERE ||
-                      !refcount_is_only(&object->count, OBJECT_READY | REFCOUNT_NAMED_HOLD) ||
-                      object->special || object->value.kind > VALUE_INLINE ||
-                      base_defect(DEFECT_EARLY_FREE) || !object_slots_room(thread)))
-        return false;
-    context_unhold_at(thread->context, at);
-    if (base_unlikely(!object_end_begin(thread, room))) {
-        object_drop_named(room, object);
-        return true;
-    }
-    object_slot_give(thread, object);
-    object_end_done(thread);
-    return true;
-}
-
 static __attribute__((noinline)) int release_any(raympi_ref ref)
 {
-    return with_handle(ref.handle, release);
+    return with_handle(ref.handle, release_blob);
 }
 
 int raympi_ref_release(raympi_ref ref)
@@ -213,7 +224,7 @@ int raympi_ref_release(raympi_ref ref)
     struct task_thread *thread = task_self;
     if (base_unlikely(!api_enter_short(thread)))
         return release_any(ref);
-    bool released = release_simple(thread, ref);
+    bool released = release_simple(thread, ref.handle, VALUE_INLINE);
     api_leave(thread);
     return base_likely(released) ? RAYMPI_OK : release_any(ref);
 }
@@ -237,7 +248,9 @@ int raympi_release_all(const raympi_ref *refs, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (base_likely(i + OBJECT_AHEAD < count))
             object_prefetch(thread->room, refs[i + OBJECT_AHEAD].handle);
-        status = base_likely(release_simple(thread, refs[i])) ? RAYMPI_OK : release(thread, refs[i].handle);
+        uint64_t handle = refs[i].handle;
+        status =
+            base_likely(release_simple(thread, handle, VALUE_BLOB)) ? RAYMPI_OK : release(thread, handle);
         first = first == RAYMPI_OK ? status : first;
     }
     api_leave(thread);

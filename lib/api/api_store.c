@@ -27,9 +27,9 @@ static raympi_tier tier_of(struct task_room *room, const struct value *value, st
         return RAYMPI_TIER_PRIVATE;
     if (value->kind != VALUE_STORE)
         return RAYMPI_TIER_NONE;
-    if (net_local(room->net, value->u.store.at.holder) < 0)
+    if (net_local(room->net, value_stored(value)->holder) < 0)
         return RAYMPI_TIER_ELSEWHERE;
-    store_look(room->store, value->u.store.at.place, look);
+    store_look(room->store, value_stored(value)->place, look);
     return look->in_memory ? RAYMPI_TIER_MEMORY : look->on_disk ? RAYMPI_TIER_DISK : RAYMPI_TIER_NONE;
 }
 
@@ -40,7 +40,7 @@ static void look_at(struct task_room *room, struct object *object, struct raympi
                                         .owner = refcount_owner(object_handle(object)),
                                         .holder = -1,
                                         .holds = refcount_holds(&object->count) - 1, /* but our own */
-                                        .made_by = object->label};
+                                        .made_by = object_label(object)};
     if (!object_ready(object))
         return;
     struct value *value = value_behind(&object->value);
@@ -51,7 +51,7 @@ static void look_at(struct task_room *room, struct object *object, struct raympi
     info->nested = value->nested;
     info->tier = tier_of(room, value, look);
     if (value->kind == VALUE_STORE)
-        info->holder = value->u.store.at.holder;
+        info->holder = value_stored(value)->holder;
 }
 
 static int object_info(struct task_thread *thread, uint64_t handle, struct raympi_object_info *info)

@@ -129,8 +129,9 @@ static int ref_status(struct task_thread *thread, raympi_ref ref)
     object_want(thread->room, object);
     if (!object_ready(object))
         task_yield(thread);
-    status = object_ready(object) ? ready_status(object)
-                                  : base_fail(RAYMPI_ERR_TIMEOUT, "%s is not ready yet", object->label);
+    status = object_ready(object)
+                 ? ready_status(object)
+                 : base_fail(RAYMPI_ERR_TIMEOUT, "%s is not ready yet", object_label(object));
     object_drop(thread->room, object);
     return status;
 }

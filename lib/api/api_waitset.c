@@ -90,7 +90,7 @@ static int add(struct task_thread *thread, raympi_waitset *set, uint64_t handle,
         object_drop(thread->room, object);
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for a member of a wait set");
     }
-    *entry = (struct entry){.waiter = {NULL, entry_fire}, .set = set, .object = object, .tag = tag};
+    *entry = (struct entry){.waiter = {.fire = entry_fire}, .set = set, .object = object, .tag = tag};
     base_spin_lock(&set->lock);
     link_entry(set, entry);
     base_spin_unlock(&set->lock);

@@ -93,11 +93,11 @@ struct task_plan {
 
 /** A task, class or method as this process knows it. */
 struct task_function {
-    uint64_t hash; /* of the name; what travels */
+    const char *full_name; /* first: the label of what it makes; "class.method" for methods */
+    uint64_t hash;         /* of the name; what travels */
     const char *name;
     raympi_body *body;                   /* NULL: not registered in this binary */
     const raympi_definition *definition; /* NULL likewise */
-    const char *full_name;               /* "class.method" for methods */
     uint64_t full_hash;            /* of the full name: for timelines and for what a rank shows as running */
     struct task_function *methods; /* of a class, by hash */
     uint8_t *ranks;                /* bit per rank that has it; NULL: all */
@@ -147,6 +147,7 @@ int task_function_unknown(const char *name);
 struct waiter {
     struct waiter *next;
     void (*fire)(struct waiter *waiter, struct object *object);
+    struct object *object; /* set by object_wait_add() */
 };
 
 enum task_flags {
@@ -154,72 +155,88 @@ enum task_flags {
     TASK_FOREIGN = 2,      /* submitted by another rank */
     TASK_SENT = 4,         /* the submitter's record while it runs elsewhere */
     TASK_NEXT_IN_LANE = 8, /* a method call whose arguments are there, behind one whose are not */
-    TASK_SPREAD = 16,      /* goes to the next rank in turn */
-    TASK_ARGS_POOLED = 32, /* its arguments are a record of the pool's */
-    TASK_POOLED = 64,      /* so is its own record: it has no result here */
-    TASK_CALL = 128,       /* of a method */
+    TASK_NUMBERS = 16,     /* foreign: its arguments are nothing but numbers */
+    TASK_POOLED = 32,      /* its record is the pool's: it has no result here */
+    TASK_CALL = 64,        /* of a method */
+    TASK_NO_REST = 128,    /* a call that was sent at once: of its rest it has `called` only */
 };
 
-/** What a task has besides its identity, which is that of its first result. */
+/** Where a task that no rank was asked for goes: anywhere, or to the next rank in turn. */
+enum { TASK_ANYWHERE = -1, TASK_IN_TURN = -2 };
+
+/** What a task has besides its identity, which is that of its first result, and its function, which is the
+ * label of that. It lies where the value will be, and begins as that does. */
 struct task {
+    union {
+        struct {
+            uint8_t kind; /* VALUE_TASK */
+            uint8_t flags;
+            uint8_t returns;
+            uint8_t arg_count;
+            union {
+                int node;   /* must run there; < 0: see TASK_ANYWHERE */
+                int runner; /* sent: where to */
+            };
+        };
+        uint32_t shape; /* the first four: see task_shape() */
+        uint64_t head;  /* all of these */
+    };
     union {
         struct sched_item item;
         struct task *next; /* lane, mailbox */
     };
     struct task_room *room;
-    struct task_function *function;
     union {
-        struct {
-            int node;  /* must run there; -1: anywhere */
-            int owner; /* rank that submitted it and owns the results */
-        };
-        uint64_t where; /* both */
+        struct task_rest *rest; /* NULL for most */
+        struct object *called;  /* TASK_NO_REST: the rest's actor_object */
     };
-    union {
-        struct {
-            _Atomic uint32_t unresolved;
-            uint8_t arg_count;
-            uint8_t numbers; /* foreign: its arguments are nothing but numbers */
-            uint8_t returns;
-            uint8_t flags;
-        };
-        uint64_t shape; /* all of these: see task_shape() */
-    };
-    struct arg *args; /* if arg_count > 0; TASK_ARGS_INLINE of them are a record of the pool's */
-    uint64_t actor;   /* a method call: the actor's handle; else 0 */
-    union {
-        uint64_t name_hash; /* foreign: see task_hash() */
-        int runner;         /* sent: where to */
-    };
-    struct object *actor_object; /* submitter: a hold on it while the call is on its way */
-    void *lane;
-    uint64_t *more; /* if returns > 1: handles of the results but the first */
 };
+
+struct arg {
+    uint8_t kind;     /* enum raympi_value_kind */
+    uint8_t accepted; /* run elsewhere than submitted: the ref was taken over from the submitter */
+    uint32_t count;   /* members of a list */
+    struct task *task;
+    uint64_t handle;       /* of a ref or actor */
+    struct object *object; /* submitter: its record, one hold; runner: its record once accepted */
+    struct arg *list;
+    union {
+        struct waiter waiter; /* submitter */
+        struct task_id id;    /* foreign task: its identity */
+    };
+    struct value value; /* integer and double in place; bytes; elsewhere: the ref's value */
+};
+
+#define OBJECT_BORROWED UINT32_MAX /* `parent` is the object's own identity, as it was told */
 
 /** One object as this rank knows it: as its owner (in a type-stable slot) or as a borrower (in a hash). While
  * the first result of a task is on its way, the record is also the task's: that lies where the value will be.
- * The first two cache lines are all that most small objects touch. */
+ */
 struct object {
     _Alignas(BASE_CACHE_LINE) struct refcount count; /* first: handle, holds, names, holders */
     _Atomic uintptr_t waiters;
-    uint32_t borrowed;            /* `parent` is the object's own identity, as it was told */
+    _Atomic uint32_t first;       /* see object_producer(); borrowed: OBJECT_BORROWED */
     _Atomic uint32_t scope_index; /* where the scope that got it last keeps it; a hint */
     uint32_t child;               /* logical identity: parent and index */
     uint16_t result;
     uint16_t attempt;
     union {
         struct {
-            int status;          /* once ready: OK or the error's code */
-            uint8_t seen;        /* somebody has looked at the error; atomic */
-            uint8_t wanted;      /* borrower: the owner was asked; atomic */
+            int status;         /* once ready: OK or the error's code */
+            uint8_t seen;       /* somebody has looked at the error; atomic */
+            union {             /* atomic */
+                uint8_t wanted; /* borrower: the owner was asked */
+                uint8_t waits;  /* owner: the task, for its arguments */
+            };
             uint8_t unsealed;    /* raympi_create without raympi_seal yet */
             uint8_t nested_held; /* the owner holds the nested refs */
         };
         uint64_t special; /* all of these: 0 for most */
     };
     union {
-        const char *label;         /* task name, "put": static or the function's */
-        struct object *next_batch; /* of the first free slot of a batch */
+        const char *const *label;       /* where what made it is named: "put", or in the function: */
+        struct task_function *function; /* of a task and its results; of a foreign task NULL if unknown */
+        struct object *next_batch;      /* of the first free slot of a batch */
     };
     union {
         struct task_id parent;
@@ -227,20 +244,39 @@ struct object {
             uint64_t handle; /* the one to come */
             struct object *next;
         } free; /* of a free slot, of which the rest is as a new object has it: see object_slot_free() */
+        struct object *next_doomed; /* of those to be destroyed */
     };
-    _Atomic(struct task *) producer; /* while its value is on its way; others may look, relaxed */
     union {
-        struct {
-            struct value value;
-            struct object *next; /* of those to be woken or destroyed */
-            struct waiter *waking;
-        };
-        struct task task; /* as long as `producer` points here */
+        struct value value;
+        struct task task; /* as long as value.kind says so */
     };
 };
-_Static_assert(sizeof(struct object) == 3 * BASE_CACHE_LINE, "an object is three cache lines");
-_Static_assert(offsetof(struct object, value.u.bytes) + 16 == 2 * BASE_CACHE_LINE,
-               "a number lies in the first two");
+_Static_assert(sizeof(struct object) == 2 * BASE_CACHE_LINE, "an object is two cache lines");
+_Static_assert(sizeof(struct task) == sizeof(struct value), "a task is no larger than what it makes");
+_Static_assert(offsetof(struct task, kind) == offsetof(struct value, kind),
+               "one of the two tells which it is");
+_Static_assert(offsetof(struct task_function, full_name) == 0, "a function is a label");
+
+/** What few tasks have: those with arguments, with several results, and calls of methods. A line of the
+ * pool's, or with up to TASK_ARGS_INLINE arguments a record of another one. */
+struct task_rest {
+    _Atomic uint32_t unresolved; /* arguments */
+    uint32_t places;             /* for so many */
+    uint64_t actor;              /* a call: the actor's handle */
+    struct object *actor_object; /* a call, submitter: a hold on it while the call is on its way */
+    uint64_t name_hash;          /* a call, foreign: of the method */
+    void *lane;                  /* a call, submitter: the actor room's */
+    uint64_t *more;              /* if returns > 1: handles of the results but the first */
+    struct arg args[];
+};
+
+_Static_assert(sizeof(struct task_rest) <= BASE_CACHE_LINE, "a rest without arguments is a line");
+
+/** That of a task without a result here. */
+struct task_record {
+    struct object object;
+    struct task_rest rest; /* used where it has no arguments */
+};
 
 /** A borrower's record. */
 struct borrowed {
@@ -257,14 +293,15 @@ static inline void object_see(struct object *object)
 {
     __atomic_store_n(&object->seen, 1, __ATOMIC_RELAXED);
 }
-/** The task that makes its value, as long as that is not there: then it may be gone. */
-static inline struct task *object_producer(const struct object *object)
+/** The name of what made it. */
+static inline const char *object_label(const struct object *object)
 {
-    return atomic_load_explicit(&((struct object *)object)->producer, memory_order_relaxed);
+    return *__atomic_load_n(&object->label, __ATOMIC_RELAXED);
 }
-static inline void object_set_producer(struct object *object, struct task *task)
+/** Does a task lie in the record? Anybody may look, at any moment. */
+static inline bool object_has_task(const struct object *object)
 {
-    atomic_store_explicit(&object->producer, task, memory_order_relaxed);
+    return __atomic_load_n(&object->value.kind, __ATOMIC_RELAXED) == VALUE_TASK;
 }
 static inline bool object_ready(const struct object *object)
 {
@@ -297,9 +334,10 @@ struct object *object_accept(struct task_room *room, uint64_t handle, struct tas
 struct object *object_retain_alive(struct task_room *room, uint64_t handle);
 struct task_id object_id(const struct object *object);
 /** The record of an actor handle, made by its host (count 1 for `holder`, who may be the host itself). */
-struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *label);
+struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder,
+                                const char *const *label);
 /** A holder's record of an actor handle that this rank has just invented for another host. */
-struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *label);
+struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *const *label);
 
 /* ---- contexts: what a running task, a method, main() or a thread of the user's holds */
 
@@ -434,7 +472,7 @@ struct task_thread {
     struct object *free_objects; /* slots */
     struct object *free_batch;   /* OBJECT_SLOTS_BATCH more, or NULL */
     uint32_t free_object_count;  /* in the former */
-    struct base_pool_cache tasks, args;
+    struct base_pool_cache tasks, args, lines;
     int in_call;        /* inside raympi: a signal handler must not come in */
     _Atomic int ending; /* an object, by plain stores: see object_end_begin() */
     bool follows;       /* another call follows directly on the one that runs */
@@ -458,19 +496,6 @@ struct task_thread *task_thread_open(struct task_room *room, struct worker *work
 void task_thread_close(struct task_thread *thread);
 
 /* ---- tasks */
-
-struct arg {
-    uint8_t kind;     /* enum raympi_value_kind */
-    uint8_t accepted; /* run elsewhere than submitted: the ref was taken over from the submitter */
-    uint32_t count;   /* members of a list */
-    struct task *task;
-    uint64_t handle;       /* of a ref or actor */
-    struct task_id id;     /* its identity, where it came from another rank */
-    struct object *object; /* submitter: its record, one hold; runner: its record once accepted */
-    struct arg *list;
-    struct waiter waiter;
-    struct value value; /* integer and double in place; bytes; elsewhere: the ref's value */
-};
 
 #define TASK_ARGS_INLINE 4
 #define TASK_RETURNS_MAX 64
@@ -508,7 +533,7 @@ struct task_flight {
 };
 
 #define OBJECT_SLOT_BITS 24
-#define OBJECT_SLAB      32768 /* objects: three huge pages */
+#define OBJECT_SLAB      32768 /* objects: two huge pages */
 #define OBJECT_SLABS     512
 #define BORROWED_RECENT  64
 
@@ -556,7 +581,7 @@ struct task_room {
     struct base_spin borrow_lock;  /* the hash, and every refcount call marked [locked] */
     struct borrowed *borrowed;
     struct borrowed *recent[BORROWED_RECENT]; /* some of them; under the same lock */
-    struct base_pool tasks, args;
+    struct base_pool tasks, args, lines;
     struct base_spin thread_lock;
     struct task_thread *threads;
     uint64_t thread_number, ended_threads_submitted, ended_threads_ended;
@@ -582,10 +607,11 @@ int task_room_open(struct task_room **room, struct net *net, struct store *store
 void task_room_close(struct task_room *room);
 void task_room_hooks(struct task_room *room, struct sched_hooks *hooks);
 
-/** A task without a result here: one of another rank, or a destructor. NULL: out of memory (detail set). */
+/** A task without a result here: one of another rank, or a destructor. Its record has a rest, unless it has
+ * arguments. NULL: out of memory (detail set). */
 struct task *task_new(struct task_room *room);
-/** Memory for arguments, none of them initialised. MEMORY. */
-int task_args_new(struct task *task, uint32_t count);
+/** A rest for so many arguments, which are not initialised; without any, of a call or for results. MEMORY. */
+int task_rest_new(struct task *task, uint32_t args);
 /** The request behind the public calls. */
 struct task_request {
     struct task_function *function;

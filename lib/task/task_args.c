@@ -38,7 +38,7 @@ static void stored_count(const struct task *task, struct arg *args, uint32_t len
         if (base_unlikely(value->kind == VALUE_STORE)) {
             uint64_t bytes = store_takes(task->room->store, value_extent(value->length, value->nested));
             sum->bytes += bytes;
-            sum->far += net_local(task->room->net, value->u.store.at.holder) < 0 ? bytes : 0;
+            sum->far += net_local(task->room->net, value_stored(value)->holder) < 0 ? bytes : 0;
             sum->count++;
         }
         if (base_unlikely(args[i].count > 0))
@@ -157,7 +157,7 @@ int task_args_bring(struct raympi_ctx *run)
     struct task *task = run->task;
     struct task_thread *thread = task_self;
     struct stored_args sum = {0};
-    stored_count(task, task->args, task->arg_count, &sum);
+    stored_count(task, task->rest->args, task->arg_count, &sum);
     if (base_likely(sum.count == 0))
         return RAYMPI_OK;
     thread->context = &thread->root; /* what there was may belong to a fiber that goes on meanwhile */
@@ -168,8 +168,8 @@ int task_args_bring(struct raympi_ctx *run)
     if (status == RAYMPI_OK) {
         run->admitted = sum.bytes;
         if (sum.count > 1)
-            fetch(task, task->args, task->arg_count);
-        status = pin(task, task->args, task->arg_count, &run->pinned);
+            fetch(task, task->rest->args, task->arg_count);
+        status = pin(task, task->rest->args, task->arg_count, &run->pinned);
     }
     if (promised > 0)
         store_promise(task->room->store, -(int64_t)promised);
@@ -179,7 +179,7 @@ int task_args_bring(struct raympi_ctx *run)
 void task_args_let_go(struct raympi_ctx *run)
 {
     struct task *task = run->task;
-    unpin(task, task->args, task->arg_count, &run->pinned);
+    unpin(task, task->rest->args, task->arg_count, &run->pinned);
     leave(task->room, run->admitted);
     run->admitted = 0;
 }

@@ -95,7 +95,7 @@ static void crowd_change(struct task_room *room, int change)
 
 void task_crowd_enter(struct task_room *room, const struct task *task)
 {
-    atomic_store_explicit(&task->function->waits, true, memory_order_relaxed);
+    atomic_store_explicit(&task_function_of(task)->waits, true, memory_order_relaxed);
     base_spin_lock(&room->create.lock);
     crowd_change(room, 1);
     base_spin_unlock(&room->create.lock);
@@ -113,7 +113,7 @@ void task_crowd_leave(struct task_room *room)
 
 static bool may_wait(const struct task *task)
 {
-    return atomic_load_explicit(&task->function->waits, memory_order_relaxed) && task->item.run &&
+    return atomic_load_explicit(&task_function_of(task)->waits, memory_order_relaxed) && task->item.run &&
            !store_spills(task->room->store) &&
            (task->flags & TASK_FOREIGN || !task_awaited(task, TASK_AWAITED_DEPTH));
 }

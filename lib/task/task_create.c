@@ -204,7 +204,7 @@ static int try(struct task_room *room, struct create_wait *wait, bool bound)
 
 void task_question_make(struct task_question *question, const struct task *task)
 {
-    question->owner = task->owner;
+    question->owner = task_owner(task);
     question->count = task->returns;
     for (int i = 0; i < task->returns; i++)
         question->handles[i] = task_result(task, i);

@@ -25,16 +25,17 @@ static void write_all_accepted(struct writer *writer, const struct task *task)
         write_u32(writer, 0);
         return;
     }
-    write_u32(writer, write_accepted(NULL, task->args, task->arg_count, &position));
+    write_u32(writer, write_accepted(NULL, task->rest->args, task->arg_count, &position));
     position = 0;
-    write_accepted(writer, task->args, task->arg_count, &position);
+    write_accepted(writer, task->rest->args, task->arg_count, &position);
 }
 
 static void send_end(struct task *task, struct writer *writer)
 {
-    if (writer_send(task->room, writer, task->owner, TASK_MESSAGE_DONE) != RAYMPI_OK)
+    int owner = task_owner(task);
+    if (writer_send(task->room, writer, owner, TASK_MESSAGE_DONE) != RAYMPI_OK)
         base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task),
-                 task->owner, base_detail());
+                 owner, base_detail());
     writer_fini(writer);
 }
 
@@ -47,26 +48,37 @@ static void write_alias(struct task_room *room, struct writer *writer, uint64_t 
     write_bytes(writer, &id, sizeof id);
 }
 
-static inline bool send_small_done(struct task *task, const struct result *result)
+/* Is it so short that its bytes fit such a message? */
+static inline bool is_short(const struct value *value)
 {
-    const struct value *value = &result->value;
-    uint64_t value_is = __atomic_load_n(&value->head, __ATOMIC_RELAXED);
-    uint8_t type = value->type;
-    if (base_unlikely(!task_is_small(task) || task->flags & TASK_VOID ||
-                      value_is != value_head(VALUE_INLINE, type)))
+    uint64_t head = __atomic_load_n(&value->head, __ATOMIC_RELAXED);
+    return base_likely(head == value_head(VALUE_INLINE, value->type)) ||
+           (head == value_head(VALUE_BLOB, value->type) && value->length <= VALUE_SHORT_MAX);
+}
+
+static inline bool send_small_done(struct task *task, struct result *result)
+{
+    struct value *value = &result->value;
+    if (base_unlikely(!task_is_small(task) || task->flags & TASK_VOID || !is_short(value)))
         return false;
     struct done_small done;
+    int owner = task_owner(task);
     done.handle = task_result(task, 0);
     done.length = (uint32_t)value->length;
-    done.type = type;
-    value_bytes_copy(done.bytes, value->u.bytes, value->length);
+    done.type = value->type;
+    if (base_likely(value->kind == VALUE_INLINE))
+        value_bytes_copy(done.bytes, value->u.bytes, value->length);
+    else
+        memcpy(done.bytes, value->u.blob->bytes, value->length);
     struct net_piece piece = {&done, offsetof(struct done_small, bytes) + value->length};
-    int status = net_send(task->room->net, task->owner, TASK_MESSAGE_DONE_SMALL, &piece, 1);
+    int status = net_send(task->room->net, owner, TASK_MESSAGE_DONE_SMALL, &piece, 1);
     if (base_unlikely(status == RAYMPI_ERR_MEMORY))
-        status = task_tell(task->room, task->owner, TASK_MESSAGE_DONE_SMALL, &piece, 1);
+        status = task_tell(task->room, owner, TASK_MESSAGE_DONE_SMALL, &piece, 1);
     if (base_unlikely(status != RAYMPI_OK))
         base_log(BASE_LOG_ERROR, "task", "the end of %s could not be told to rank %d: %s", task_name(task),
-                 task->owner, base_detail());
+                 owner, base_detail());
+    if (base_unlikely(value->kind != VALUE_INLINE))
+        value_drop(task->room, value, true);
     return true;
 }
 
@@ -78,7 +90,7 @@ void task_send_done(struct raympi_ctx *run)
     struct writer writer;
     writer_init(&writer);
     writer.sure = true;
-    writer.far = net_local(task->room->net, task->owner) < 0;
+    writer.far = net_local(task->room->net, task_owner(task)) < 0;
     writer.results = true;
     write_u64(&writer, task_result(task, 0));
     write_all_accepted(&writer, task);
@@ -120,8 +132,9 @@ static bool read_accepted(struct reader *reader, struct task *task)
 {
     uint32_t count = read_u32(reader);
     for (uint32_t i = 0; i < count && !reader->failed; i++) {
-        uint32_t position = 0;
-        mark_accepted(task->args, task->arg_count, &position, read_u32(reader));
+        uint32_t position = 0, accepted = read_u32(reader);
+        if (task->arg_count > 0)
+            mark_accepted(task->rest->args, task->arg_count, &position, accepted);
     }
     return !reader->failed;
 }
@@ -134,7 +147,7 @@ static void nested_accept(struct task_room *room, struct object *object, int run
     for (uint32_t i = 0; i < count; i++)
         if (!object_accept(room, wires[i].handle, (struct task_id){{wires[i].id[0], wires[i].id[1]}}, runner,
                            wires[i].handle))
-            base_log(BASE_LOG_ERROR, "task", "a ref in a result of %s is lost: %s", object->label,
+            base_log(BASE_LOG_ERROR, "task", "a ref in a result of %s is lost: %s", object_label(object),
                      base_detail());
     object->nested_held = count > 0;
 }
@@ -168,26 +181,26 @@ static void read_result(struct task_room *room, struct reader *reader, struct ar
 
 static void result_arrived(struct task_room *room, struct object *object, struct arrived *arrived, int runner)
 {
-    object_set_producer(object, NULL);
-    value_init(&object->value);
     if (!arrived->read) {
-        object_fail(room, object, RAYMPI_ERR_MEMORY, object->label, "its result could not be read");
+        object_fail(room, object, RAYMPI_ERR_MEMORY, object_label(object), "its result could not be read");
         object_drop(room, object);
     } else if (arrived->alias.handle) {
         const struct alias *alias = &arrived->alias;
         value_drop(room, &arrived->value, false); /* none, in a message that is whole */
+        value_init(&object->value);
         struct object *target = object_accept(room, alias->handle, alias->id, runner, alias->handle);
         if (target)
             object_set_alias(room, object, target);
         else
-            object_fail(room, object, RAYMPI_ERR_LOST, object->label, base_detail());
+            object_fail(room, object, RAYMPI_ERR_LOST, object_label(object), base_detail());
         object_drop(room, object);
     } else {
-        object->value = arrived->value;
-        if (base_unlikely(object->value.kind == VALUE_ERROR)) { /* what there was could not be sent */
-            value_error_name(&object->value, object->label);
-            object->status = value_error_code(&object->value);
+        struct value *value = &arrived->value;
+        if (base_unlikely(value->kind == VALUE_ERROR)) { /* what there was could not be sent */
+            value_error_name(value, object_label(object));
+            object->status = value_error_code(value);
         }
+        value_move(&object->value, value);
         if (base_unlikely(object->value.nested > 0))
             nested_accept(room, object, runner);
         object_complete_drop(room, object);
@@ -198,8 +211,10 @@ static void result_arrived(struct task_room *room, struct object *object, struct
 static void other_arrived(struct task_room *room, const struct task *task, int index, struct arrived *arrived,
                           int runner)
 {
+    struct object *object = object_by_slot(room, task->rest->more[index - 1]);
+    atomic_store_explicit(&object->first, 0, memory_order_relaxed);
     if (!base_defect(DEFECT_LOST_RESULT))
-        result_arrived(room, object_by_slot(room, task->more[index - 1]), arrived, runner);
+        result_arrived(room, object, arrived, runner);
 }
 
 /* The task's record is the first result's, so that one comes last. */
@@ -254,7 +269,7 @@ static bool read_results(struct task_room *room, struct reader *reader, struct t
 static inline struct task *task_told(struct task_room *room, uint64_t handle)
 {
     struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
-    struct task *task = object ? object_producer(object) : NULL;
+    struct task *task = object ? object_producer(room, object) : NULL;
     return base_likely(task && task->flags & TASK_SENT) ? task : NULL;
 }
 
@@ -287,11 +302,11 @@ static __attribute__((noinline)) void done_small(struct task_room *room, const s
         return;
     }
     struct object *object = task_object(task);
+    struct value value;
     flight_ended(room, task->runner);
     task_free(task);
-    value_begin(&object->value, VALUE_INLINE, (uint8_t)done->type, done->length);
-    memcpy(object->value.u.bytes, done->bytes, done->length);
-    object_set_producer(object, NULL);
+    value_short_sure(room, &value, (uint8_t)done->type, done->bytes, done->length);
+    value_move(&object->value, &value);
     object_complete_drop(room, object);
     task_count_ended(room);
 }
@@ -301,11 +316,13 @@ static inline __attribute__((always_inline)) struct object *told_short(struct ta
                                                                        uint64_t handle)
 {
     struct object *object = object_owned(room, handle) ? object_by_slot(room, handle) : NULL;
-    struct task *task = object ? object_producer(object) : NULL;
-    if (base_unlikely(!task))
+    if (base_unlikely(!object))
         return NULL;
-    if (task_has_shape(task, 1, TASK_SENT | TASK_CALL))
+    struct task *task = &object->task; /* if it has that shape */
+    if (task_has_shape(task, 1, TASK_SENT | TASK_CALL | TASK_NO_REST))
         task_actor_let_go(task);
+    else if (task_has_shape(task, 1, TASK_SENT | TASK_CALL))
+        task_free(task);
     else if (base_unlikely(!task_has_shape(task, 1, TASK_SENT)))
         return NULL;
     flight_ended(room, task->runner);
@@ -314,7 +331,6 @@ static inline __attribute__((always_inline)) struct object *told_short(struct ta
 
 static inline void told_complete(struct task_room *room, struct object *object)
 {
-    object_set_producer(object, NULL);
     object_complete_drop(room, object);
     task_count_ended(room);
 }

@@ -75,7 +75,7 @@ uint64_t task_submitted(struct task_room *room)
 static void describe_object(struct task_room *room, uint64_t handle, char *text, size_t size)
 {
     struct object *object = handle ? object_find(room, handle) : NULL;
-    const struct task *producer = object ? object_producer(object) : NULL;
+    const struct task *producer = object ? object_producer(room, object) : NULL;
     if (!object) {
         snprintf(text, size, "an event of the job");
     } else if (refcount_owner(handle) != room->config.rank) {
@@ -83,13 +83,13 @@ static void describe_object(struct task_room *room, uint64_t handle, char *text,
     } else if (object->unsealed) {
         snprintf(text, size, "an object that was created but never sealed");
     } else if (!producer) {
-        snprintf(text, size, "%s", object->label);
+        snprintf(text, size, "%s", object_label(object));
     } else if (producer->flags & TASK_SENT) {
-        snprintf(text, size, "the result of %s, which is on rank %d", object->label, producer->runner);
-    } else if (atomic_load(&((struct task *)producer)->unresolved) > 0) {
-        snprintf(text, size, "the result of %s, which waits for its arguments", object->label);
+        snprintf(text, size, "the result of %s, which is on rank %d", object_label(object), producer->runner);
+    } else if (__atomic_load_n(&task_object(producer)->waits, __ATOMIC_RELAXED)) {
+        snprintf(text, size, "the result of %s, which waits for its arguments", object_label(object));
     } else {
-        snprintf(text, size, "the result of %s", object->label);
+        snprintf(text, size, "the result of %s", object_label(object));
     }
 }
 
@@ -180,9 +180,9 @@ static void leak_note(struct leak **leaks, struct task_room *room, uint64_t hand
     struct leak *leak;
     if (!object)
         return;
-    HASH_FIND_STR(*leaks, object->label, leak);
+    HASH_FIND_STR(*leaks, object_label(object), leak);
     if (!leak && (leak = calloc(1, sizeof *leak))) {
-        leak->label = object->label;
+        leak->label = object_label(object);
         HASH_ADD_KEYPTR(hh, *leaks, leak->label, strlen(leak->label), leak);
         if (!leak->hh.tbl) {
             free(leak);

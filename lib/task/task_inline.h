@@ -24,10 +24,15 @@ _Static_assert(TASK_HANDLE_ACTOR == UINT64_C(1) << (REFCOUNT_SEQUENCE_BITS - 1),
 /** Of a handle: what tells owner and slab. */
 #define OBJECT_PLACE (~OBJECT_GENERATIONS & ~(uint64_t)(OBJECT_SLAB - 1))
 
-/** Where the slot of an owned handle lies; NULL: there is none. */
+static inline uint32_t object_slot(uint64_t handle)
+{
+    return (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
+}
+
+/** The slab in which the slot of an owned handle lies; NULL: there is none. */
 static inline struct object *object_slab(struct task_room *room, uint64_t handle)
 {
-    uint32_t slot = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
+    uint32_t slot = object_slot(handle);
     /* Acquire: the slab's memory is seen as its maker left it. */
     return atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_acquire);
 }
@@ -51,7 +56,7 @@ static inline struct object *object_by_slot(struct task_room *room, uint64_t han
 /** Where the slot would lie; for prefetches, any handle will do. */
 static inline uintptr_t object_place(struct task_room *room, uint64_t handle)
 {
-    uint32_t slot = (uint32_t)(handle & ((1u << OBJECT_SLOT_BITS) - 1));
+    uint32_t slot = object_slot(handle);
     struct object *slab = atomic_load_explicit(&room->slabs[slot / OBJECT_SLAB], memory_order_relaxed);
     return (uintptr_t)slab + slot % OBJECT_SLAB * sizeof *slab;
 }
@@ -113,21 +118,32 @@ static inline void value_bytes_copy(char *to, const char *from, uint64_t length)
     }
 }
 
-/** Takes a value over. */
+/** Takes a value over. Others may look at the kind of the one that is replaced. */
 static inline void value_move(struct value *to, const struct value *from)
 {
     uint64_t head = __atomic_load_n(&from->head, __ATOMIC_RELAXED);
-    if (base_unlikely((uint8_t)head != VALUE_INLINE)) {
-        *to = *from;
-        return;
-    }
     __atomic_store_n(&to->head, head, __ATOMIC_RELAXED);
     to->length = from->length;
-    value_bytes_copy(to->u.bytes, from->u.bytes, value_extent(from->length, from->nested));
+    if (base_likely((uint8_t)head == VALUE_INLINE))
+        value_bytes_copy(to->u.bytes, from->u.bytes, value_extent(from->length, from->nested));
+    else
+        to->u = from->u;
+}
+
+/** A line of memory, for a short value or a task's rest; NULL: out of memory. */
+static inline void *task_line_take(struct task_room *room)
+{
+    struct task_thread *thread = task_self;
+    return base_pool_take(&room->lines, thread ? &thread->lines : NULL);
+}
+static inline void task_line_give(struct task_room *room, void *line)
+{
+    struct task_thread *thread = task_self;
+    base_pool_give(&room->lines, thread ? &thread->lines : NULL, line);
 }
 
 /** What stood in a free slot becomes an object. */
-static inline void object_begin(struct object *object, uint64_t holds, const char *label)
+static inline void object_begin(struct object *object, uint64_t holds, const char *const *label)
 {
     __atomic_store_n(&object->count.handle, object->free.handle, __ATOMIC_RELAXED);
     /* Release: who takes a hold because of this count sees whose it is. */
@@ -135,13 +151,12 @@ static inline void object_begin(struct object *object, uint64_t holds, const cha
     object->label = label;
 }
 /** object_new_bare() for a thread that has a free slot. */
-static inline struct object *object_take(struct task_thread *thread, uint64_t holds, const char *label)
+static inline struct object *object_take(struct task_thread *thread, uint64_t holds, const char *const *label)
 {
     struct object *object = thread->free_objects, *next = object->free.next;
     thread->free_objects = next;
     thread->free_object_count--;
     base_prefetch_write(next);
-    base_prefetch_line((uintptr_t)next + 128);
     object_begin(object, holds, label);
     return object;
 }
@@ -149,7 +164,7 @@ static inline struct object *object_take(struct task_thread *thread, uint64_t ho
 struct object *object_slots_fetch(struct task_room *room);
 /** A new object owned here, with `holds` holds (those with a name count REFCOUNT_NAMED_HOLD) and nothing
  * where its value or task will be; nobody else knows it yet. NULL: out of memory (detail set). */
-static inline struct object *object_new_bare(struct task_room *room, uint64_t holds, const char *label)
+static inline struct object *object_new_bare(struct task_room *room, uint64_t holds, const char *const *label)
 {
     struct task_thread *thread = task_self;
     if (base_likely(thread && thread->room == room && thread->free_objects))
@@ -161,13 +176,12 @@ static inline struct object *object_new_bare(struct task_room *room, uint64_t ho
 }
 /** The same, without a task, with no value yet and no identity: what was the list of free slots does not
  * travel. */
-static inline struct object *object_new(struct task_room *room, uint64_t holds, const char *label)
+static inline struct object *object_new(struct task_room *room, uint64_t holds, const char *const *label)
 {
     struct object *object = object_new_bare(room, holds, label);
     if (base_likely(object != NULL)) {
         object->parent = (struct task_id){{0, 0}};
         object->child = 0;
-        object_set_producer(object, NULL);
         value_init(&object->value);
     }
     return object;
@@ -461,6 +475,14 @@ static inline int object_hold(struct task_thread *thread, uint64_t handle, struc
 
 /* ---- tasks */
 
+struct task *object_producer_elsewhere(struct task_room *room, const struct object *object);
+/** The task that makes its value, as long as that is not there: then it may be gone. It lies in the record,
+ * or in that of the first of its results, whose slot a further one knows until its value is there. */
+static inline struct task *object_producer(struct task_room *room, struct object *object)
+{
+    return base_likely(object_has_task(object)) ? &object->task : object_producer_elsewhere(room, object);
+}
+
 /** The record that a task's own lies in: of its first result, or one of the pool's. Its identity is there. */
 static inline struct object *task_object(const struct task *task)
 {
@@ -468,12 +490,24 @@ static inline struct object *task_object(const struct task *task)
 }
 static inline uint64_t task_result(const struct task *task, int i)
 {
-    return base_likely(i == 0) ? object_handle(task_object(task)) : task->more[i - 1];
+    return base_likely(i == 0) ? object_handle(task_object(task)) : task->rest->more[i - 1];
+}
+/** What it runs; NULL: of a task of another rank's it is not known, or not yet. */
+static inline struct task_function *task_function_of(const struct task *task)
+{
+    return task_object(task)->function;
+}
+/** The rank that submitted it and owns the results. */
+static inline int task_owner(const struct task *task)
+{
+    return refcount_owner(object_handle(task_object(task)));
 }
 /** Of its name, as it travels. */
 static inline uint64_t task_hash(const struct task *task)
 {
-    return task->flags & TASK_FOREIGN ? task->name_hash : task->function->hash;
+    const uint8_t foreign_call = TASK_FOREIGN | TASK_CALL;
+    return (task->flags & foreign_call) == foreign_call ? task->rest->name_hash
+                                                        : task_function_of(task)->hash;
 }
 
 /** The submitter lets go of the actor: before the results of a call are there, so that who has them finds a
@@ -481,53 +515,61 @@ static inline uint64_t task_hash(const struct task *task)
 void task_actor_let_go(struct task *task);
 static inline void task_actor_drop(struct task *task)
 {
-    if (base_unlikely(task->actor != 0))
+    if (base_unlikely((task->flags & TASK_CALL) != 0))
         task_actor_let_go(task);
 }
 /** Of a task whose function is registered here; else task_item_refuse(). */
 void task_item_run(struct sched_item *item);
 void task_item_refuse(struct sched_item *item);
 /** Of one without arguments: one look tells. */
-static inline uint64_t task_shape(uint8_t returns, uint8_t flags)
+static inline uint32_t task_shape(uint8_t returns, uint8_t flags)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return (uint64_t)returns << 48 | (uint64_t)flags << 56;
+    return VALUE_TASK | (uint32_t)flags << 8 | (uint32_t)returns << 16;
 #else
-    return (uint64_t)returns << 8 | flags;
+    return (uint32_t)VALUE_TASK << 24 | (uint32_t)flags << 16 | (uint32_t)returns << 8;
 #endif
 }
 static inline bool task_has_shape(const struct task *task, uint8_t returns, uint8_t flags)
 {
     return __atomic_load_n(&task->shape, __ATOMIC_RELAXED) == task_shape(returns, flags);
 }
-static inline void task_set_shape(struct task *task, uint8_t returns, uint8_t flags)
-{
-    __atomic_store_n(&task->shape, task_shape(returns, flags), __ATOMIC_RELAXED);
-}
-/** Of task->where. */
-static inline uint64_t task_place(int node, int owner)
+/** From here on its record is known to have a task. */
+static inline void task_set_shape(struct task *task, uint8_t returns, uint8_t flags, int node)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    return (uint32_t)node | (uint64_t)(uint32_t)owner << 32;
+    uint64_t head = task_shape(returns, flags) | (uint64_t)(uint32_t)node << 32;
 #else
-    return (uint64_t)(uint32_t)node << 32 | (uint32_t)owner;
+    uint64_t head = (uint64_t)task_shape(returns, flags) << 32 | (uint32_t)node;
 #endif
+    __atomic_store_n(&task->head, head, __ATOMIC_RELAXED);
 }
 /** All but what it is called for. */
 static inline void task_init(struct task *task, struct task_room *room, uint8_t returns, uint8_t flags)
 {
     task->item.run = task_item_run;
     task->room = room;
-    task->where = task_place(-1, room->config.rank);
-    task_set_shape(task, returns, flags);
-    task->actor = 0;
+    task_set_shape(task, returns, flags, TASK_ANYWHERE);
+    task->rest = NULL;
+}
+static inline void task_rest_init(struct task_rest *rest, uint32_t places)
+{
+    atomic_init(&rest->unresolved, 0);
+    rest->places = places;
+    rest->actor_object = NULL;
+    rest->lane = NULL;
+}
+/** That of a task without a result here, as long as it has no arguments. */
+static inline struct task_rest *task_rest_own(struct task *task)
+{
+    return &base_container(task_object(task), struct task_record, object)->rest;
 }
 void task_free_more(struct task *task);
 /** Frees what a task has besides its record, and that too if it is the pool's; drops holds of the submitter
  * on arguments that the runner did not accept. */
 static inline void task_free(struct task *task)
 {
-    if (base_unlikely(!task_has_shape(task, 1, 0)))
+    if (base_unlikely(task->rest || task->flags & TASK_POOLED))
         task_free_more(task);
 }
 
@@ -541,7 +583,7 @@ static inline bool task_run_wanted_now(struct task_thread *thread, struct object
 {
     /* A task of which only the address is known may have ended, and its record be another's: but not as long
      * as the object is not ready, so that is looked at last. */
-    struct task *task = object_producer(object);
+    struct task *task = object_producer(thread->room, object);
     struct sched_front *front = thread->front;
     bool before;
     if (!task || !sched_newest_take(front, &task->item, &before))
@@ -600,7 +642,7 @@ static inline void task_backlog_check(struct task_room *room, struct task_thread
 static inline struct object *task_return_new(struct task_room *room, struct task_function *function,
                                              struct context *context)
 {
-    struct object *object = object_new_bare(room, REFCOUNT_NAMED_HOLD + 1, function->full_name);
+    struct object *object = object_new_bare(room, REFCOUNT_NAMED_HOLD + 1, &function->full_name);
     if (base_unlikely(!object))
         return NULL;
     if (base_likely(context_hold_named(context, object) == RAYMPI_OK))
@@ -621,9 +663,7 @@ static inline struct task *task_make(struct task_room *room, struct task_functio
     struct task *task = &object->task;
     object->parent = context_id(context);
     object->child = context->children++;
-    object_set_producer(object, task);
     task_init(task, room, 1, 0);
-    task->function = function;
     return task;
 }
 

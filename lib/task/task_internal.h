@@ -87,6 +87,8 @@ static inline uint64_t read_u64(struct reader *r)
 }
 
 /* task_value.c */
+/** The room closes: frees private memory that is not the room's. */
+void value_forget(struct value *value);
 /** A value on the wire: this, then its bytes or its place. */
 struct __attribute__((packed)) value_head {
     uint8_t kind, type;
@@ -160,7 +162,6 @@ void task_on_free(void *arg, const struct net_message *message);
 
 /* task_room.c */
 /** The room closes: frees private memory of what never came to an end. */
-void value_forget(struct value *value);
 void task_forget(struct task *task);
 
 /* task_submit.c */
@@ -227,7 +228,7 @@ struct done_small {
     uint64_t handle;
     uint32_t length;
     uint32_t type;
-    char bytes[VALUE_INLINE_MAX];
+    char bytes[VALUE_SHORT_MAX];
 };
 
 _Static_assert(sizeof(struct task_end) == offsetof(struct done_small, bytes) + 8, "the same bytes");
@@ -237,7 +238,8 @@ static inline bool task_put_done(const struct task *task, const struct value *va
 {
     const uint32_t size = (uint32_t)offsetof(struct done_small, bytes) + (value ? 8 : 0);
     struct net *net = task->room->net;
-    struct done_small *done = net_put_begin(net, task->owner, size);
+    int owner = task_owner(task);
+    struct done_small *done = net_put_begin(net, owner, size);
     if (base_unlikely(!done))
         return false;
     done->handle = task_result(task, 0);
@@ -245,7 +247,7 @@ static inline bool task_put_done(const struct task *task, const struct value *va
     done->type = value ? value->type : DONE_NOTHING;
     if (value)
         value_bytes_copy(done->bytes, value->u.bytes, 8);
-    net_put_end(net, task->owner, TASK_MESSAGE_DONE_SMALL, size, NULL);
+    net_put_end(net, owner, TASK_MESSAGE_DONE_SMALL, size, NULL);
     return true;
 }
 
@@ -284,10 +286,11 @@ static inline void task_end_later(struct task_thread *thread, const struct task 
                                   const struct value *value, bool more)
 {
     struct task_ends *ends = &thread->ends;
-    if (base_unlikely(ends->owner != task->owner))
+    int owner = task_owner(task);
+    if (base_unlikely(ends->owner != owner))
         task_settle(thread);
     task_ends_enter(ends);
-    ends->owner = task->owner;
+    ends->owner = owner;
     uint32_t count = task_ends_count(ends);
     struct task_end *end = &ends->end[count];
     end->handle = task_result(task, 0);

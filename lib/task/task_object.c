@@ -136,9 +136,18 @@ void object_slots_surplus(struct task_room *room, struct object *object)
     thread->free_object_count = 0;
 }
 
+struct task *object_producer_elsewhere(struct task_room *room, const struct object *object)
+{
+    uint32_t slot = atomic_load_explicit(&((struct object *)object)->first, memory_order_relaxed);
+    if (slot == 0 || slot == OBJECT_BORROWED)
+        return NULL;
+    struct object *first = object_slab(room, slot) + slot % OBJECT_SLAB;
+    return object_has_task(first) ? &first->task : NULL;
+}
+
 struct task_id object_id(const struct object *object)
 {
-    if (object->borrowed)
+    if (atomic_load_explicit(&((struct object *)object)->first, memory_order_relaxed) == OBJECT_BORROWED)
         return object->parent;
     return task_id_child(task_id_child(object->parent, object->child),
                          (uint64_t)object->result + (UINT64_C(1) << 40));
@@ -163,7 +172,8 @@ static void unsealed_end(struct task_room *room, struct object *object)
     object->unsealed = 0;
     value_drop(room, &object->value, true);
     object_see(object);
-    object_fail(room, object, RAYMPI_ERR_RELEASED, object->label, "it was released before it was sealed");
+    object_fail(room, object, RAYMPI_ERR_RELEASED, object_label(object),
+                "it was released before it was sealed");
     object_drop(room, object);
 }
 
@@ -203,14 +213,14 @@ void object_destroy_more(struct task_room *room, struct object *object)
     static __thread struct object *doomed __attribute__((tls_model("initial-exec")));
     static __thread bool destroying __attribute__((tls_model("initial-exec")));
     if (destroying) {
-        object->next = doomed;
+        object->next_doomed = doomed;
         doomed = object;
         return;
     }
     destroying = true;
     destroy_one(room, object);
     while ((object = doomed)) {
-        doomed = object->next;
+        doomed = object->next_doomed;
         destroy_one(room, object);
     }
     destroying = false;
@@ -220,7 +230,7 @@ void object_drop_more(struct task_room *room, struct object *object, uint64_t ha
 {
     if (dropped < 0)
         base_log(BASE_LOG_ERROR, "task", "object %#llx (%s) was released more often than held",
-                 (unsigned long long)handle, object->label);
+                 (unsigned long long)handle, object_label(object));
     else if (object_owned(room, handle))
         object_destroy(room, object); /* stays 0: nobody is left to pass a hold on, and no lock is needed */
     else
@@ -258,6 +268,7 @@ bool object_wait_add(struct object *object, struct waiter *waiter)
 {
     if (object_ready(object))
         return false;
+    waiter->object = object;
     struct waiter *head = (struct waiter *)waiters_lock(object);
     /* Acquire: where it is ready, the value is seen. */
     uint64_t count = atomic_fetch_or_explicit(&object->count.count, OBJECT_WAITED, memory_order_acq_rel);
@@ -313,40 +324,33 @@ static struct waiter *oldest_first(struct waiter *list)
     return first;
 }
 
-static void fire_all(struct waiter *first, struct object *object)
-{
-    while (first) {
-        struct waiter *next = first->next;
-        first->fire(first, object);
-        first = next;
-    }
-}
-
 /* A waiter may complete the next object (an alias, a task whose argument failed), and so on along a chain
- * that is as long as a user makes it: those wait here, with a hold, until the one that was first has fired
- * all of its own. */
-static void wake(struct task_room *room, struct object *object, struct waiter *first)
+ * that is as long as a user makes it: that one's waiters queue here behind all others, with a hold on it,
+ * until they have been fired. `list`: the newest first. */
+static void wake(struct task_room *room, struct object *object, struct waiter *list)
 {
-    static __thread struct object *queue __attribute__((tls_model("initial-exec")));
-    static __thread struct object **queue_end __attribute__((tls_model("initial-exec")));
-    if (queue_end) {
+    static __thread struct waiter *queue __attribute__((tls_model("initial-exec")));
+    static __thread struct waiter **queue_end __attribute__((tls_model("initial-exec")));
+    struct object *outermost = queue_end ? NULL : object;
+    if (outermost)
+        queue_end = &queue;
+    else
         object_retain(object);
-        object->waking = first;
-        object->next = NULL;
-        *queue_end = object;
-        queue_end = &object->next;
-        return;
-    }
-    queue_end = &queue;
-    fire_all(first, object);
-    while ((object = queue)) {
-        fire_all(object->waking, object);
-        queue = object->next;
+    *queue_end = oldest_first(list);
+    queue_end = &list->next; /* the newest is the last now */
+    while (outermost && queue) {
+        struct waiter *waiter = queue;
+        object = waiter->object;
+        queue = waiter->next;
+        bool last = !queue || queue->object != object;
         if (!queue)
             queue_end = &queue;
-        object_drop(room, object);
+        waiter->fire(waiter, object); /* may free itself, and queue others */
+        if (last && object != outermost)
+            object_drop(room, object);
     }
-    queue_end = NULL;
+    if (outermost)
+        queue_end = NULL;
 }
 
 void object_complete_waited(struct task_room *room, struct object *object)
@@ -357,13 +361,13 @@ void object_complete_waited(struct task_room *room, struct object *object)
     waiters_unlock(object, NULL);
     if (count & OBJECT_READY) {
         base_log(BASE_LOG_ERROR, "task", "object %#llx (%s) was completed twice",
-                 (unsigned long long)object_handle(object), object->label);
+                 (unsigned long long)object_handle(object), object_label(object));
         return;
     }
     if (list && base_defect(DEFECT_LOST_WAITER))
         list = list->next;
     if (list)
-        wake(room, object, oldest_first(list));
+        wake(room, object, list);
 }
 
 void object_complete_waited_drop(struct task_room *room, struct object *object)
@@ -375,7 +379,9 @@ void object_complete_waited_drop(struct task_room *room, struct object *object)
 void object_fail(struct task_room *room, struct object *object, int code, const char *task,
                  const char *message)
 {
+    struct value error;
     object->status = code;
-    value_error(&object->value, code, room->config.rank, task, message);
+    value_error(&error, code, room->config.rank, task, message);
+    value_move(&object->value, &error);
     object_complete(room, object);
 }

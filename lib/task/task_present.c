@@ -227,10 +227,10 @@ int value_pin_now(struct task_room *room, struct value *value, const void **data
         *data = value_at(room, value, length);
         return RAYMPI_OK;
     }
-    int status = stored_pin(room, &value->u.store.at, data, &bytes);
+    int status = stored_pin(room, value_stored(value), data, &bytes);
     if (status != RAYMPI_OK || bytes >= value_extent(value->length, value->nested))
         return status;
-    stored_unpin(room, &value->u.store.at);
+    stored_unpin(room, value_stored(value));
     return base_fail(RAYMPI_ERR_LOST, "a stored block is shorter than its object");
 }
 
@@ -238,9 +238,9 @@ int value_pin_now(struct task_room *room, struct value *value, const void **data
  * STORE_ON_DISK: then it has to be waited for. */
 static int pin_cached(struct task_room *room, struct value *value, const void **data, uint64_t *length)
 {
-    struct store_place place = value->u.store.at.place;
+    struct store_place place = value_stored(value)->place;
     uint64_t extent = value_extent(value->length, value->nested);
-    if (value->u.store.at.holder != room->config.rank || extent > CACHED_MOST)
+    if (value_stored(value)->holder != room->config.rank || extent > CACHED_MOST)
         return STORE_ON_DISK;
     int status = store_restore_cached(room->store, place);
     if (status == RAYMPI_ERR_STORE_FULL) {
@@ -265,7 +265,7 @@ int value_pin(struct task_room *room, struct value *value, uint64_t deadline, co
         status = pin_cached(room, value, data, length);
         if (status != STORE_ON_DISK)
             return status;
-        status = await(room, &value->u.store.at, value_extent(value->length, value->nested), deadline);
+        status = await(room, value_stored(value), value_extent(value->length, value->nested), deadline);
         if (status != RAYMPI_OK)
             return status;
     }
@@ -276,7 +276,7 @@ void value_unpin(struct task_room *room, struct value *value)
 {
     value = value_behind(value);
     if (value->kind == VALUE_STORE)
-        stored_unpin(room, &value->u.store.at);
+        stored_unpin(room, value_stored(value));
 }
 
 const void *value_at(struct task_room *room, struct value *value, uint64_t *length)
@@ -289,8 +289,8 @@ const void *value_at(struct task_room *room, struct value *value, uint64_t *leng
     case VALUE_BLOB:
         return value->u.blob->bytes;
     case VALUE_STORE:
-        return stored_near(room, &value->u.store.at) ? store_at(room->store, value->u.store.at.place)
-                                                     : copy_at(room, &value->u.store.at);
+        return stored_near(room, value_stored(value)) ? store_at(room->store, value_stored(value)->place)
+                                                      : copy_at(room, value_stored(value));
     default:
         *length = 0;
         return NULL;
@@ -308,7 +308,7 @@ void value_fetch(struct task_room *room, struct value *value)
     if (status == RAYMPI_OK)
         value_unpin(room, value);
     else if (status == STORE_ON_DISK)
-        ask(room, &value->u.store.at, value_extent(value->length, value->nested));
+        ask(room, value_stored(value), value_extent(value->length, value->nested));
 }
 
 /* ---- open and close */

@@ -72,7 +72,7 @@ static struct object *record_find(struct task_room *room, uint64_t handle)
 }
 
 /* Under the lock: a new record in the hash, which owns nothing yet. */
-static struct object *hash_create(struct task_room *room, uint64_t handle, const char *label)
+static struct object *hash_create(struct task_room *room, uint64_t handle, const char *const *label)
 {
     struct borrowed *borrowed = aligned_alloc(BASE_CACHE_LINE, sizeof *borrowed);
     if (borrowed) {
@@ -101,7 +101,8 @@ static void hash_remove(struct task_room *room, struct object *object)
 
 /* Under the lock: the host's record of an actor. The maker has invented the handle and is its first holder,
  * as if it had registered. */
-static struct object *actor_record(struct task_room *room, uint64_t handle, int maker, const char *label)
+static struct object *actor_record(struct task_room *room, uint64_t handle, int maker,
+                                   const char *const *label)
 {
     struct refcount_output output = {0};
     struct object *object = hash_create(room, handle, label);
@@ -125,8 +126,9 @@ static struct object *arrived(struct task_room *room, uint64_t handle, int *trie
     struct object *object = record_find(room, handle);
     if (object || !task_handle_is_actor(handle))
         return object;
+    static const char *const label = "actor";
     int maker = room->actor.unborn(room->actor.arg, handle);
-    while (maker >= 0 && !(object = actor_record(room, handle, maker, "actor")))
+    while (maker >= 0 && !(object = actor_record(room, handle, maker, &label)))
         base_await_memory(tries, "task", "an actor's handle from another rank");
     return object;
 }
@@ -176,6 +178,7 @@ void object_drop_handle(struct task_room *room, uint64_t handle)
 struct object *object_accept(struct task_room *room, uint64_t handle, struct task_id id, int forwarder,
                              uint64_t token)
 {
+    static const char *const label = "borrowed ref";
     struct refcount_output output = {0};
     int tries = 0;
     base_spin_lock(&room->borrow_lock);
@@ -183,9 +186,9 @@ struct object *object_accept(struct task_room *room, uint64_t handle, struct tas
     int status =
         refcount_accept(object ? &object->count : NULL, room->config.rank, handle, forwarder, token, &output);
     if (status == REFCOUNT_OK && output.verdict == REFCOUNT_CREATE) {
-        while (!(object = hash_create(room, handle, "borrowed ref")))
+        while (!(object = hash_create(room, handle, &label)))
             base_await_memory(&tries, "task", "a ref from another rank");
-        object->borrowed = 1;
+        atomic_store_explicit(&object->first, OBJECT_BORROWED, memory_order_relaxed);
         object->parent = id;
     }
     if (status != REFCOUNT_OK) {
@@ -201,7 +204,7 @@ struct object *object_accept(struct task_room *room, uint64_t handle, struct tas
     return object;
 }
 
-struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *label)
+struct object *object_actor_borrow(struct task_room *room, uint64_t handle, const char *const *label)
 {
     base_spin_lock(&room->borrow_lock);
     struct object *object = hash_create(room, handle, label);
@@ -209,7 +212,7 @@ struct object *object_actor_borrow(struct task_room *room, uint64_t handle, cons
     return object;
 }
 
-struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *label)
+struct object *object_actor_new(struct task_room *room, uint64_t handle, int holder, const char *const *label)
 {
     base_spin_lock(&room->borrow_lock);
     struct object *object = record_find(room, handle); /* others may have been faster than this news */
@@ -272,7 +275,7 @@ void object_want(struct task_room *room, struct object *object)
     struct net_piece piece = {&handle, sizeof handle};
     int status = net_send(room->net, owner, TASK_MESSAGE_WANT, &piece, 1);
     if (status != RAYMPI_OK)
-        object_fail(room, object, status, object->label, base_detail());
+        object_fail(room, object, status, object_label(object), base_detail());
 }
 
 static void send_value(struct task_room *room, struct object *object, int rank)
@@ -287,8 +290,8 @@ static void send_value(struct task_room *room, struct object *object, int rank)
     object_see(object);
     value_error_see(value_behind(&object->value));
     if (writer_send(room, &writer, rank, TASK_MESSAGE_VALUE) != RAYMPI_OK)
-        base_log(BASE_LOG_ERROR, "task", "the value of %s could not be sent to rank %d: %s", object->label,
-                 rank, base_detail());
+        base_log(BASE_LOG_ERROR, "task", "the value of %s could not be sent to rank %d: %s",
+                 object_label(object), rank, base_detail());
     writer_fini(&writer);
 }
 
@@ -329,7 +332,7 @@ void ref_on_want(void *arg, const struct net_message *message)
     }
     struct remote_waiter *remote =
         base_alloc_sure(sizeof *remote, "task", "another rank's wish for the value of an object");
-    *remote = (struct remote_waiter){{NULL, remote_fire}, room, message->source};
+    *remote = (struct remote_waiter){{.fire = remote_fire}, room, message->source};
     if (!object_wait_add(object, &remote->waiter))
         remote_fire(&remote->waiter, object);
 }
@@ -338,11 +341,11 @@ void ref_on_want(void *arg, const struct net_message *message)
 static void value_arrived(struct task_room *room, struct object *object, int status, struct value *value)
 {
     if (value->kind == VALUE_ERROR && status == RAYMPI_OK) { /* what there was could not be sent */
-        value_error_name(value, object->label);
+        value_error_name(value, object_label(object));
         status = value_error_code(value);
     }
     object->status = status;
-    object->value = *value;
+    value_move(&object->value, value);
     object_complete(room, object);
     object_drop(room, object);
 }

@@ -49,6 +49,7 @@ static void free_lists_return(struct task_room *room, struct task_thread *thread
     object_slots_return(room, thread);
     base_pool_drain(&room->tasks, &thread->tasks);
     base_pool_drain(&room->args, &thread->args);
+    base_pool_drain(&room->lines, &thread->lines);
 }
 
 void task_thread_close(struct task_thread *thread)
@@ -144,8 +145,9 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     room->backlog_mask = config->backlog ? BACKLOG_LOOK - 1 : UINT64_MAX;
     while (room->backlog_mask >= config->backlog / 4 && config->backlog)
         room->backlog_mask /= 2;
-    base_pool_init(&room->tasks, sizeof(struct object));
-    base_pool_init(&room->args, TASK_ARGS_INLINE * sizeof(struct arg));
+    base_pool_init(&room->tasks, sizeof(struct task_record));
+    base_pool_init(&room->args, sizeof(struct task_rest) + TASK_ARGS_INLINE * sizeof(struct arg));
+    base_pool_init(&room->lines, BASE_CACHE_LINE);
     base_spin_init(&room->slab_lock);
     base_spin_init(&room->borrow_lock);
     base_spin_init(&room->thread_lock);
@@ -163,16 +165,6 @@ int task_room_open(struct task_room **out, struct net *net, struct store *store,
     task_create_open(room);
     *out = room;
     return RAYMPI_OK;
-}
-
-/* The store goes as a whole. */
-void value_forget(struct value *value)
-{
-    if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
-        value_blob_drop(value->u.blob);
-    if (value->kind == VALUE_STORE)
-        free(value->u.store.wires);
-    value->kind = VALUE_NONE;
 }
 
 static void arg_forget(struct arg *arg)
@@ -196,19 +188,21 @@ static void waiters_forget(struct object *object)
 
 void task_forget(struct task *task)
 {
+    if (!task->rest || task->flags & TASK_NO_REST)
+        return;
     for (int i = 0; i < task->arg_count; i++)
-        arg_forget(&task->args[i]);
-    if (task->arg_count > 0 && !(task->flags & TASK_ARGS_POOLED))
-        free(task->args);
+        arg_forget(&task->rest->args[i]);
     if (task->returns > 1)
-        free(task->more);
+        free(task->rest->more);
+    if (task->rest->places > TASK_ARGS_INLINE)
+        free(task->rest);
 }
 
 /* What an object that was leaked has, or the task that never ran. */
 static void object_forget(struct object *object)
 {
     refcount_fini(&object->count);
-    if (object_producer(object) == &object->task)
+    if (object_has_task(object))
         task_forget(&object->task);
     else
         value_forget(&object->value);
@@ -246,6 +240,7 @@ void task_room_close(struct task_room *room)
     task_present_close(room);
     base_pool_fini(&room->tasks);
     base_pool_fini(&room->args);
+    base_pool_fini(&room->lines);
     free(room->flights);
     free(room);
 }

@@ -8,14 +8,15 @@ static void dispatch_to(struct task *task, int node)
     struct task_room *room = task->room;
     if (task->node >= 0 && base_defect(DEFECT_WRONG_PLACE))
         task->node = node = room->config.rank;
-    if (node >= 0 && node != room->config.rank && task->node < 0 && task->function->body &&
+    const struct task_function *function = task_function_of(task);
+    if (node >= 0 && node != room->config.rank && task->node < 0 && function->body &&
         base_unlikely(net_reach(room->net, node) != RAYMPI_OK))
         node = room->config.rank; /* no memory to reach it just now: here is better than not at all */
     if (node < 0)
         task_fail(task, RAYMPI_ERR_INFEASIBLE, "it is registered on no rank of the job");
     else if (node != room->config.rank)
         task_send(room, task, node);
-    else if (base_unlikely(!task->function->body))
+    else if (base_unlikely(!function->body))
         task_fail(task, RAYMPI_ERR_UNKNOWN, "it is not registered on this rank");
     else if (task->node >= 0)
         sched_push_pinned(room->sched, &task->item);
@@ -27,11 +28,11 @@ void task_dispatch(struct task *task)
 {
     struct task_room *room = task->room;
     const struct value *error = task->arg_count ? task_failed_argument(task) : NULL;
-    if (task->actor)
+    if (task->flags & TASK_CALL)
         room->actor.send(room->actor.arg, task); /* in the caller's order, failed or not */
     else if (base_unlikely(error != NULL))
         task_propagate(task, error);
-    else if (base_likely(room->config.size == 1 && task->node < 0 && task->function->body))
+    else if (base_likely(room->config.size == 1 && task->node < 0 && task_function_of(task)->body))
         sched_push(room->sched, &task->item);
     else
         dispatch_to(task, task->node >= 0 ? task->node : task_choose(room, task));
@@ -56,10 +57,11 @@ static void alias_take(struct task_room *room, struct object *object, struct obj
         object_drop(room, target);
         target = behind;
     }
-    object->status = target->status;
-    object->value = (struct value){.kind = VALUE_ALIAS, .u.alias = target};
+    struct value value = {.kind = VALUE_ALIAS, .u.alias = target};
     if (base_defect(DEFECT_LOST_ALIAS))
-        object->value.kind = VALUE_NONE;
+        value.kind = VALUE_NONE;
+    object->status = target->status;
+    value_move(&object->value, &value);
     object_complete(room, object);
 }
 
@@ -83,20 +85,20 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
 {
     if (target == object) {
         object_drop(room, target);
-        object_fail(room, object, RAYMPI_ERR_DEADLOCK, object->label,
+        object_fail(room, object, RAYMPI_ERR_DEADLOCK, object_label(object),
                     "the task returned the ref of its own result");
         return;
     }
     struct alias_waiter *alias = object_ready(target) ? NULL : malloc(sizeof *alias);
     if (!alias && !object_ready(target)) {
         object_drop(room, target);
-        object_fail(room, object, RAYMPI_ERR_MEMORY, object->label,
+        object_fail(room, object, RAYMPI_ERR_MEMORY, object_label(object),
                     "no memory to wait for the ref it returned");
         return;
     }
     if (alias) {
         object_retain(object);
-        *alias = (struct alias_waiter){{NULL, alias_fire}, room, object};
+        *alias = (struct alias_waiter){{.fire = alias_fire}, room, object};
         object_want(room, target); /* before: the waiter's call takes our hold, at any moment */
         if (object_wait_add(target, &alias->waiter))
             return;
@@ -109,7 +111,6 @@ void object_set_alias(struct task_room *room, struct object *object, struct obje
 static inline void return_complete(struct task_room *room, struct object *object, struct result *result,
                                    const struct value *error)
 {
-    object_set_producer(object, NULL);
     if (base_likely(result && !result->alias)) {
         value_seal(room, &result->value);
         value_move(&object->value, &result->value);
@@ -117,9 +118,10 @@ static inline void return_complete(struct task_room *room, struct object *object
             object->nested_held = 1;
         result->value.kind = VALUE_NONE;
     } else if (error) {
+        struct value copy;
+        value_error_copy(&copy, error);
         object->status = value_error_code(error);
-        value_init(&object->value);
-        value_error_copy(&object->value, error);
+        value_move(&object->value, &copy);
     } else if (result) {
         value_init(&object->value);
         object_set_alias(room, object, object_find(room, result->alias));
@@ -140,8 +142,11 @@ void task_complete_returns(struct task *task, struct result *results, const stru
     if (error || task->flags & TASK_VOID)
         results = NULL;
     task_actor_drop(task);
-    for (int i = 1; i < task->returns; i++)
-        return_complete(room, object_by_slot(room, task->more[i - 1]), results ? &results[i] : NULL, error);
+    for (int i = 1; i < task->returns; i++) {
+        struct object *object = object_by_slot(room, task->rest->more[i - 1]);
+        atomic_store_explicit(&object->first, 0, memory_order_relaxed);
+        return_complete(room, object, results ? &results[i] : NULL, error);
+    }
     task_free(task);
     if (base_likely(first != NULL))
         return_complete(room, first, results, error);
@@ -219,7 +224,7 @@ static inline struct raympi_ctx *run_begin(struct task_thread *thread, struct ta
         run_clear(run, thread->room);
     }
     thread->free_run = NULL;
-    run->context.name = task->function->full_name;
+    run->context.name = task_function_of(task)->full_name;
     run->task = task;
     run->message[0] = 0;
     return run;
@@ -269,7 +274,7 @@ static void results_discard(struct raympi_ctx *run)
 /* The first result that the body has forgotten, -1: none. A method may return nothing: an empty result. */
 static int result_missing(const struct raympi_ctx *run, const struct task *task)
 {
-    if (task->flags & TASK_VOID || task->actor)
+    if (task->flags & (TASK_VOID | TASK_CALL))
         return -1;
     for (int i = 0; i < task->returns; i++)
         if (base_unlikely(!run->results[i].set))
@@ -310,9 +315,9 @@ static void run_failed(struct raympi_ctx *run, int status)
 /* Of another rank's, with nothing or numbers as its arguments and one result. */
 static inline bool is_brief_foreign(const struct task *task)
 {
-    uint8_t flags = task->flags & (uint8_t) ~(TASK_CALL | TASK_ARGS_POOLED);
+    uint8_t flags = task->flags & (uint8_t) ~(TASK_CALL | TASK_NUMBERS);
     return flags == (TASK_POOLED | TASK_FOREIGN) && task->returns == 1 &&
-           (task->arg_count == 0 || task->numbers) && !task->actor_object;
+           (task->arg_count == 0 || task->flags & TASK_NUMBERS);
 }
 
 /* The commonest end: with a number as its result, of one here without arguments, or of one of another rank. A
@@ -330,7 +335,6 @@ run_end_short(struct task_thread *thread, struct raympi_ctx *run, struct task *t
     if (number && task_has_shape(task, 1, 0)) {
         struct task_room *room = task->room;
         struct object *object = task_object(task);
-        object_set_producer(object, NULL);
         __atomic_store_n(&object->value.head, head, __ATOMIC_RELAXED);
         object->value.length = 8;
         value_bytes_copy(object->value.u.bytes, value->u.bytes, 8);
@@ -346,7 +350,7 @@ run_end_short(struct task_thread *thread, struct raympi_ctx *run, struct task *t
     else if (base_unlikely(!task_put_done(task, number ? value : NULL)))
         return false;
     if (task->arg_count > 0)
-        base_pool_give(&task->room->args, &thread->args, task->args);
+        base_pool_give(&task->room->args, &thread->args, task->rest);
     base_pool_give(&task->room->tasks, &thread->tasks, task_object(task));
     return true;
 }
@@ -391,7 +395,7 @@ void task_resumed(struct task_thread *thread, struct context *context)
 {
     thread->context = context;
     thread->looks++;
-    show_running(thread, context->run ? context->run->task->function->full_hash : 0);
+    show_running(thread, context->run ? task_function_of(context->run->task)->full_hash : 0);
 }
 
 void task_covered(struct task_thread *thread, struct raympi_ctx *run)
@@ -431,8 +435,8 @@ static inline bool clock_due(struct task_thread *thread, uint64_t hash)
 static inline void event_at(struct task_thread *thread, const struct raympi_ctx *run, enum trace_kind kind,
                             uint64_t ticks)
 {
-    const struct task *task = run->task;
-    trace_event_at(thread->trace, kind, task->function->full_hash, task_object(task)->child, ticks);
+    const struct object *record = task_object(run->task);
+    trace_event_at(thread->trace, kind, record->function->full_hash, record->child, ticks);
 }
 
 void run_show_begin(struct task_thread *thread, struct raympi_ctx *run)
@@ -471,7 +475,7 @@ static inline void look_end(struct task_thread *thread, struct raympi_ctx *run, 
 static inline __attribute__((always_inline)) int run_body(struct task_thread *thread, struct raympi_ctx *run,
                                                           struct task *task)
 {
-    const struct task_function *function = task->function;
+    const struct task_function *function = task_function_of(task);
     uint64_t hash = function->full_hash;
     show_running(thread, hash);
     run->begun = false;

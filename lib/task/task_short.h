@@ -16,15 +16,13 @@ static inline bool task_is_easy(const struct task_thread *thread, const struct c
 static inline struct task *task_make_easy(struct task_thread *thread, struct context *context,
                                           struct task_function *function)
 {
-    struct object *object = object_take(thread, REFCOUNT_NAMED_HOLD + 1, function->full_name);
+    struct object *object = object_take(thread, REFCOUNT_NAMED_HOLD + 1, &function->full_name);
     context_hold_put(context, object);
     object->parent = context->id;
     object->child = context->children++;
     struct task *task = &object->task;
-    object_set_producer(object, task);
     task->room = thread->room;
-    task->function = function;
-    task->actor = 0;
+    task->rest = NULL;
     task_count(&thread->submitted);
     return task;
 }
@@ -41,8 +39,7 @@ task_submit_here(struct task_thread *thread, struct task_function *function, boo
     struct task *task = task_make_easy(thread, context, function);
     uint64_t handle = object_handle(task_object(task)); /* once it can be run, it may be over */
     task->item.run = task_item_run;
-    task->where = task_place(-1, 0);
-    task_set_shape(task, 1, 0);
+    task_set_shape(task, 1, 0, TASK_ANYWHERE);
     if (alone)
         sched_deque_put(&front->deque, &task->item);
     else
@@ -130,14 +127,9 @@ task_submit_away(struct task_thread *thread, struct task_function *function, int
             memcpy(&numbers->number[i], &args[i].u.integer, 8);
         }
     }
-    task->where = task_place(actor ? -1 : node, room->config.rank);
-    task_set_shape(task, 1, actor ? TASK_SENT | TASK_CALL : TASK_SENT);
-    task->runner = node;
-    if (actor) {
-        task->actor = actor;
-        task->actor_object = object;
-        task->lane = NULL;
-    }
+    task_set_shape(task, 1, actor ? TASK_SENT | TASK_CALL | TASK_NO_REST : TASK_SENT, node);
+    if (actor)
+        task->called = object;
     trace_count(thread->trace, TRACE_COUNT_SENT, 1);
     net_put_end(room->net, node, TASK_MESSAGE_TASK, size, &room->flights[node].sent);
     return handle;

@@ -37,7 +37,7 @@ static int choose_in_turn(struct task_room *room, const struct task *task)
     uint32_t turn = atomic_fetch_add_explicit(&room->spread_next, 1, memory_order_relaxed);
     for (uint32_t i = 0; i < size; i++) {
         int rank = (int)((turn + i) % size);
-        if (task_function_on(task->function, rank))
+        if (task_function_on(task_function_of(task), rank))
             return rank;
     }
     return -1;
@@ -47,14 +47,14 @@ static int choose_in_turn(struct task_room *room, const struct task *task)
 static int choose_least(struct task_room *room, const struct task *task)
 {
     int size = room->config.size, ranks[CANDIDATES] = {room->config.rank}, count = 1;
-    struct place_node nodes[CANDIDATES] = {look_at(room, room->config.rank, task->function)};
+    struct place_node nodes[CANDIDATES] = {look_at(room, room->config.rank, task_function_of(task))};
     uint32_t turn = atomic_fetch_add_explicit(&room->spread_next, CANDIDATES - 1, memory_order_relaxed);
     for (int i = 0; i < size && count < CANDIDATES; i++) {
         int rank = (int)((turn + (uint32_t)i) % (uint32_t)size);
         if (rank == room->config.rank)
             continue;
         ranks[count] = rank;
-        nodes[count++] = look_at(room, rank, task->function);
+        nodes[count++] = look_at(room, rank, task_function_of(task));
     }
     int chosen = place_task(nodes, count, 0, 0);
     return chosen >= 0 ? ranks[chosen] : choose_in_turn(room, task);
@@ -64,12 +64,12 @@ int task_choose(struct task_room *room, const struct task *task)
 {
     int self = room->config.rank;
     if (room->config.size == 1)
-        return task->function->body ? self : -1;
-    if (base_unlikely(task->flags & TASK_SPREAD))
+        return task_function_of(task)->body ? self : -1;
+    if (base_unlikely(task->node == TASK_IN_TURN))
         return choose_in_turn(room, task);
     uint32_t queued = sched_queued(room->sched);
     atomic_store_explicit(&net_board(room->net, self)->queued, queued, memory_order_relaxed);
-    if (task->function->body && queued < (uint32_t)(LOCAL_SHORT * sched_workers(room->sched)))
+    if (task_function_of(task)->body && queued < (uint32_t)(LOCAL_SHORT * sched_workers(room->sched)))
         return self;
     return choose_least(room, task);
 }
@@ -172,7 +172,7 @@ void task_on_steal(void *arg, const struct net_message *message)
         if (base_defect(DEFECT_LOST_STOLEN))
             continue;
         /* Without memory for messages to who asks, it runs here: sent, it would fail. */
-        if (task->function && task_function_on(task->function, message->source) &&
+        if (task_function_of(task) && task_function_on(task_function_of(task), message->source) &&
             net_reach(room->net, message->source) == RAYMPI_OK) {
             task_send(room, task, message->source);
             given++;

@@ -8,30 +8,54 @@
 struct task *task_new(struct task_room *room)
 {
     struct task_thread *thread = task_self;
-    struct object *record = base_pool_take(&room->tasks, thread ? &thread->tasks : NULL);
+    struct task_record *record = base_pool_take(&room->tasks, thread ? &thread->tasks : NULL);
     if (base_unlikely(!record)) {
         base_fail(RAYMPI_ERR_MEMORY, "no memory for another task");
         return NULL;
     }
-    task_init(&record->task, room, 0, TASK_POOLED);
-    record->task.function = NULL;
-    return &record->task;
+    struct object *object = &record->object;
+    object->count.handle = (uint64_t)room->config.rank << REFCOUNT_SEQUENCE_BITS;
+    object->function = NULL;
+    task_init(&object->task, room, 0, TASK_POOLED);
+    return &object->task;
 }
 
-int task_args_new(struct task *task, uint32_t count)
+static struct task_rest *rest_take(struct task *task, uint32_t args)
 {
     struct task_thread *thread = task_self;
-    bool pooled = count <= TASK_ARGS_INLINE;
-    task->args = pooled ? base_pool_take(&task->room->args, thread ? &thread->args : NULL)
-                        : malloc(count * sizeof *task->args);
-    if (pooled)
-        task->flags |= TASK_ARGS_POOLED;
-    return task->args ? RAYMPI_OK : base_fail(RAYMPI_ERR_MEMORY, "no memory for %u arguments", count);
+    struct task_room *room = task->room;
+    if (args == 0)
+        return task->flags & TASK_POOLED ? task_rest_own(task) : task_line_take(room);
+    if (args <= TASK_ARGS_INLINE)
+        return base_pool_take(&room->args, thread ? &thread->args : NULL);
+    return malloc(sizeof(struct task_rest) + args * sizeof(struct arg));
+}
+
+int task_rest_new(struct task *task, uint32_t args)
+{
+    task->rest = rest_take(task, args);
+    if (base_unlikely(!task->rest))
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for a task with %u arguments", args);
+    task_rest_init(task->rest, args);
+    return RAYMPI_OK;
+}
+
+static void rest_free(struct task *task)
+{
+    struct task_thread *thread = task_self;
+    struct task_rest *rest = task->rest;
+    if (rest->places > TASK_ARGS_INLINE)
+        free(rest);
+    else if (rest->places > 0)
+        base_pool_give(&task->room->args, thread ? &thread->args : NULL, rest);
+    else if (!(task->flags & TASK_POOLED))
+        task_line_give(task->room, rest);
 }
 
 const char *task_name(const struct task *task)
 {
-    return task->function ? task->function->full_name : "?";
+    const struct task_function *function = task_function_of(task);
+    return function ? function->full_name : "?";
 }
 
 static void arg_free(struct task_room *room, struct arg *arg, bool submitter)
@@ -48,35 +72,32 @@ static void arg_free(struct task_room *room, struct arg *arg, bool submitter)
 
 void task_actor_let_go(struct task *task)
 {
-    if (task->actor_object)
-        object_drop(task->room, task->actor_object);
-    task->actor_object = NULL;
+    struct object **held = task->flags & TASK_NO_REST ? &task->called : &task->rest->actor_object;
+    if (*held)
+        object_drop(task->room, *held);
+    *held = NULL;
 }
 
 /* Arguments of which as many are initialised as the task counts. */
 static void args_free(struct task *task)
 {
-    struct task_thread *thread = task_self;
     bool submitter = !(task->flags & TASK_FOREIGN);
     for (int i = 0; i < task->arg_count; i++) {
-        struct arg *arg = &task->args[i];
+        struct arg *arg = &task->rest->args[i];
         if (arg->list || arg->object || arg->value.kind > VALUE_INLINE)
             arg_free(task->room, arg, submitter);
     }
-    if (task->flags & TASK_ARGS_POOLED)
-        base_pool_give(&task->room->args, thread ? &thread->args : NULL, task->args);
-    else
-        free(task->args);
 }
 
 void task_free_more(struct task *task)
 {
     struct task_thread *thread = task_self;
-    if (task->arg_count > 0)
-        args_free(task);
+    args_free(task);
     task_actor_drop(task);
     if (task->returns > 1)
-        free(task->more);
+        free(task->rest->more);
+    if (task->rest)
+        rest_free(task);
     if (task->flags & TASK_POOLED)
         base_pool_give(&task->room->tasks, thread ? &thread->tasks : NULL, task_object(task));
 }
@@ -88,14 +109,15 @@ static int arg_set_bytes(struct task_room *room, struct arg *arg, const void *da
     void *to;
     if (length && !data)
         return base_fail(RAYMPI_ERR_ARGUMENT, "an argument of %zu bytes has a null pointer", length);
-    if (length <= room->config.inline_bytes || length <= VALUE_INLINE_MAX) {
+    if (length <= room->config.inline_bytes || length <= VALUE_SHORT_MAX) {
         int status = value_create(room, &arg->value, length, 0, &to);
         if (status == RAYMPI_OK && length)
             memcpy(to, data, length);
         return status;
     }
     /* Long bytes go through the store: an object that only this task holds. */
-    struct object *object = object_new(room, 1, "bytes argument");
+    static const char *const label = "bytes argument";
+    struct object *object = object_new(room, 1, &label);
     if (!object)
         return RAYMPI_ERR_MEMORY;
     int status = value_create(room, &object->value, length, 0, &to);
@@ -181,17 +203,25 @@ static int arg_set(struct task_room *room, struct arg *arg, const raympi_value *
     }
 }
 
+/* For so many there are places; others are refused. */
+static inline uint32_t args_places(const raympi_value *args, size_t count)
+{
+    return args && count <= TASK_ARGS_MAX ? (uint32_t)count : 0;
+}
+
+/* The task has a rest with places for them. */
 static int task_set_args(struct task *task, const raympi_value *args, size_t count)
 {
     if (count > TASK_ARGS_MAX)
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu arguments: 0 to %d", count, TASK_ARGS_MAX);
     if (count && !args)
         return base_fail(RAYMPI_ERR_ARGUMENT, "%zu arguments in a null array", count);
-    int status = count ? task_args_new(task, (uint32_t)count) : RAYMPI_OK;
+    int status = RAYMPI_OK;
     for (size_t i = 0; i < count && status == RAYMPI_OK; i++) {
-        task_arg_init(&task->args[i], task, args[i].kind);
+        struct arg *arg = &task->rest->args[i];
+        task_arg_init(arg, task, args[i].kind);
         task->arg_count++;
-        status = arg_set(task->room, &task->args[i], &args[i]);
+        status = arg_set(task->room, arg, &args[i]);
     }
     return status;
 }
@@ -201,8 +231,10 @@ static int task_set_args(struct task *task, const raympi_value *args, size_t cou
 static void resolved(struct task *task)
 {
     /* Acquire-release: whoever brings it to 0 sees all arguments as the others left them. */
-    if (atomic_fetch_sub_explicit(&task->unresolved, 1, memory_order_acq_rel) == 1)
+    if (atomic_fetch_sub_explicit(&task->rest->unresolved, 1, memory_order_acq_rel) == 1) {
+        __atomic_store_n(&task_object(task)->waits, 0, __ATOMIC_RELAXED);
         task_dispatch(task);
+    }
 }
 
 static void arg_fire(struct waiter *waiter, struct object *object)
@@ -223,9 +255,9 @@ static void arg_depend(struct task *task, struct arg *arg)
     if (!arg->object || arg->kind == RAYMPI_KIND_ACTOR || object_ready(arg->object))
         return;
     arg->waiter.fire = arg_fire;
-    atomic_fetch_add_explicit(&task->unresolved, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&task->rest->unresolved, 1, memory_order_relaxed);
     if (!object_wait_add(arg->object, &arg->waiter))
-        atomic_fetch_sub_explicit(&task->unresolved, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&task->rest->unresolved, 1, memory_order_relaxed);
     else
         object_want(task->room, arg->object);
 }
@@ -243,7 +275,7 @@ static bool arg_ready(const struct arg *arg)
 bool task_ready(const struct task *task)
 {
     for (int i = 0; i < task->arg_count; i++)
-        if (!arg_ready(&task->args[i]))
+        if (!arg_ready(&task->rest->args[i]))
             return false;
     return true;
 }
@@ -255,9 +287,10 @@ static void task_depend(struct task *task)
         task_dispatch(task);
         return;
     }
-    atomic_store_explicit(&task->unresolved, 1, memory_order_relaxed);
+    __atomic_store_n(&task_object(task)->waits, 1, __ATOMIC_RELAXED);
+    atomic_store_explicit(&task->rest->unresolved, 1, memory_order_relaxed);
     for (int i = 0; i < task->arg_count; i++)
-        arg_depend(task, &task->args[i]);
+        arg_depend(task, &task->rest->args[i]);
     resolved(task);
 }
 
@@ -278,7 +311,7 @@ const struct value *task_failed_argument(struct task *task)
 {
     const struct value *error = NULL;
     for (int i = 0; i < task->arg_count && !error; i++)
-        error = arg_error(&task->args[i]);
+        error = arg_error(&task->rest->args[i]);
     return error;
 }
 
@@ -288,7 +321,8 @@ raympi_ref task_error_ref(struct task_room *room, int code, const char *task, co
 {
     struct context *context = task_self->context;
     /* A label of our own: the name may be the caller's, and gone by the time somebody asks. */
-    struct object *object = object_new(room, 1, "refused call");
+    static const char *const label = "refused call";
+    struct object *object = object_new(room, 1, &label);
     if (!object)
         return (raympi_ref){0};
     object_fail(room, object, code, task, message);
@@ -302,46 +336,53 @@ raympi_ref task_error_ref(struct task_room *room, int code, const char *task, co
 static int make_more(struct task *task, struct context *context, int count)
 {
     struct object *first = task_object(task);
-    task->more = malloc((size_t)(count - 1) * sizeof(uint64_t));
-    if (!task->more)
+    uint64_t *more = malloc((size_t)(count - 1) * sizeof(uint64_t));
+    task->rest->more = more;
+    if (!more)
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for %d results", count);
     for (int i = 1; i < count; i++) {
-        struct object *object = task_return_new(task->room, task->function, context);
+        struct object *object = task_return_new(task->room, first->function, context);
         if (base_unlikely(!object)) {
             if (i == 1)
-                free(task->more);
+                free(more);
             return RAYMPI_ERR_MEMORY;
         }
         object->parent = first->parent;
         object->child = first->child;
         object->result = (uint16_t)i;
-        object_set_producer(object, task);
         value_init(&object->value);
-        task->more[i - 1] = object_handle(object);
+        atomic_store_explicit(&object->first, object_slot(object_handle(first)), memory_order_relaxed);
+        more[i - 1] = object_handle(object);
         task->returns++;
     }
     return RAYMPI_OK;
 }
 
-/* Takes a hold over. */
+/* Takes a hold over. The task has a rest. */
 static void task_set_actor(struct task *task, uint64_t actor, struct object *object)
 {
     task->flags |= TASK_CALL;
-    task->actor = actor;
-    task->actor_object = object;
-    task->lane = NULL;
+    task->rest->actor = actor;
+    task->rest->actor_object = object;
 }
 
 static int task_prepare(struct task *task, const struct task_request *request, const struct task_plan *plan)
 {
-    task->node = plan->node;
-    task->flags = (uint8_t)(plan->is_void * TASK_VOID | plan->spread * TASK_SPREAD);
+    task->node = plan->spread ? TASK_IN_TURN : plan->node;
+    task->flags = plan->is_void ? TASK_VOID : 0;
+    if (request->count == 0 && !request->actor && plan->num_returns == 1)
+        return RAYMPI_OK;
+    int status = task_rest_new(task, args_places(request->args, request->count));
+    if (base_unlikely(status != RAYMPI_OK)) {
+        if (request->actor)
+            object_drop(task->room, request->actor_object);
+        return status;
+    }
     if (request->actor)
         task_set_actor(task, request->actor, request->actor_object);
-    int status = RAYMPI_OK;
     if (base_unlikely(plan->num_returns > 1))
         status = make_more(task, task_self->context, plan->num_returns);
-    if (request->count == 0 || base_unlikely(status != RAYMPI_OK))
+    if (base_unlikely(status != RAYMPI_OK))
         return status;
     return task_set_args(task, request->args, request->count);
 }
@@ -371,7 +412,7 @@ static int submit_failed(struct task *task, int status, bool made)
 
 static void task_enter(struct task_room *room, struct task *task, struct context *context)
 {
-    if (task->actor && base_unlikely(!room->actor.enter(room->actor.arg, task, context)))
+    if (task->flags & TASK_CALL && base_unlikely(!room->actor.enter(room->actor.arg, task, context)))
         task_fail(task, RAYMPI_ERR_MEMORY, "no memory to keep the order of the caller's calls");
     else
         task_depend(task);
@@ -417,7 +458,9 @@ int task_submit(struct task_room *room, const struct task_request *request, raym
 
 int task_submit_args(struct task *task, const raympi_value *args, size_t count)
 {
-    int status = count > 0 ? task_set_args(task, args, count) : RAYMPI_OK;
+    int status = count > 0 ? task_rest_new(task, args_places(args, count)) : RAYMPI_OK;
+    if (count > 0 && base_likely(status == RAYMPI_OK))
+        status = task_set_args(task, args, count);
     if (base_unlikely(status != RAYMPI_OK))
         return submit_failed(task, status, true);
     task_count(&task_self->submitted);
@@ -465,8 +508,13 @@ int task_submit_call(struct task_thread *thread, struct task_function *function,
         return RAYMPI_ERR_MEMORY;
     }
     ref->handle = object_handle(task_object(task));
+    int status = task_rest_new(task, args_places(args, count));
+    if (base_unlikely(status != RAYMPI_OK)) {
+        object_drop(room, object);
+        return submit_failed(task, status, true);
+    }
     task_set_actor(task, actor, object);
-    int status = count > 0 ? task_set_args(task, args, count) : RAYMPI_OK;
+    status = task_set_args(task, args, count);
     if (base_unlikely(status != RAYMPI_OK))
         return submit_failed(task, status, true);
     task_count(&thread->submitted);

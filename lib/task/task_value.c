@@ -15,17 +15,31 @@ static struct value_blob *blob_init(struct value_blob *blob, uint64_t size)
     return blob;
 }
 
-static struct value_blob *blob_new(uint64_t size)
+/* Of a value, which shares it with nobody; an error's comes from elsewhere. */
+static struct value_blob *blob_new(struct task_room *room, uint64_t size)
 {
-    return blob_init(malloc(sizeof(struct value_blob) + (size ? size : 1)), size);
+    return blob_init(
+        size <= VALUE_SHORT_MAX ? task_line_take(room) : malloc(sizeof(struct value_blob) + size), size);
 }
 
-struct value_blob *value_blob_new(uint64_t size)
+static struct value_blob *blob_sure(struct task_room *room, uint64_t size)
 {
-    return blob_new(size);
+    struct value_blob *blob;
+    int tries = 0;
+    while (!(blob = blob_new(room, size)))
+        base_await_memory(&tries, "task", "a value that has arrived");
+    return blob;
 }
 
-void value_blob_drop(struct value_blob *blob)
+static inline void blob_free(struct task_room *room, struct value_blob *blob)
+{
+    if (base_likely(blob->size <= VALUE_SHORT_MAX))
+        task_line_give(room, blob);
+    else
+        free(blob);
+}
+
+static void error_drop(struct value_blob *blob)
 {
     /* Acquire-release: what the others did with it comes before the memory goes. */
     if (atomic_fetch_sub_explicit(&blob->holders, 1, memory_order_acq_rel) == 1)
@@ -35,37 +49,33 @@ void value_blob_drop(struct value_blob *blob)
 static uint32_t maker(void)
 {
     const raympi_ctx *run = task_self->context->run;
-    return run ? task_note_of(run->task->function->full_hash) : TASK_NOTE_OUTSIDE;
+    return run ? task_note_of(task_function_of(run->task)->full_hash) : TASK_NOTE_OUTSIDE;
 }
 
 int value_create(struct task_room *room, struct value *value, uint64_t length, uint32_t nested, void **data)
 {
     uint64_t bytes = value_extent(length, nested);
-    value->type = RAYMPI_KIND_BYTES;
-    value->copied = 0;
+    value_begin(value, VALUE_NONE, RAYMPI_KIND_BYTES, length);
     value->nested = nested;
-    value->length = length;
     if (bytes <= VALUE_INLINE_MAX) {
         value->kind = VALUE_INLINE;
         *data = value->u.bytes;
         return RAYMPI_OK;
     }
-    if (bytes <= room->config.inline_bytes) {
-        value->u.blob = blob_new(bytes);
-        value->kind = value->u.blob ? VALUE_BLOB : VALUE_NONE;
+    if (bytes <= VALUE_SHORT_MAX || bytes <= room->config.inline_bytes) {
+        value->u.blob = blob_new(room, bytes);
         if (!value->u.blob)
             return base_fail(RAYMPI_ERR_MEMORY, "no memory for a value of %llu bytes",
                              (unsigned long long)length);
+        value->kind = VALUE_BLOB;
         *data = value->u.blob->bytes;
         return RAYMPI_OK;
     }
-    value->kind = VALUE_NONE;
-    value->u.store.at = (struct stored){.holder = room->config.rank};
-    value->u.store.wires = NULL;
-    int status = task_store_create(room, bytes, &value->u.store.at.place, data);
+    value->u.at = (struct stored){.holder = room->config.rank};
+    int status = task_store_create(room, bytes, &value->u.at.place, data);
     if (status != RAYMPI_OK)
         return status;
-    store_note(room->store, value->u.store.at.place, maker());
+    store_note(room->store, value->u.at.place, maker());
     value->kind = VALUE_STORE;
     return RAYMPI_OK;
 }
@@ -73,7 +83,7 @@ int value_create(struct task_room *room, struct value *value, uint64_t length, u
 void value_seal(struct task_room *room, struct value *value)
 {
     if (value->kind == VALUE_STORE)
-        store_seal(room->store, value->u.store.at.place);
+        store_seal(room->store, value_stored(value)->place);
 }
 
 struct value *value_behind(struct value *value)
@@ -83,31 +93,46 @@ struct value *value_behind(struct value *value)
     return value;
 }
 
+/* `nest` may be NULL: there was no memory. */
+static int wires_take(struct value *value, struct stored_nest *nest, const void *wires)
+{
+    if (!nest)
+        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the list of %u nested refs", value->nested);
+    nest->at = value->u.at;
+    memcpy(nest->wires, wires, value->nested * sizeof *nest->wires);
+    value->u.nest = nest;
+    value->is_nest = 1;
+    return RAYMPI_OK;
+}
+
+static size_t nest_bytes(const struct value *value)
+{
+    return sizeof(struct stored_nest) + value->nested * sizeof(raympi_wire_ref);
+}
+
 int value_wires_keep(struct value *value, const void *data)
 {
     if (value->kind != VALUE_STORE || value->nested == 0)
         return RAYMPI_OK;
-    size_t bytes = value->nested * sizeof *value->u.store.wires;
-    value->u.store.wires = malloc(bytes);
-    if (!value->u.store.wires)
-        return base_fail(RAYMPI_ERR_MEMORY, "no memory for the list of %u nested refs", value->nested);
-    memcpy(value->u.store.wires, (const char *)data + base_align_up(value->length, 8), bytes);
-    return RAYMPI_OK;
+    return wires_take(value, malloc(nest_bytes(value)), (const char *)data + base_align_up(value->length, 8));
+}
+
+const char *value_private(const struct value *value)
+{
+    return value->kind == VALUE_INLINE ? value->u.bytes
+           : value->kind == VALUE_BLOB ? value->u.blob->bytes
+                                       : NULL;
 }
 
 const raympi_wire_ref *value_nested(struct value *value, uint32_t *count)
 {
     value = value_behind(value);
     *count = 0;
-    const char *data = value->kind == VALUE_INLINE ? value->u.bytes
-                       : value->kind == VALUE_BLOB ? value->u.blob->bytes
-                                                   : NULL;
-    if (value->nested == 0 || value->kind == VALUE_ERROR || value->kind == VALUE_NONE)
-        return NULL;
-    if (value->kind == VALUE_STORE && !value->u.store.wires)
+    const char *data = value_private(value);
+    if (value->nested == 0 || (!data && !value->is_nest))
         return NULL;
     *count = value->nested;
-    return data ? (const raympi_wire_ref *)(data + base_align_up(value->length, 8)) : value->u.store.wires;
+    return data ? (const raympi_wire_ref *)(data + base_align_up(value->length, 8)) : value->u.nest->wires;
 }
 
 static void store_release(struct task_room *room, const struct stored *at)
@@ -122,16 +147,36 @@ static void store_release(struct task_room *room, const struct stored *at)
 
 void value_drop(struct task_room *room, struct value *value, bool owner)
 {
-    if (value->kind == VALUE_BLOB || value->kind == VALUE_ERROR)
-        value_blob_drop(value->u.blob);
-    if (value->kind == VALUE_STORE) {
-        free(value->u.store.wires);
-        if (owner || value->copied)
-            store_release(room, &value->u.store.at);
-    }
-    if (value->kind == VALUE_ALIAS)
+    switch (value->kind) {
+    case VALUE_BLOB:
+        blob_free(room, value->u.blob);
+        break;
+    case VALUE_ERROR:
+        error_drop(value->u.blob);
+        break;
+    case VALUE_ALIAS:
         object_drop(room, value->u.alias);
-    value->kind = VALUE_NONE;
+        break;
+    case VALUE_STORE:
+        if (owner || value->copied)
+            store_release(room, value_stored(value));
+        if (value->is_nest)
+            free(value->u.nest);
+        break;
+    }
+    value_init(value);
+}
+
+/* Memory of the room's, and the store, go as a whole. */
+void value_forget(struct value *value)
+{
+    if (value->kind == VALUE_BLOB && value->u.blob->size > VALUE_SHORT_MAX)
+        free(value->u.blob);
+    if (value->kind == VALUE_ERROR)
+        error_drop(value->u.blob);
+    if (value->is_nest)
+        free(value->u.nest);
+    value_init(value);
 }
 
 /* ---- errors: {code, rank, three lengths} and three strings with their NULs */
@@ -148,7 +193,7 @@ static int error_make(struct value *value, int code, int rank, const char *task,
                               (uint32_t)strlen(chain) + 1};
     uint64_t size = sizeof head + head.task + head.message + head.chain;
     *value = (struct value){.kind = VALUE_ERROR, .length = size};
-    value->u.blob = blob_new(size);
+    value->u.blob = blob_init(malloc(sizeof *value->u.blob + size), size);
     if (!value->u.blob) {
         value->kind = VALUE_NONE;
         return base_fail(RAYMPI_ERR_MEMORY, "no memory for an error's text: %s", message);
@@ -209,7 +254,7 @@ void value_error_name(struct value *value, const char *task)
     if (strcmp(unnamed, "?") != 0 ||
         error_make(&named, head->code, head->rank, task, message, chain) != RAYMPI_OK)
         return;
-    value_blob_drop(value->u.blob);
+    error_drop(value->u.blob);
     *value = named;
 }
 
@@ -270,11 +315,11 @@ struct __attribute__((packed)) value_where {
 static void write_where(struct writer *writer, const struct value *value)
 {
     struct value_head head = {VALUE_STORE, value->type, value->nested, value->length};
-    struct value_where where = {value->u.store.at, writer->moved && value->copied};
+    struct value_where where = {*value_stored(value), writer->moved && value->copied};
     write_bytes(writer, &head, sizeof head);
     write_bytes(writer, &where, sizeof where);
     if (writer->results && value->nested > 0)
-        write_bytes(writer, value->u.store.wires, value->nested * sizeof *value->u.store.wires);
+        write_bytes(writer, value->u.nest->wires, value->nested * sizeof *value->u.nest->wires);
 }
 
 /* Another host gets a short one as bytes of its own, if they are at hand. */
@@ -309,15 +354,39 @@ bool write_value(struct task_room *room, struct writer *writer, struct value *va
     return true;
 }
 
-static bool read_private(struct reader *reader, struct value *value, uint64_t size)
+static bool read_private(struct task_room *room, struct reader *reader, struct value *value, uint64_t size)
 {
     const void *bytes = read_in_place(reader, size);
     if (!bytes)
         return false;
-    value->u.blob = blob_init(
-        base_alloc_sure(sizeof *value->u.blob + size + 1, "task", "a value that has arrived"), size);
+    value->u.blob = blob_sure(room, size);
     memcpy(value->u.blob->bytes, bytes, size);
     return true;
+}
+
+static bool read_error(struct reader *reader, struct value *value)
+{
+    uint64_t size = value->length;
+    const void *bytes = read_in_place(reader, size);
+    if (!bytes)
+        return false;
+    value->u.blob =
+        blob_init(base_alloc_sure(sizeof *value->u.blob + size, "task", "an error that has arrived"), size);
+    memcpy(value->u.blob->bytes, bytes, size);
+    if (error_valid(value))
+        return true;
+    free(value->u.blob);
+    return false;
+}
+
+void value_short_sure(struct task_room *room, struct value *value, uint8_t type, const char *bytes,
+                      uint64_t length)
+{
+    bool in_place = length <= VALUE_INLINE_MAX;
+    value_begin(value, in_place ? VALUE_INLINE : VALUE_BLOB, type, length);
+    if (!in_place)
+        value->u.blob = blob_sure(room, length);
+    memcpy(in_place ? value->u.bytes : value->u.blob->bytes, bytes, length);
 }
 
 /* A value that is too long for private memory anywhere else, from another host: a block of our own, if there
@@ -328,13 +397,12 @@ static bool read_copy(struct task_room *room, struct reader *reader, struct valu
     struct stored at = {.holder = room->config.rank};
     if (size <= room->config.inline_bytes || size > (size_t)(reader->end - reader->at) ||
         store_create(room->store, size, &at.place, &data) != RAYMPI_OK)
-        return read_private(reader, value, size);
+        return read_private(room, reader, value, size);
     store_copy(data, read_in_place(reader, size), size);
     store_seal(room->store, at.place);
     value->kind = VALUE_STORE;
     value->copied = 1;
-    value->u.store.at = at;
-    value->u.store.wires = NULL;
+    value->u.at = at;
     int tries = 0;
     while (reader->results && value_wires_keep(value, data) != RAYMPI_OK)
         base_await_memory(&tries, "task", "the refs in a value that has arrived");
@@ -346,20 +414,18 @@ static bool read_where(struct task_room *room, struct reader *reader, struct val
 {
     struct value_where where = {{{0}, 0, 0}, 0};
     read_bytes(reader, &where, sizeof where);
-    value->u.store.at = where.at;
-    value->u.store.wires = NULL;
+    value->u.at = where.at;
     value->copied = where.copied != 0;
     if (reader->failed || where.at.nothing || (unsigned)where.at.holder >= (unsigned)room->config.size)
         return false;
     int local = net_local(room->net, where.at.holder);
     if (local >= 0 && (uint32_t)local != where.at.place.rank)
         return false;
-    size_t bytes = value->nested * sizeof *value->u.store.wires;
+    size_t bytes = value->nested * sizeof(raympi_wire_ref);
     const void *wires = reader->results && bytes > 0 ? read_in_place(reader, bytes) : NULL;
-    if (wires) {
-        value->u.store.wires = base_alloc_sure(bytes, "task", "the refs in a value that has arrived");
-        memcpy(value->u.store.wires, wires, bytes);
-    }
+    if (wires)
+        wires_take(value, base_alloc_sure(nest_bytes(value), "task", "the refs in a value that has arrived"),
+                   wires);
     return !reader->failed;
 }
 
@@ -377,12 +443,7 @@ static bool read_body(struct task_room *room, struct reader *reader, struct valu
     case VALUE_BLOB:
         return read_copy(room, reader, value, size);
     case VALUE_ERROR:
-        if (!read_private(reader, value, value->length))
-            return false;
-        if (error_valid(value))
-            return true;
-        free(value->u.blob);
-        return false;
+        return read_error(reader, value);
     case VALUE_STORE:
         return read_where(room, reader, value);
     default:

@@ -6,18 +6,29 @@
 #include "store/store.h"
 
 struct task_room;
-enum value_kind { VALUE_NONE = 0, VALUE_INLINE, VALUE_BLOB, VALUE_STORE, VALUE_ERROR, VALUE_ALIAS };
-#define VALUE_INLINE_MAX 40
+enum value_kind {
+    VALUE_NONE = 0,
+    VALUE_INLINE,
+    VALUE_BLOB,
+    VALUE_STORE,
+    VALUE_ERROR,
+    VALUE_ALIAS,
+    VALUE_TASK /* none yet: here lies the task that makes it */
+};
+#define VALUE_INLINE_MAX 24 /* bytes: it lies in the record */
+#define VALUE_SHORT_MAX  48 /* in the record or in a line; never in the store */
 
 struct object;
 
-/** Private memory for values that are too long for a record and too short for the store, and for errors. */
+/** Private memory for values that are too long for a record and too short for the store, and for errors. Of
+ * a value of up to VALUE_SHORT_MAX it is a line of the pool's. */
 struct value_blob {
     uint64_t size;
     _Atomic uint32_t holders; /* values that share it: the results of one failed task have one error */
     _Atomic uint32_t seen;    /* of an error: somebody has looked at one of them */
     char bytes[];
 };
+_Static_assert(sizeof(struct value_blob) + VALUE_SHORT_MAX <= BASE_CACHE_LINE, "a short value fits a line");
 
 /** What store_note() is told of a block: 0 (it came from another host as bytes), who made it, or whose it is
  * a copy of. */
@@ -36,14 +47,20 @@ struct stored {
     uint32_t nothing;         /* 0 */
 };
 
+/** Where a stored value is, and a copy of the refs that it nests: what its owner keeps, if there are any. */
+struct stored_nest {
+    struct stored at;
+    raympi_wire_ref wires[];
+};
+
 /** A value: length bytes, then (8-byte aligned) `nested` wire refs. */
 struct value {
     union {
         struct {
             uint8_t kind;
-            uint8_t type;   /* enum raympi_value_kind: what raympi_return_int() etc. said */
-            uint8_t copied; /* the stored block is this value's alone: it goes with it */
-            uint8_t nothing;
+            uint8_t type;    /* enum raympi_value_kind: what raympi_return_int() etc. said */
+            uint8_t copied;  /* the stored block is this value's alone: it goes with it */
+            uint8_t is_nest; /* it is stored, and `nest` says where */
             uint32_t nested;
         };
         uint64_t head; /* all of these */
@@ -52,13 +69,17 @@ struct value {
     union {
         _Alignas(8) char bytes[VALUE_INLINE_MAX];
         struct value_blob *blob;
-        struct {
-            struct stored at;
-            raympi_wire_ref *wires; /* at the owner, if it nests refs: a copy of those, private */
-        } store;
+        struct stored at;
+        struct stored_nest *nest;
         struct object *alias; /* the object whose value this is; one hold */
     } u;
 };
+
+/** Where a stored value is. */
+static inline const struct stored *value_stored(const struct value *value)
+{
+    return value->is_nest ? &value->u.nest->at : &value->u.at;
+}
 
 /** Bytes with nested refs behind them. */
 static inline uint64_t value_extent(uint64_t length, uint32_t nested)
@@ -91,11 +112,17 @@ static inline void value_unpin_stored(struct task_room *room, struct value *valu
 const void *value_at(struct task_room *room, struct value *value, uint64_t *length);
 /** Begins to bring it. */
 void value_fetch(struct task_room *room, struct value *value);
+/** The bytes of one that is in a record or in private memory; NULL: it is not. */
+const char *value_private(const struct value *value);
+/** A value of up to VALUE_SHORT_MAX bytes that has arrived. */
+void value_short_sure(struct task_room *room, struct value *value, uint8_t type, const char *bytes,
+                      uint64_t length);
 /** Notes the refs that the bytes at `data` nest, where those may go to disk or to another host. MEMORY. */
 int value_wires_keep(struct value *value, const void *data);
 /** The refs that an owner's value declares, NULL when none. */
 const raympi_wire_ref *value_nested(struct value *value, uint32_t *count);
-/** Lets go of memory; the owner also frees a stored block. Does not touch nested refs. */
+/** Lets go of memory; the owner also frees a stored block. Does not touch nested refs. `room` may be NULL for
+ * an error. */
 void value_drop(struct task_room *room, struct value *value, bool owner);
 struct value *value_behind(struct value *value);
 
@@ -110,9 +137,6 @@ void value_error_name(struct value *value, const char *task);
 /** Somebody has looked at the error, through this value or another that shares it. */
 void value_error_see(const struct value *value);
 bool value_error_seen(const struct value *value);
-/** NULL: no memory. */
-struct value_blob *value_blob_new(uint64_t size);
-void value_blob_drop(struct value_blob *blob);
 int value_error_code(const struct value *value);
 void value_error_text(const struct value *value, char *text, size_t size);
 

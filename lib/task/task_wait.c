@@ -32,7 +32,7 @@ static void trace_gap(struct task_thread *thread, enum trace_kind kind)
     if (!run)
         return;
     run_show_begin(thread, run);
-    trace_event(thread->trace, kind, run->task->function->full_hash, task_object(run->task)->child);
+    trace_event(thread->trace, kind, task_function_of(run->task)->full_hash, task_object(run->task)->child);
 }
 
 int task_park(struct sched_parker *parker, uint64_t deadline)
@@ -84,7 +84,7 @@ int task_await(struct task_room *room, struct object *object, uint64_t deadline,
     if (deadline == UINT64_MAX && task_spin(room, object))
         return RAYMPI_OK;
     object_want(room, object);
-    struct awaiter awaiter = {.waiter = {NULL, await_fire}};
+    struct awaiter awaiter = {.waiter = {.fire = await_fire}};
     atomic_init(&awaiter.fired, 0);
     sched_parker_init(room->sched, &awaiter.parker,
                       (struct sched_reason){thread->context->name, what, object_handle(object), false});
@@ -96,11 +96,11 @@ int task_await(struct task_room *room, struct object *object, uint64_t deadline,
     if (object_ready(object))
         return RAYMPI_OK;
     if (status == RAYMPI_ERR_TIMEOUT)
-        return base_fail(status, "%s was not ready in time", object->label);
+        return base_fail(status, "%s was not ready in time", object_label(object));
     if (status == RAYMPI_ERR_DEADLOCK)
         return base_fail(status,
                          "%s can never be ready: everything in the job waits (see the report on stderr)",
-                         object->label);
+                         object_label(object));
     return status;
 }
 
@@ -151,7 +151,7 @@ int task_wait(struct task_room *room, struct object **objects, size_t count, siz
     atomic_init(&group.needed, (long)k + 1);
     long already = 1;
     for (size_t i = 0; i < count; i++) {
-        members[i] = (struct member){.waiter = {NULL, member_fire}, .group = &group};
+        members[i] = (struct member){.waiter = {.fire = member_fire}, .group = &group};
         members[i].added = object_wait_add(objects[i], &members[i].waiter);
         if (members[i].added)
             object_want(room, objects[i]);

@@ -72,46 +72,41 @@ static bool read_arg(struct task_room *room, struct reader *reader, struct task 
     return read_value(room, reader, &arg->value);
 }
 
-static inline struct task_head head_of(const struct task *task)
+static inline struct task_head head_of(const struct task *task, bool pinned)
 {
     const struct object *record = task_object(task);
     return (struct task_head){
         .name_hash = task_hash(task),
-        .actor = task->actor,
+        .actor = task->flags & TASK_CALL ? task->rest->actor : 0,
         .parent = record->parent,
         .handle = object_handle(record),
         .index = record->child,
         .attempt = record->attempt,
-        .how = (uint8_t)((task->flags & TASK_VOID ? HOW_VOID : 0) | (task->node >= 0 ? HOW_PINNED : 0) |
+        .how = (uint8_t)((task->flags & TASK_VOID ? HOW_VOID : 0) | (pinned ? HOW_PINNED : 0) |
                          task->arg_count * HOW_ARG),
         .returns = task->returns,
     };
 }
 
-static void write_task(struct task_room *room, struct writer *writer, struct task *task)
+static void write_task(struct task_room *room, struct writer *writer, struct task *task, bool pinned)
 {
-    struct task_head head = head_of(task);
+    struct task_head head = head_of(task, pinned);
     write_bytes(writer, &head, sizeof head);
     if (task->returns > 1)
-        write_bytes(writer, task->more, (task->returns - 1u) * sizeof(uint64_t));
+        write_bytes(writer, task->rest->more, (task->returns - 1u) * sizeof(uint64_t));
     for (int i = 0; i < task->arg_count; i++)
-        write_arg(room, writer, task, &task->args[i]);
+        write_arg(room, writer, task, &task->rest->args[i]);
 }
 
 static bool read_args(struct task_room *room, struct reader *reader, struct task *task, uint32_t count)
 {
-    if (reader->failed || count > TASK_ARGS_MAX)
-        return false;
-    int tries = 0;
-    while (count > 0 && task_args_new(task, count) != RAYMPI_OK)
-        base_await_memory(&tries, "task", "the arguments of another rank's task");
     for (uint32_t i = 0; i < count; i++) {
-        bool read = read_arg(room, reader, task, &task->args[i], 0);
+        bool read = read_arg(room, reader, task, &task->rest->args[i], 0);
         task->arg_count++; /* also when broken: what there is of it is freed with the task */
         if (!read)
             return false;
     }
-    return true;
+    return !reader->failed;
 }
 
 /* False: they are none. */
@@ -124,40 +119,55 @@ static bool read_numbers(struct reader *reader, struct task *task, uint32_t coun
     for (uint32_t i = 0; i < count; i++)
         if (!task_kind_is_number((int)(kinds >> (8 * i) & UINT8_MAX)))
             return false;
-    int tries = 0;
-    while (task_args_new(task, count) != RAYMPI_OK)
-        base_await_memory(&tries, "task", "the arguments of another rank's task");
     for (uint32_t i = 0; i < count; i++) {
         uint8_t kind = (uint8_t)(kinds >> (8 * i));
-        task_arg_init(&task->args[i], task, kind);
-        value_begin(&task->args[i].value, VALUE_INLINE, kind, 8);
-        memcpy(task->args[i].value.u.bytes, &numbers->number[base_defect(DEFECT_WRONG_NUMBER) ? 0 : i], 8);
+        struct arg *arg = &task->rest->args[i];
+        task_arg_init(arg, task, kind);
+        value_begin(&arg->value, VALUE_INLINE, kind, 8);
+        memcpy(arg->value.u.bytes, &numbers->number[base_defect(DEFECT_WRONG_NUMBER) ? 0 : i], 8);
     }
     task->arg_count = (uint8_t)count;
-    task->numbers = 1;
+    task->flags |= TASK_NUMBERS;
     return reader->at == reader->end;
 }
 
-/* False: it says what can not be. */
-static inline bool head_take(struct task_room *room, const struct task_head *head, struct task *task)
+static inline uint32_t head_args(const struct task_head *head)
 {
-    struct object *record = task_object(task);
-    int owner = refcount_owner(head->handle);
+    return (head->how & (uint32_t)~HOW_NUMBERS) / HOW_ARG;
+}
+
+static void rest_sure(struct task *task, const struct task_head *head, uint32_t args)
+{
+    int tries = 0;
+    while (task_rest_new(task, args) != RAYMPI_OK)
+        base_await_memory(&tries, "task", "the arguments of another rank's task");
+    task->rest->actor = head->actor;
+    task->rest->name_hash = head->name_hash;
+}
+
+static inline void record_take(struct object *record, const struct task_head *head)
+{
     record->count.handle = head->handle;
     record->parent = head->parent;
     record->child = head->index;
     record->attempt = head->attempt;
-    task->owner = owner;
-    task->node = head->how & HOW_PINNED ? room->config.rank : -1;
-    task->name_hash = head->name_hash;
-    task->actor = head->actor;
-    task->actor_object = NULL;
-    task->lane = NULL;
-    task->flags =
-        TASK_POOLED | TASK_FOREIGN | (head->how & HOW_VOID ? TASK_VOID : 0) | (head->actor ? TASK_CALL : 0);
-    if (base_unlikely((unsigned)owner >= (unsigned)room->config.size || !head->returns ||
-                      head->returns > TASK_RETURNS_MAX))
+}
+
+/* False: it says what can not be. */
+static bool head_take(struct task_room *room, const struct task_head *head, struct task *task)
+{
+    uint32_t args = head_args(head);
+    if ((unsigned)refcount_owner(head->handle) >= (unsigned)room->config.size || !head->returns ||
+        head->returns > TASK_RETURNS_MAX || args > TASK_ARGS_MAX)
         return false;
+    record_take(task_object(task), head);
+    if (args > 0 || head->returns > 1 || head->actor)
+        rest_sure(task, head, args);
+    if (head->returns > 1)
+        task->rest->more = base_alloc_sure((head->returns - 1u) * sizeof(uint64_t), "task",
+                                           "the results of another rank's task");
+    task->node = head->how & HOW_PINNED ? room->config.rank : TASK_ANYWHERE;
+    task->flags |= TASK_FOREIGN | (head->how & HOW_VOID ? TASK_VOID : 0) | (head->actor ? TASK_CALL : 0);
     task->returns = head->returns;
     return true;
 }
@@ -166,22 +176,20 @@ static bool read_task(struct task_room *room, struct reader *reader, struct task
 {
     struct task_head head = {0};
     read_bytes(reader, &head, sizeof head);
-    if (!head_take(room, &head, task) || reader->failed)
+    if (reader->failed || !head_take(room, &head, task))
         return false;
-    if (head.returns > 1) {
-        size_t bytes = (head.returns - 1u) * sizeof(uint64_t);
-        task->more = base_alloc_sure(bytes, "task", "the results of another rank's task");
-        read_bytes(reader, task->more, bytes);
-    }
+    if (head.returns > 1)
+        read_bytes(reader, task->rest->more, (head.returns - 1u) * sizeof(uint64_t));
     if (head.how & HOW_NUMBERS)
-        return read_numbers(reader, task, (head.how & ~HOW_NUMBERS) / HOW_ARG);
-    return head.how < HOW_ARG ? !reader->failed : read_args(room, reader, task, head.how / HOW_ARG);
+        return read_numbers(reader, task, head_args(&head));
+    return read_args(room, reader, task, head_args(&head));
 }
 
 /* The message of a small task. `sent` counts it. */
-static inline int send_small(struct task_room *room, struct task *task, int rank, _Atomic uint32_t *sent)
+static inline int send_small(struct task_room *room, struct task *task, bool pinned, int rank,
+                             _Atomic uint32_t *sent)
 {
-    struct task_head head = head_of(task);
+    struct task_head head = head_of(task, pinned);
     struct net_piece piece = {&head, sizeof head};
     return net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
 }
@@ -196,21 +204,22 @@ static void args_moved(struct arg *args, uint32_t count)
     }
 }
 
-static int send_large(struct task_room *room, struct task *task, int rank, _Atomic uint32_t *sent)
+static int send_large(struct task_room *room, struct task *task, bool pinned, int rank,
+                      _Atomic uint32_t *sent)
 {
     struct writer writer;
     writer_init(&writer);
     writer.far = net_local(room->net, rank) < 0;
     writer.moved = (task->flags & TASK_FOREIGN) != 0;
-    write_task(room, &writer, task);
+    write_task(room, &writer, task, pinned);
     struct net_piece piece = {writer.bytes, writer.used};
     int status;
     if (writer.failed)
         status = base_fail(RAYMPI_ERR_MEMORY, "no memory for a message of more than %zu bytes", writer.used);
     else
         status = net_send_counted(room->net, rank, TASK_MESSAGE_TASK, &piece, 1, sent);
-    if (status == RAYMPI_OK && writer.moved)
-        args_moved(task->args, task->arg_count);
+    if (status == RAYMPI_OK && writer.moved && task->arg_count > 0)
+        args_moved(task->rest->args, task->arg_count);
     writer_fini(&writer);
     return status;
 }
@@ -235,7 +244,7 @@ static void send_failed(struct task *task, int status)
 
 void task_send(struct task_room *room, struct task *task, int rank)
 {
-    bool own = !(task->flags & TASK_FOREIGN), small = task_is_small(task);
+    bool own = !(task->flags & TASK_FOREIGN), small = task_is_small(task), pinned = task->node >= 0;
     if (own && base_unlikely(!is_reached(room, rank))) {
         task_fail(task, RAYMPI_ERR_STORE_FULL, base_detail());
         return;
@@ -246,7 +255,8 @@ void task_send(struct task_room *room, struct task *task, int rank)
     }
     task_count_sent(room);
     _Atomic uint32_t *sent = own ? &room->flights[rank].sent : NULL;
-    int status = small ? send_small(room, task, rank, sent) : send_large(room, task, rank, sent);
+    int status =
+        small ? send_small(room, task, pinned, rank, sent) : send_large(room, task, pinned, rank, sent);
     if (base_unlikely(status != RAYMPI_OK))
         send_failed(task, status);
     else if (!own)
@@ -278,20 +288,19 @@ receive_short(struct task_room *room, const struct task_head *head, uint8_t flag
     int owner = refcount_owner(head->handle);
     if (base_unlikely((unsigned)owner >= (unsigned)room->config.size || !thread || !thread->tasks.free))
         return NULL;
-    struct object *record = base_pool_take(&room->tasks, &thread->tasks);
-    struct task *task = &record->task;
-    record->count.handle = head->handle;
-    record->parent = head->parent;
-    record->child = head->index;
-    record->attempt = head->attempt;
+    struct task_record *record = base_pool_take(&room->tasks, &thread->tasks);
+    struct task *task = &record->object.task;
+    record_take(&record->object, head);
     task->item.run = task_item_run;
     task->room = room;
-    task->where = task_place(head->how & HOW_PINNED ? room->config.rank : -1, owner);
-    task_set_shape(task, 1, flags);
-    task->name_hash = head->name_hash;
-    task->actor = head->actor;
-    task->actor_object = NULL;
-    task->lane = NULL;
+    task->rest = NULL;
+    task_set_shape(task, 1, flags, head->how & HOW_PINNED ? room->config.rank : TASK_ANYWHERE);
+    if (flags & TASK_CALL) {
+        task->rest = &record->rest;
+        task_rest_init(task->rest, 0);
+        task->rest->actor = head->actor;
+        task->rest->name_hash = head->name_hash;
+    }
     return task;
 }
 
@@ -300,29 +309,36 @@ static __attribute__((noinline)) struct task *task_receive_numbers(struct task_r
 {
     const struct task_head *head = message->data;
     if (message->length <= sizeof *head || head->returns != 1 ||
-        (head->how & (HOW_NUMBERS | HOW_VOID)) != HOW_NUMBERS)
+        (head->how & (HOW_NUMBERS | HOW_VOID)) != HOW_NUMBERS || head_args(head) > TASK_ARGS_INLINE)
         return NULL;
-    uint8_t flags = TASK_POOLED | TASK_FOREIGN | (head->actor ? TASK_CALL : 0);
-    struct task *task = receive_short(room, head, flags);
+    struct task *task = receive_short(room, head, TASK_POOLED | TASK_FOREIGN);
+    if (!task)
+        return NULL;
+    rest_sure(task, head, head_args(head));
+    if (head->actor)
+        task->flags |= TASK_CALL;
     struct reader reader = {.at = (const char *)(head + 1),
                             .end = (const char *)message->data + message->length};
-    if (!task || read_numbers(&reader, task, (head->how & ~HOW_NUMBERS) / HOW_ARG))
+    if (read_numbers(&reader, task, head_args(head)))
         return task;
     task_free(task);
     return NULL; /* it is told what is wrong in the long way */
 }
 
-static inline __attribute__((always_inline)) void arrived(struct task_room *room, struct task *task)
+static inline __attribute__((always_inline)) void arrived(struct task_room *room, struct task *task,
+                                                          uint64_t name_hash)
 {
-    if (task->actor) {
-        task->function = NULL; /* its class knows */
+    struct object *record = task_object(task);
+    if (task->flags & TASK_CALL) {
+        record->function = NULL; /* its class knows */
         room->actor.arrive(room->actor.arg, task);
         return;
     }
-    task->function = task_function_find(task->name_hash);
-    if (base_unlikely(!task->function || !task->function->body))
+    struct task_function *function = task_function_find(name_hash);
+    record->function = function;
+    if (base_unlikely(!function || !function->body))
         task->item.run = task_item_refuse;
-    if (task->node >= 0)
+    if (task->node >= 0 || base_unlikely(!function)) /* nobody else has it from here: its name is not kept */
         sched_push_pinned(room->sched, &task->item);
     else
         sched_push_fifo(room->sched, &task->item);
@@ -343,5 +359,5 @@ void task_on_task(void *arg, const struct net_message *message)
         task = task_receive_numbers(room, message);
     }
     if (base_likely(task != NULL) || (task = task_receive(room, message)))
-        arrived(room, task);
+        arrived(room, task, head->name_hash);
 }

@@ -1,8 +1,10 @@
 /* What a ref costs that is held, with its value.
  *
  *   refs COUNT BYTES      bytes of this rank's memory per ref, while COUNT objects of BYTES are held: 8
- * inline, 400 in private memory, 1024 in the store; only the first repetition tells, the others find memory
- * that was used before
+ * inline, 400 in private memory, 1024 in the store
+ *   refs COUNT tasks      the same for the results of COUNT tasks, which are numbers
+ *
+ * Only the first repetition tells: the others find memory that was used before.
  */
 #include "ours.h"
 
@@ -18,22 +20,49 @@ static double memory_used(void)
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
-static double repetition(int argc, char **argv)
+static void put(raympi_ref *refs, long count, long bytes)
 {
-    long count = bench_argument(argc, argv, 1, 1000000), bytes = bench_argument(argc, argv, 2, 8);
-    raympi_ref *refs = malloc((size_t)count * sizeof *refs);
     char *value = calloc(1, (size_t)bytes);
-    bench_require(refs != NULL && value != NULL, "memory");
-    memset(refs, 1, (size_t)count * sizeof *refs);
-    double before = memory_used();
+    bench_require(value != NULL, "memory");
     for (long i = 0; i < count; i++)
         refs[i] = raympi_put(value, (size_t)bytes);
-    double after = memory_used();
-    char *last = malloc((size_t)bytes);
-    ours_check(raympi_get_copy(refs[count - 1], last, (size_t)bytes), "raympi_get_copy");
-    ours_check(raympi_release_all(refs, (size_t)count), "raympi_release_all");
-    free(last);
+    ours_check(raympi_get_copy(refs[count - 1], value, (size_t)bytes), "raympi_get_copy");
     free(value);
+}
+
+RAYMPI_TASK(number)
+{
+    return raympi_return_int(ctx, 0, 1);
+}
+
+/** In batches, each of which is waited for. */
+static void call(raympi_ref *refs, long count)
+{
+    const long batch = 1000;
+    int64_t one;
+    for (long done = 0; done < count; done += batch) {
+        long end = done + batch < count ? done + batch : count;
+        for (long i = done; i < end; i++)
+            refs[i] = raympi_call(number);
+        for (long i = done; i < end; i++)
+            ours_check(raympi_get_copy(refs[i], &one, sizeof one), "raympi_get_copy");
+    }
+}
+
+static double repetition(int argc, char **argv)
+{
+    long count = bench_argument(argc, argv, 1, 1000000);
+    bool tasks = argc > 2 && strcmp(argv[2], "tasks") == 0;
+    raympi_ref *refs = malloc((size_t)count * sizeof *refs);
+    bench_require(refs != NULL, "memory");
+    memset(refs, 1, (size_t)count * sizeof *refs);
+    double before = memory_used();
+    if (tasks)
+        call(refs, count);
+    else
+        put(refs, count, bench_argument(argc, argv, 2, 8));
+    double after = memory_used();
+    ours_check(raympi_release_all(refs, (size_t)count), "raympi_release_all");
     free(refs);
     return (after - before) / (double)count;
 }

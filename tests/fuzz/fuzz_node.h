@@ -21,7 +21,9 @@ RAYMPI_TASK(nothing, .num_returns = RAYMPI_NONE)
 
 RAYMPI_TASK(add)
 {
-    return raympi_return_int(ctx, 0, raympi_arg_int(ctx, 0) + raympi_arg_int(ctx, 1));
+    /* Whatever numbers come: the sum may wrap. */
+    uint64_t sum = (uint64_t)raympi_arg_int(ctx, 0) + (uint64_t)raympi_arg_int(ctx, 1);
+    return raympi_return_int(ctx, 0, (int64_t)sum);
 }
 
 RAYMPI_TASK(three, .num_returns = 3)

@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     node_apart(&node);
     if (size % 2)
         store_checksums_open(node.room->store); /* if there are any in this build */
-    far.u.store.at = far_block;
+    far.u.at = far_block;
     value_fetch(node.room, &far);
     FUZZ_CHECK(value_create(node.room, &own, 4096, 0, &bytes) == RAYMPI_OK);
     memset(bytes, 1, 4096);

@@ -46,7 +46,7 @@ static inline uint64_t blocks(void)
 static inline struct value far_value(uint64_t length)
 {
     struct value value = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = length};
-    value.u.store.at = far_block;
+    value.u.at = far_block;
     return value;
 }
 

@@ -8,7 +8,8 @@ static struct task_node node;
 /* An object that is ready, with one hold for a scope and one for the test. */
 static struct object *make(void)
 {
-    struct object *object = object_new(node.room, 2, "test");
+    static const char *const label = "test";
+    struct object *object = object_new(node.room, 2, &label);
     CU_ASSERT_PTR_NOT_NULL_FATAL(object);
     object_complete(node.room, object);
     return object;

@@ -6,6 +6,7 @@
 enum { RECORDS = 100, ROUNDS = 20000 };
 
 static struct task_node node;
+static const char *const label = "record";
 static struct object *unsealed;
 static uint64_t told; /* the object that the waiter was called for */
 
@@ -30,11 +31,11 @@ static void tell(struct waiter *waiter, struct object *object)
  * are woken: then he is told after them, and the record stays until he was. */
 static void an_unsealed_object_may_end_while_others_are_woken(void)
 {
-    struct waiter first = {NULL, let_go}, second = {NULL, tell};
+    struct waiter first = {.fire = let_go}, second = {.fire = tell};
     struct object *records[RECORDS];
     node_open(&node);
-    struct object *object = object_new(node.room, 1, "first");
-    unsealed = object_new(node.room, 1, "unsealed");
+    struct object *object = object_new(node.room, 1, &label);
+    unsealed = object_new(node.room, 1, &label);
     CU_ASSERT_FATAL(object != NULL && unsealed != NULL);
     unsealed->unsealed = 1;
     uint64_t handle = object_handle(unsealed);
@@ -44,7 +45,7 @@ static void an_unsealed_object_may_end_while_others_are_woken(void)
     CU_ASSERT_EQUAL(told, handle);
     int twice = 0;
     for (int i = 0; i < RECORDS; i++) {
-        CU_ASSERT_PTR_NOT_NULL_FATAL(records[i] = object_new(node.room, 1, "record"));
+        CU_ASSERT_PTR_NOT_NULL_FATAL(records[i] = object_new(node.room, 1, &label));
         for (int j = 0; j < i; j++)
             twice += records[i] == records[j];
     }
@@ -72,7 +73,7 @@ static void see_it(struct waiter *waiter, struct object *object)
 
 static void a_sealed_object_is_there_until_all_were_told(void)
 {
-    struct waiter first = {NULL, release_it}, second = {NULL, see_it};
+    struct waiter first = {.fire = release_it}, second = {.fire = see_it};
     raympi_ref ref;
     node_open(&node);
     CU_ASSERT_PTR_NOT_NULL_FATAL((char *)raympi_create(8, &ref));
@@ -156,7 +157,7 @@ static void a_new_object_has_no_identity_left_from_its_slot(void)
     node_open(&node);
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < RECORDS; i++) {
-            CU_ASSERT_PTR_NOT_NULL_FATAL(records[i] = object_new(node.room, 1, "record"));
+            CU_ASSERT_PTR_NOT_NULL_FATAL(records[i] = object_new(node.room, 1, &label));
             wrong += records[i]->parent.word[0] || records[i]->parent.word[1] || records[i]->child;
         }
         for (int i = 0; i < RECORDS; i++) {

@@ -258,7 +258,7 @@ static void a_reader_keeps_the_block(void)
     begin();
     uint64_t before = blocks();
     struct value value = own_long();
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     pull(&at, 0, 200000);
     value_drop(node.room, &value, true); /* as its owner */
     CU_ASSERT_EQUAL(other.stale, 0);
@@ -278,7 +278,7 @@ static void what_is_not_there_is_refused(void)
 {
     begin();
     struct value value = own_long();
-    struct stored at = value.u.store.at, later = at, wrong = at;
+    struct stored at = value.u.at, later = at, wrong = at;
     later.place.generation++;
     wrong.place.index++;
     pull(&later, 0, 8);
@@ -313,7 +313,7 @@ static void who_waits_for_a_block_that_goes_is_told_in_order(void)
 {
     begin();
     struct value value = own_long();
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     if (node_spill(&node, at.place)) {
         struct pull first = {at, 0, RANGE_BYTES, 0}, second = {at, RANGE_BYTES, RANGE_BYTES, 0};
         node_receive(&node, lease_on_pull, &first, sizeof first);
@@ -336,7 +336,7 @@ static void a_block_on_disk_is_served_in_order(void)
 {
     begin();
     struct value value = own_long();
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     if (node_spill(&node, at.place)) {
         for (uint64_t from = 0; from < LONG; from += RANGE_BYTES) {
             uint64_t left = LONG - from;
@@ -360,7 +360,7 @@ static void a_block_that_is_freed_is_lent_to_nobody_else(void)
 {
     begin();
     struct value value = own_long();
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     pull(&at, 0, 8);
     value_drop(node.room, &value, true);
     node_settle(&node);
@@ -388,7 +388,7 @@ static void a_long_value_stays_where_it_was_made(void)
     struct reader reader = {.at = writer.bytes, .end = writer.bytes + writer.used};
     CU_ASSERT(read_value(node.room, &reader, &read));
     CU_ASSERT_EQUAL(read.kind, VALUE_STORE);
-    CU_ASSERT_EQUAL(memcmp(&read.u.store.at, &value.u.store.at, sizeof read.u.store.at), 0);
+    CU_ASSERT_EQUAL(memcmp(&read.u.at, &value.u.at, sizeof read.u.at), 0);
     value_drop(node.room, &read, false);
     CU_ASSERT(is_here(&value));
     value_drop(node.room, &value, true);

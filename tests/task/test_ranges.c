@@ -19,7 +19,7 @@ static void a_lease_has_its_range_open(void)
     uint64_t offset, length;
     begin_one_sided();
     struct value value = own_value(TREE_BYTES, &data);
-    const struct stored at = value.u.store.at;
+    const struct stored at = *value_stored(&value);
     pull_by(1, &at, 0, 0, 11);
     pull_by(2, &at, 0, 0, 22);
     CU_ASSERT_EQUAL(ranges_open, 2);
@@ -53,7 +53,7 @@ static void leases_that_are_left_are_closed_with_the_room(void)
     void *data;
     begin_one_sided();
     struct value value = own_value(TREE_BYTES, &data);
-    pull_by(1, &value.u.store.at, 0, 0, 11);
+    pull_by(1, value_stored(&value), 0, 0, 11);
     CU_ASSERT_EQUAL(ranges_open, 1);
     far_end();
     CU_ASSERT_EQUAL(ranges_open, 0);
@@ -65,7 +65,7 @@ static void what_can_not_be_opened_is_served_in_messages(void)
     begin_one_sided();
     ranges_shut = true;
     struct value value = own_value(TREE_BYTES, &data);
-    const struct stored at = value.u.store.at;
+    const struct stored at = *value_stored(&value);
     pull_by(1, &at, 0, 0, 11);
     CU_ASSERT_EQUAL(far[1].leases, 1);
     CU_ASSERT_EQUAL(far[1].leased.status, RAYMPI_OK);
@@ -84,7 +84,7 @@ static void a_block_that_is_gone_opens_nothing(void)
     void *data;
     begin_one_sided();
     struct value value = own_value(TREE_BYTES, &data);
-    const struct stored at = value.u.store.at;
+    const struct stored at = *value_stored(&value);
     value_drop(node.room, &value, true);
     pull_by(1, &at, 0, 0, 11);
     CU_ASSERT_EQUAL(far[1].leased.status, RAYMPI_ERR_LOST);

@@ -40,7 +40,7 @@ bool __wrap_store_seal_copy(struct store *store, struct store_place place, uint6
     const void *data;
     uint64_t length;
     struct value value = {.kind = VALUE_STORE, .type = RAYMPI_KIND_BYTES, .length = 1};
-    value.u.store.at = far_block;
+    value.u.at = far_block;
     CU_ASSERT_EQUAL(value_pin_now(node.room, &value, &data, &length), STORE_ON_DISK);
     value_fetch(node.room, &value);
     checks++;
@@ -357,7 +357,7 @@ static void a_reader_is_told_what_was_sealed(void)
     if (!begin(false))
         return;
     struct value value = own_value(LONG, &data);
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     ((char *)data)[LONG / 2] ^= 1; /* after the seal, and before anybody reads it */
     const uint64_t checksum = store_checksum(content, LONG);
     pull(&at, 0, 8);
@@ -397,7 +397,7 @@ static void memory_that_is_wrong_is_read_again_from_disk(void)
     if (!begin(false))
         return;
     struct value value = own_value(LONG, &data);
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     struct store *store = node.room->store;
     if (node_spill(&node, at.place)) {
         CU_ASSERT_EQUAL(middle_read(&at), content[LONG / 2]); /* is in memory again, and on disk */
@@ -424,7 +424,7 @@ static void memory_that_is_wrong_when_it_is_written_is_found(void)
     if (!begin(false))
         return;
     struct value value = own_value(LONG, &data);
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     ((char *)data)[LONG / 2] ^= 1;
     if (node_spill(&node, at.place)) {
         node.got[TASK_MESSAGE_CHUNK].count = 0;

@@ -11,7 +11,7 @@ static void later_readers_are_sent_to_earlier_ones(void)
     void *data;
     begin();
     struct value value = own_value(TREE_BYTES, &data);
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     pull_by(1, &at, 0, 100, 11);
     pull_by(2, &at, 0, 100, 22);
     CU_ASSERT_EQUAL(far[1].got, 100);
@@ -46,7 +46,7 @@ static void who_is_sent_on_hears_of_the_end(void)
     void *data;
     begin();
     struct value value = own_value(TREE_BYTES, &data);
-    const struct stored at = value.u.store.at;
+    const struct stored at = value.u.at;
     pull_by(1, &at, 0, 100, 11);
     pull_by(2, &at, 0, 100, 22);
     pull_by(3, &at, 0, 100, 33);
@@ -67,16 +67,16 @@ static void short_ones_and_few_readers_are_served(void)
     begin();
     struct value small = own_value(TREE_BYTES - 1, &data), large = own_value(TREE_BYTES, &data);
     for (int rank = 1; rank < NODE_RANKS; rank++)
-        pull_by(rank, &small.u.store.at, 0, 100, 7);
+        pull_by(rank, &small.u.at, 0, 100, 7);
     for (int rank = 1; rank < NODE_RANKS; rank++) { /* one after another */
-        pull_by(rank, &large.u.store.at, 0, 100, 7);
-        node_receive_from(&node, rank, lease_on_read, &large.u.store.at, sizeof large.u.store.at);
+        pull_by(rank, &large.u.at, 0, 100, 7);
+        node_receive_from(&node, rank, lease_on_read, &large.u.at, sizeof large.u.at);
         CU_ASSERT_EQUAL(far[rank].elsewheres, 0);
         CU_ASSERT_EQUAL(far[rank].got, 200);
     }
-    pull_by(1, &large.u.store.at, 0, 100, 0);
-    pull_by(2, &large.u.store.at, 0, 100, 8);
-    pull_by(3, &large.u.store.at, 0, 100, 8);
+    pull_by(1, &large.u.at, 0, 100, 0);
+    pull_by(2, &large.u.at, 0, 100, 8);
+    pull_by(3, &large.u.at, 0, 100, 8);
     CU_ASSERT_EQUAL(far[3].elsewhere.rank, 1); /* by its copy of before */
     CU_ASSERT_EQUAL(far[3].elsewhere.serial, 7);
     far_end();

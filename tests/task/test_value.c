@@ -3,7 +3,7 @@
 
 static struct task_node node;
 
-static const uint64_t sizes[] = {0, 1, 8, 39, 40, 41, 100, 511, 512, 513, 4096, 200000};
+static const uint64_t sizes[] = {0, 1, 8, 23, 24, 25, 47, 48, 49, 100, 511, 512, 513, 4096, 200000};
 
 static void fill(void *data, uint64_t length, unsigned seed)
 {
