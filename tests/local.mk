@@ -147,6 +147,11 @@ sanitizer_tests += %D%/mpi/threads.test
 mpi_programs += %D%/mpi/stress
 mpi_tests += %D%/mpi/stress.test
 sanitizer_tests += %D%/mpi/stress.test
+unit_tests += %D%/control/test_history %D%/control/test_table %D%/control/test_chain
+%C%_control_test_table_SOURCES = %D%/control/test_table.c %D%/limits/fault.c
+%C%_control_test_table_LDFLAGS = $(AM_LDFLAGS) $(wrap_allocations)
+%C%_control_test_chain_SOURCES = %D%/control/test_chain.c %D%/control/history.c %D%/control/history.h
+%C%_control_test_history_SOURCES = %D%/control/test_history.c %D%/control/history.c %D%/control/history.h
 unit_tests += %D%/sched/test_deque %D%/sched/test_sched %D%/place/test_place
 unit_tests += %D%/task/test_wire %D%/task/test_present %D%/task/test_tree %D%/task/test_ranges %D%/task/test_value %D%/task/test_id %D%/task/test_context %D%/task/test_object \
 	%D%/task/test_close %D%/task/test_gaps %D%/task/test_refcount_bytes %D%/task/test_sums %D%/task/test_lines

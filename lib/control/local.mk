@@ -1,0 +1,5 @@
+libraympi_sources += \
+	%D%/control_table.c \
+	%D%/control_table.h \
+	%D%/control_table_internal.h \
+	%D%/control_table_save.c
