@@ -120,8 +120,6 @@ void spill_hole_add(struct spill_files *files, struct spill_copy *copy);
 bool spill_hole_take(struct spill_files *files, struct spill_copy *copy);
 /** Gives one back to the disk, or all of a file without slots in use; false: there are none. */
 bool spill_hole_return(struct spill_files *files);
-/** Forgets those of a file; NULL: all. */
-void spill_holes_drop(struct spill_files *files, const struct spill_file *file);
 /** Closes what has no slots any more, and forgets the folders. */
 void spill_files_close(struct spill_files *files);
 

@@ -248,7 +248,8 @@ int spill_files_write(struct spill_files *files, struct spill_copy **copies, int
 
 void spill_files_close(struct spill_files *files)
 {
-    spill_holes_drop(files, NULL);
+    while (spill_hole_return(files))
+        continue;
     for (int i = 0; i < files->count; i++)
         if (files->folders[i].current)
             file_close(files, files->folders[i].current);

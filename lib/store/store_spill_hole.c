@@ -58,11 +58,11 @@ static void hole_punch(const struct spill_copy *hole)
               (off_t)(hole->length / SPILL_PAGE * SPILL_PAGE));
 }
 
-void spill_holes_drop(struct spill_files *files, const struct spill_file *file)
+static void holes_forget(struct spill_files *files, const struct spill_file *file)
 {
     struct spill_copy *hole, *next;
     DL_FOREACH_SAFE (files->holes, hole, next)
-        if (!file || hole->file == file)
+        if (hole->file == file)
             hole_remove(files, hole);
 }
 
@@ -73,7 +73,7 @@ bool spill_hole_return(struct spill_files *files)
     struct spill_copy *oldest = files->holes->prev;
     struct spill_file *file = oldest->file;
     if (file->slots == 0) {
-        spill_holes_drop(files, file);
+        holes_forget(files, file);
         spill_file_emptied(files, file);
     } else {
         hole_punch(oldest);

@@ -45,10 +45,9 @@ int main(int argc, char **argv)
         if (to == NULL)
             to = mapping_make(count * bytes);
         bench_answer(copy(to, from, bytes, count));
-        if (fresh) {
-            munmap(to, (size_t)(count * bytes));
+        /* Kept, as ours is: what is given back is the next to be taken, and no fresh page for a guest's host. */
+        if (fresh)
             to = NULL;
-        }
     }
     return 0;
 }
