@@ -45,7 +45,8 @@ int main(int argc, char **argv)
         if (to == NULL)
             to = mapping_make(count * bytes);
         bench_answer(copy(to, from, bytes, count));
-        /* Kept, as ours is: what is given back is the next to be taken, and no fresh page for a guest's host. */
+        /* Kept, as ours is: what is given back is the next to be taken, and no fresh page for a guest's host.
+         */
         if (fresh)
             to = NULL;
     }
